@@ -1,0 +1,94 @@
+"""What the plan layer must know about data sets, models and methods without importing torch.
+
+A test keeps these tables equal to the registries that they describe.
+"""
+
+from dataclasses import dataclass
+
+from gradleak.errors import InputError
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Constants of a data set.
+
+    Attributes:
+        num_classes: C. For ``imagenet`` the class index is the rank of the wnid.
+        channels: colour channels of an image.
+        image_size: height and width in pixels, after the transform.
+        mean: per-channel mean of the pixels in [0, 1] that the normalisation subtracts.
+        std: per-channel standard deviation that the normalisation divides by.
+        sizes: images per split; empty where only the user's folder knows.
+        stands_for: the full data set that a packaged sample is drawn from, or the name itself.
+    """
+
+    num_classes: int
+    channels: int
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sizes: dict[str, int]
+    stands_for: str
+
+
+_MNIST = ((0.13066,), (0.30811,))
+_CIFAR100 = ((0.50716, 0.48669, 0.44120), (0.26733, 0.25644, 0.27615))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+DATASETS: dict[str, DatasetFacts] = {
+    "mnist": DatasetFacts(10, 1, 28, *_MNIST, {"train": 60_000, "val": 10_000, "all": 70_000}, "mnist"),
+    "cifar100": DatasetFacts(
+        100, 3, 32, *_CIFAR100, {"train": 50_000, "val": 10_000, "all": 60_000}, "cifar100"
+    ),
+    "imagenet": DatasetFacts(1000, 3, 224, *_IMAGENET, {}, "imagenet"),
+    "mnist-sample": DatasetFacts(10, 1, 28, *_MNIST, {"train": 5_000, "val": 5_000, "all": 5_000}, "mnist"),
+    "cifar100-sample": DatasetFacts(100, 3, 32, *_CIFAR100, {"train": 20, "val": 20, "all": 20}, "cifar100"),
+    "imagenet-sample": DatasetFacts(1000, 3, 224, *_IMAGENET, {"train": 20, "val": 20, "all": 20}, "imagenet"),
+}
+"""Packaged samples have one set of images; every split name means that set."""
+
+DATASET_SPELLINGS = {"mnist_gray": "mnist", "cifar-100": "cifar100"}
+"""Documented spellings (lower case) of data set names."""
+
+MODELS = (
+    "fcn",
+    "lenet5",
+    "lenet",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "mobilenet_v2",
+)
+
+MODEL_SPELLINGS = {"dnn": "fcn", "lenetzhu": "lenet"}
+"""Documented spellings (lower case) of model names."""
+
+LABEL_METHODS = ("gi", "idlg", "ilrg", "ilrg-estimate", "ilrg-simplified", "rlg")
+
+DISTRIBUTIONS = (
+    "random",
+    "extreme",
+    "balanced",
+    "unique",
+    "random2",
+    "custom_imbalanced",
+    "custom_balanced",
+    "sim",
+)
+
+
+def dataset_facts(name: str) -> DatasetFacts:
+    """Return the constants of a data set.
+
+    Raises:
+        InputError: no data set has that name.
+    """
+    if name not in DATASETS:
+        raise InputError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
+    return DATASETS[name]
