@@ -50,22 +50,6 @@ DATASETS: dict[str, DatasetFacts] = {
 DATASET_SPELLINGS = {"mnist_gray": "mnist", "cifar-100": "cifar100"}
 """Documented spellings (lower case) of data set names."""
 
-MODELS = (
-    "fcn",
-    "lenet5",
-    "lenet",
-    "vgg11",
-    "vgg13",
-    "vgg16",
-    "vgg19",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "mobilenet_v2",
-)
-
 MODEL_SPELLINGS = {"dnn": "fcn", "lenetzhu": "lenet"}
 """Documented spellings (lower case) of model names."""
 

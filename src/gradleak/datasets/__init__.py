@@ -1,0 +1,53 @@
+"""Data sets by name.
+
+To add one, write a loader (split, root, download) -> :class:`ImageDataset` in a file of this folder, name it
+in :data:`LOADERS`, and state its constants in :data:`gradleak.facts.DATASETS`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gradleak.datasets.base import ImageDataset
+from gradleak.datasets.imagenet import imagenet
+from gradleak.datasets.samples import cifar100_sample, imagenet_sample, mnist_sample
+from gradleak.datasets.torchvision_sets import cifar100, mnist
+from gradleak.errors import InputError
+from gradleak.facts import DATASET_SPELLINGS, dataset_facts
+
+__all__ = ["LOADERS", "SPLITS", "ImageDataset", "load"]
+
+SPLITS = ("train", "val", "all")
+"""``all`` is train followed by val. Packaged samples are the same images under every name."""
+
+LOADERS: dict[str, Callable[[str, Path, bool], ImageDataset]] = {
+    "mnist": mnist,
+    "cifar100": cifar100,
+    "imagenet": imagenet,
+    "mnist-sample": mnist_sample,
+    "cifar100-sample": cifar100_sample,
+    "imagenet-sample": imagenet_sample,
+}
+"""Name -> loader(split, root, download)."""
+
+
+def load(
+    name: str, *, split: str = "train", root: str | Path = "data", download: bool = False
+) -> ImageDataset:
+    """Return a data set.
+
+    Args:
+        name: a name of :data:`LOADERS` or a documented spelling of it (``MNIST_GRAY``, ``CIFAR100``,
+            ``ImageNet``), in any case.
+        split: one of :data:`SPLITS`.
+        root: folder of the full sets; the packaged samples do not look there.
+        download: fetch MNIST or CIFAR-100 into ``root`` if it is not there.
+
+    Raises:
+        InputError: the name or the split is unknown, files are missing or damaged, or the download failed.
+    """
+    key = name.lower()
+    key = DATASET_SPELLINGS.get(key, key)
+    dataset_facts(key)  # refuses unknown names
+    if split not in SPLITS:
+        raise InputError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+    return LOADERS[key](split, Path(root).expanduser(), download)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from gradleak.errors import InputError
@@ -21,6 +22,8 @@ class LabelGuess:
             assigns as labels. None where counts is None.
         embeddings: [C, d] float64, the recovered mean embedding of each class, if the method recovers one.
         probabilities: [C, C] float64, row c is the recovered mean softmax output of class c, if recovered.
+        restricted_to: [C] bool, the classes among which the method was asked to decide, because it knew that no
+            other is in the batch; None if it decided on all classes. Instance accuracy is over these classes only.
     """
 
     presence: Tensor
@@ -28,6 +31,7 @@ class LabelGuess:
     assignable_counts: Tensor | None = None
     embeddings: Tensor | None = None
     probabilities: Tensor | None = None
+    restricted_to: Tensor | None = None
 
 
 LabelMethod = Callable[[Observation], LabelGuess]
@@ -51,6 +55,8 @@ def register(name: str) -> Callable[[Callable[..., LabelMethod]], Callable[..., 
 def build(name: str, *, alpha: float = 1.0) -> LabelMethod:
     """Return the method registered under ``name``.
 
+    Only methods whose module was imported are known; :mod:`gradleak.labels.all` imports every one.
+
     Args:
         name: a registered name, see :func:`names`.
         alpha: factor on the recovered logits before the softmax; only the iLRG family uses it.
@@ -66,3 +72,25 @@ def build(name: str, *, alpha: float = 1.0) -> LabelMethod:
 def names() -> list[str]:
     """Names of all registered methods, sorted."""
     return sorted(_METHODS)
+
+
+def head_gradient(observation: Observation, name: str) -> Tensor:
+    """Return a gradient of the last layer on the CPU, in its own type, checked.
+
+    Args:
+        observation: what the server sees.
+        name: ``head.weight`` for dL/dW [C, d] or ``head.bias`` for dL/db [C].
+
+    Raises:
+        InputError: the gradient is missing or not finite.
+    """
+    if name not in observation.gradients:
+        raise InputError(f"label restoration needs the gradient of {name}; the observation does not hold it")
+    gradient = observation.gradients[name].detach().cpu()
+    bad = int((~torch.isfinite(gradient)).sum())
+    if bad:
+        raise InputError(
+            f"the gradient of {name} has {bad} NaN or infinite entries of {gradient.numel()}; "
+            "labels can only be restored from finite gradients"
+        )
+    return gradient

@@ -1,0 +1,64 @@
+# What all rules share: the expanded grid and the functions that look things up in it.
+import shlex
+import shutil
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+from gradleak import config as configuration
+from gradleak import grid as grids
+from gradleak import paths
+from gradleak.errors import InputError
+from gradleak.spec import VictimOptions
+
+SOURCE = ", ".join(str(file) for file in workflow.configfiles)
+
+try:
+    GRID = grids.expand(configuration.load(config, SOURCE), SOURCE)
+except InputError as error:
+    raise WorkflowError(f"the configuration has faults:\n{error}") from None
+
+# Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated.
+PYTHON = shlex.quote(sys.executable)
+DATA_ROOT = shlex.quote(str(GRID.config.data.root))
+HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
+
+
+wildcard_constraints:
+    run=r"[a-z]+/.+",
+    experiment=r"[A-Za-z0-9_-]+",
+    table=r"[A-Za-z0-9_-]+",
+    figure=r"[A-Za-z0-9_-]+",
+    dataset=r"[a-z0-9-]+",
+
+
+def deliverables():
+    """Everything that the default call makes; the PDF only where there is a TeX."""
+    made = [paths.experiment(name) for name in GRID.experiments]
+    made += [paths.table(name, suffix) for name in GRID.tables for suffix in paths.TABLE_SUFFIXES]
+    made += [paths.figure(name, suffix) for name in GRID.figures for suffix in paths.FIGURE_SUFFIXES]
+    if HAS_TEX:
+        made.append(paths.PAPER)
+    else:
+        logger.warning("latexmk or pdflatex is missing: tables and figures are made, the PDF is not")
+    return made
+
+
+def view_params(view):
+    """What a table or figure script needs to know besides its input files."""
+    chosen = GRID.config
+    return {
+        "kind": view.kind,
+        "caption": view.caption,
+        "draft": chosen.draft,
+        "labels": {
+            "dataset": {entry.kind: entry.label for entry in chosen.datasets.values()},
+            "model": {model_id(entry): entry.label for entry in chosen.models.values()},
+            "method": {entry.kind: entry.label for entry in chosen.attacks.values()},
+        },
+    }
+
+
+def model_id(entry):
+    return VictimOptions(**entry.options()).model_id

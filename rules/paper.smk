@@ -1,0 +1,44 @@
+# The paper: hand-written prose and references, generated tables, figures and numbers.
+
+PAPER_SOURCES = sorted(str(path) for path in Path("paper").rglob("*") if path.suffix in {".tex", ".bib"})
+
+
+rule macros:
+    input:
+        experiments=[paths.experiment(name) for name in GRID.experiments],
+        sidecars=[paths.RUN_SIDECAR.format(run=run) for run in GRID.runs],
+        tables=[paths.table(name, "csv") for name in GRID.tables],
+        published="paper/published/ilrg.csv",
+        template="paper/templates/macros.tex.j2",
+    output:
+        paths.MACROS,
+    log:
+        "results/paper/macros.log",
+    params:
+        tables=list(GRID.tables),
+        figures=list(GRID.figures),
+        labels=view_params(next(iter(GRID.config.tables.values())))["labels"] if GRID.config.tables else {},
+    message:
+        "Writing the numbers that the text quotes"
+    script:
+        "../workflow/scripts/build_macros.py"
+
+
+rule paper:
+    input:
+        sources=PAPER_SOURCES,
+        macros=paths.MACROS,
+        tables=[paths.table(name, "tex") for name in GRID.tables],
+        figures=[paths.figure(name, "pdf") for name in GRID.figures],
+    output:
+        report(paths.PAPER, category="Paper", caption="../workflow/report/paper.rst"),
+    log:
+        "results/paper/latexmk.txt",
+    message:
+        "Typesetting the paper"
+    shell:
+        # A fixed date in the PDF's metadata makes equal inputs give equal bytes.
+        "export SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1"
+        " TEXINPUTS=.:paper:results/paper:results/tables:results/figures: BIBINPUTS=paper: ;"
+        " latexmk -pdf -interaction=nonstopmode -halt-on-error -file-line-error"
+        " -outdir=results/paper paper/main.tex > {log} 2>&1"

@@ -1,0 +1,27 @@
+# A table is a view of experiments, written three times: numbers (CSV), Markdown and LaTeX.
+
+
+rule table:
+    input:
+        experiments=lambda wildcards: [
+            paths.experiment(name) for name in GRID.config.tables[wildcards.table].experiments
+        ],
+        published="paper/published/ilrg.csv",
+        template="paper/templates/table.tex.j2",
+    output:
+        csv=report(
+            "results/tables/{table}.csv",
+            category="Tables",
+            caption="../workflow/report/table.rst",
+            labels={"table": "{table}", "format": "CSV"},
+        ),
+        markdown="results/tables/{table}.md",
+        latex="results/tables/{table}.tex",
+    log:
+        "results/tables/{table}.log",
+    params:
+        view=lambda wildcards: view_params(GRID.config.tables[wildcards.table]),
+    message:
+        "Building table {wildcards.table}"
+    script:
+        "../workflow/scripts/build_table.py"

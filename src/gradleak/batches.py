@@ -1,0 +1,256 @@
+"""Which images make a client's batch: the label distributions of the label restoration literature.
+
+The eight distributions follow Ma et al. 2023 (iLRG) and its released code. A distribution is drawn in two
+steps: how many images of which classes, then which images of these classes. Only labels are read: no image is
+decoded.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradleak.errors import InputError
+
+_CUSTOM_CLASSES = (0, 18, 92)
+"""The classes of the two custom distributions, fixed in the released code."""
+
+
+def select(
+    labels: Tensor,
+    num_classes: int,
+    distribution: str,
+    batch_size: int,
+    rng: np.random.Generator,
+    *,
+    num_uniform_cls: int = 32,
+    num_target_cls: int = 5,
+) -> Tensor:
+    """Draw a batch.
+
+    ====================  ================================================================================
+    random                B distinct images, whatever their classes
+    extreme               one random class
+    balanced              ``num_uniform_cls`` random classes, B / ``num_uniform_cls`` images each
+    unique                B random classes, one image each
+    random2               ``num_target_cls`` random classes with random positive counts that sum to B
+    custom_imbalanced     classes 0, 18, 92 with 1, B - 2, 1 images
+    custom_balanced       classes 0, 18, 92 with B / 3 images each
+    sim                   counts as in random2, but each class is one image repeated
+    ====================  ================================================================================
+
+    Classes are drawn among those that have enough images. Images of a class are distinct, except in sim. The
+    counts of random2 are a uniform composition of B; where the data are too small for the drawn one, the excess
+    goes at random to the classes that have room.
+
+    Args:
+        labels: [N] int64, the class of each image of the data set.
+        num_classes: C of the data set; some classes may have no images.
+        distribution: a name of :data:`gradleak.facts.DISTRIBUTIONS`.
+        batch_size: B.
+        rng: the stream of the batch; equal streams and labels give equal batches.
+        num_uniform_cls: number of classes of balanced.
+        num_target_cls: number of classes of random2 and sim.
+
+    Returns:
+        [B] int64, indices into ``labels``, grouped by class except in random.
+
+    Raises:
+        InputError: the distribution is unknown, or the data set cannot give the batch asked for.
+    """
+    if distribution not in DRAWS:
+        raise InputError(f"unknown distribution {distribution!r}; known: {', '.join(DRAWS)}")
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; a batch has at least 1 image")
+    if batch_size > len(labels) and distribution != "sim":
+        raise InputError(
+            f"batch_size {batch_size} is more than the {len(labels)} images of the data set; "
+            f"use at most {len(labels)}"
+        )
+    pool = _Pool.of(labels, num_classes, distribution, batch_size, rng)
+    return torch.from_numpy(DRAWS[distribution](pool, num_uniform_cls, num_target_cls))
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The images by class, and what is asked of them.
+
+    Attributes:
+        available: [C], images per class.
+        members: [N], image indices sorted by class.
+        starts: [C], where each class begins in ``members``.
+    """
+
+    available: np.ndarray
+    members: np.ndarray
+    starts: np.ndarray
+    distribution: str
+    batch_size: int
+    rng: np.random.Generator
+
+    @classmethod
+    def of(
+        cls, labels: Tensor, num_classes: int, distribution: str, batch_size: int, rng: np.random.Generator
+    ) -> "_Pool":
+        array = labels.cpu().numpy()
+        available = np.bincount(array, minlength=num_classes)
+        if len(available) > num_classes:
+            raise ValueError(f"label {len(available) - 1} is outside the {num_classes} classes")
+        members = np.argsort(array, kind="stable")
+        return cls(available, members, np.cumsum(available) - available, distribution, batch_size, rng)
+
+    def error(self, text: str) -> InputError:
+        return InputError(f"distribution {self.distribution}: {text}")
+
+    def classes(self, number: int, each: int) -> np.ndarray:
+        """Draw distinct classes among those with at least so many images each."""
+        enough = np.flatnonzero(self.available >= each)
+        if number > len(enough):
+            raise self.error(
+                f"batch_size {self.batch_size} needs {_count(number, 'class', 'classes')} with at least "
+                f"{_count(each, 'image')} and the data set has {len(enough)} "
+                f"(its largest class has {_count(int(self.available.max()), 'image')})"
+            )
+        return self.rng.choice(enough, number, replace=False)
+
+    def images(self, classes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Draw so many distinct images of each class."""
+        return np.concatenate([self._images(c, k) for c, k in zip(classes, counts, strict=True)])
+
+    def _images(self, c: int, count: int) -> np.ndarray:
+        start = self.starts[c]
+        return self.rng.choice(self.members[start : start + self.available[c]], count, replace=False)
+
+    def split(self, batch_size: int, parts: int, name: str) -> int:
+        """Return the equal share of a batch, or say which sizes can be shared."""
+        if batch_size % parts:
+            lower = batch_size // parts * parts
+            nearest = f"{lower} or {lower + parts}" if lower else f"{parts}"
+            raise self.error(f"batch_size {batch_size} is not a multiple of {name}; use {nearest}")
+        return batch_size // parts
+
+
+def _random(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
+    return pool.rng.choice(len(pool.members), pool.batch_size, replace=False)
+
+
+def _extreme(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
+    return pool.images(pool.classes(1, pool.batch_size), np.array([pool.batch_size]))
+
+
+def _balanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
+    _at_least_one(pool, "num_uniform_cls", num_uniform_cls)
+    _few_enough(pool, "num_uniform_cls", num_uniform_cls)
+    each = pool.split(pool.batch_size, num_uniform_cls, f"num_uniform_cls {num_uniform_cls}")
+    return pool.images(pool.classes(num_uniform_cls, each), np.full(num_uniform_cls, each))
+
+
+def _unique(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
+    present = np.count_nonzero(pool.available)
+    if pool.batch_size > present:
+        raise pool.error(
+            f"batch_size {pool.batch_size} is more than the {present} classes that have images; "
+            f"use at most {present}"
+        )
+    return pool.images(pool.classes(pool.batch_size, 1), np.ones(pool.batch_size, dtype=np.int64))
+
+
+def _random2(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
+    counts = np.sort(_composition(pool, num_target_cls))[::-1]
+    limits = np.sort(pool.available)[::-1][:num_target_cls]
+    if limits.sum() < pool.batch_size:
+        raise pool.error(
+            f"batch_size {pool.batch_size} is more than the {limits.sum()} images of the {num_target_cls} "
+            f"largest classes (num_target_cls {num_target_cls}); use at most {limits.sum()}"
+        )
+    fitting = np.minimum(counts, limits)
+    excess = pool.batch_size - fitting.sum()
+    if excess:
+        fitting = fitting + pool.rng.multivariate_hypergeometric(limits - fitting, excess)
+    # The largest count chooses first. Classes fit for it fit every later count, so no choice leads to a dead
+    # end and every valid assignment of classes is equally likely.
+    fitting = np.sort(fitting)[::-1]
+    free = pool.available.copy()
+    classes = np.empty(num_target_cls, dtype=np.int64)
+    for position, count in enumerate(fitting):
+        classes[position] = pool.rng.choice(np.flatnonzero(free >= count))
+        free[classes[position]] = 0
+    return pool.images(classes, fitting)
+
+
+def _custom_imbalanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
+    if pool.batch_size < 3:
+        raise pool.error(f"batch_size {pool.batch_size} cannot hold 1, B - 2 and 1 images; use at least 3")
+    return _custom(pool, np.array([1, pool.batch_size - 2, 1]))
+
+
+def _custom_balanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
+    return _custom(pool, np.full(3, pool.split(pool.batch_size, 3, "3")))
+
+
+def _sim(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
+    counts = _composition(pool, num_target_cls)
+    images = pool.images(pool.classes(num_target_cls, 1), np.ones_like(counts))
+    return np.repeat(images, counts)
+
+
+DRAWS: dict[str, Callable[[_Pool, int, int], np.ndarray]] = {
+    "random": _random,
+    "extreme": _extreme,
+    "balanced": _balanced,
+    "unique": _unique,
+    "random2": _random2,
+    "custom_imbalanced": _custom_imbalanced,
+    "custom_balanced": _custom_balanced,
+    "sim": _sim,
+}
+"""Distribution -> function (pool, num_uniform_cls, num_target_cls) -> indices [B]."""
+
+
+def _custom(pool: _Pool, counts: np.ndarray) -> np.ndarray:
+    C = len(pool.available)
+    if max(_CUSTOM_CLASSES) >= C:
+        raise pool.error(
+            f"it is made of classes 0, 18 and 92 and the data set has {C} classes; "
+            f"use a data set with at least {max(_CUSTOM_CLASSES) + 1}"
+        )
+    for c, count in zip(_CUSTOM_CLASSES, counts, strict=True):
+        if pool.available[c] < count:
+            raise pool.error(
+                f"batch_size {pool.batch_size} needs {_count(count, 'image')} of class {c} and the data set "
+                f"has {pool.available[c]}; use a smaller batch or a larger data set"
+            )
+    return pool.images(np.array(_CUSTOM_CLASSES), counts)
+
+
+def _composition(pool: _Pool, parts: int) -> np.ndarray:
+    """Draw positive counts [parts] that sum to B, every such list being equally likely."""
+    _at_least_one(pool, "num_target_cls", parts)
+    if parts > pool.batch_size:
+        raise pool.error(
+            f"num_target_cls {parts} is more than batch_size {pool.batch_size}; "
+            f"use at most {_count(pool.batch_size, 'class', 'classes')}"
+        )
+    _few_enough(pool, "num_target_cls", parts)
+    # Counts are the gaps between distinct cuts of a line of B images.
+    cuts = np.sort(pool.rng.choice(pool.batch_size - 1, parts - 1, replace=False)) + 1
+    return np.diff(cuts, prepend=0, append=pool.batch_size)
+
+
+def _at_least_one(pool: _Pool, option: str, value: int) -> None:
+    if value < 1:
+        raise pool.error(f"{option} is {value}; use at least 1")
+
+
+def _few_enough(pool: _Pool, option: str, value: int) -> None:
+    present = np.count_nonzero(pool.available)
+    if value > present:
+        raise pool.error(
+            f"{option} {value} is more than the {present} classes that have images; use at most {present}"
+        )
+
+
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

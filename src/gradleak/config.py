@@ -1,0 +1,127 @@
+"""The configuration's types. ``workflow/schemas/config.schema.json`` is generated from them; no unknown keys."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gradleak.errors import InputError
+
+Scalar = str | int | float | bool
+Axis = Scalar | list[Scalar]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Part):
+    """Where the full data sets are."""
+
+    root: Path = Field(Path("data"), description="folder of the full data sets")
+    download: bool = Field(False, description="let torchvision fetch MNIST and CIFAR-100 into root")
+
+
+class DatasetEntry(_Part):
+    """A data set's name in tables."""
+
+    kind: str = Field(description="loader, see gradleak.datasets")
+    label: str = Field(description="how tables and figures write it")
+
+
+class ModelEntry(_Part):
+    """A victim: architecture, options, and its name in tables."""
+
+    kind: str = Field(description="architecture, see gradleak.models")
+    label: str = Field(description="how tables and figures write it")
+    n_hidden: int | None = Field(None, description="hidden layers of the FCN after the first")
+    n_dim: int | None = Field(None, description="width of the FCN")
+    activation: str | None = Field(None, description="relu | silu | leaky_relu | sigmoid")
+    batchnorm: bool | None = Field(None, description="BatchNorm in LeNet-5")
+    dropout: bool | None = Field(None, description="dropout in VGG")
+    stem: str | None = Field(None, description="released | imagenet, for ResNets")
+
+    def options(self) -> dict[str, Any]:
+        """Return the spec fields that this entry sets."""
+        values = self.model_dump(exclude={"kind", "label"}, exclude_none=True)
+        return {"model": self.kind, **values}
+
+
+class AttackEntry(_Part):
+    """An attack's name in tables."""
+
+    kind: str = Field(description="method, see gradleak.labels")
+    label: str = Field(description="how tables and figures write it")
+
+
+class Experiment(_Part):
+    """A set of runs: the product of each block's axes."""
+
+    kind: Literal["labels"] = Field("labels", description="what its jobs do")
+    attacks: list[str] = Field(description="names from the catalogue of attacks", min_length=1)
+    axes: list[dict[str, Axis]] = Field(
+        description="blocks; in each, a key is an option of the job and a list is an axis", min_length=1
+    )
+    exclude: list[dict[str, Scalar]] = Field(
+        default_factory=list, description="drop the combinations that match all keys of one of these"
+    )
+
+
+class View(_Part):
+    """A table or a figure over experiments."""
+
+    kind: str = Field(description="builder, see gradleak.tables or gradleak.figures")
+    experiments: list[str] = Field(description="experiments that it shows", min_length=1)
+    caption: str | None = Field(None, description="replaces the builder's own caption")
+
+
+class Select(_Part):
+    """What to make; null makes all."""
+
+    experiments: list[str] | None = Field(None, description="experiments to run")
+    tables: list[str] | None = Field(None, description="tables to build")
+    figures: list[str] | None = Field(None, description="figures to build")
+
+
+class Config(_Part):
+    """The whole configuration, after all config files are merged."""
+
+    data: Data = Field(default_factory=Data, description="where the data is")
+    draft: bool = Field(False, description="let the paper be built with missing cells")
+    defaults: dict[str, Axis] = Field(default_factory=dict, description="values for all experiments' axes")
+    datasets: dict[str, DatasetEntry] = Field(description="catalogue of data sets")
+    models: dict[str, ModelEntry] = Field(description="catalogue of victims")
+    attacks: dict[str, AttackEntry] = Field(description="catalogue of attacks")
+    experiments: dict[str, Experiment] = Field(description="what is run")
+    tables: dict[str, View] = Field(default_factory=dict, description="tables of the paper")
+    figures: dict[str, View] = Field(default_factory=dict, description="figures of the paper")
+    select: Select = Field(default_factory=lambda: Select(experiments=None, tables=None, figures=None))
+
+
+def load(raw: Mapping[str, Any], source: str = "config") -> Config:
+    """Check a merged configuration by shape.
+
+    Args:
+        raw: what YAML gave.
+        source: the file names, for messages.
+
+    Raises:
+        InputError: every fault, one a line, with file and key.
+    """
+    try:
+        return Config.model_validate(dict(raw))
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            key = ".".join(str(part) for part in fault["loc"])
+            given = "" if isinstance(fault["input"], Mapping | Sequence) and not isinstance(
+                fault["input"], str
+            ) else f" (given: {fault['input']!r})"
+            faults.append(f"{source}: {key}: {fault['msg']}{given}")
+        raise InputError("\n".join(dict.fromkeys(faults))) from error
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}

@@ -1,0 +1,76 @@
+"""What every data set offers: labels that cost nothing to read, and images fetched a batch at a time."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradleak.facts import DatasetFacts
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset(ABC):
+    """Labelled images of one size, normalised per channel.
+
+    Subclasses say where the pixels come from in :meth:`pixels`.
+
+    Attributes:
+        name: canonical name, a key of :data:`gradleak.facts.DATASETS`.
+        facts: the constants of the set, among them the normalisation.
+        num_classes: C. It differs from ``facts.num_classes`` only for an ImageNet folder with other classes.
+        labels: [N] int64 in 0 .. C-1. Reading them never decodes an image.
+    """
+
+    name: str
+    facts: DatasetFacts
+    num_classes: int
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def pixels(self, indices: Tensor) -> Tensor:
+        """Return the stored images [n, channels, height, width] uint8 at indices [n], repeats included."""
+
+    def fetch(self, indices: Tensor) -> Tensor:
+        """Return the normalised images of a batch: (pixel / 255 - mean) / std.
+
+        Args:
+            indices: [n] int64, positions in ``labels``; repeats are fine.
+
+        Returns:
+            [n, channels, height, width] float32 on the CPU.
+
+        Raises:
+            IndexError: an index is outside the set.
+            InputError: an image file cannot be decoded.
+        """
+        mean, std = self._channel_constants(torch.empty(0, dtype=torch.float32))
+        return self.pixels(indices).float().div_(255).sub_(mean).div_(std)
+
+    def denormalise(self, images: Tensor, *, clamp: bool = True) -> Tensor:
+        """Undo the normalisation.
+
+        Args:
+            images: [..., channels, height, width], floating point, on any device.
+            clamp: cut to [0, 1]. Without it, values outside the pixel range (a reconstruction may have them)
+                stay visible, and the map is differentiable everywhere.
+
+        Returns:
+            The images on the scale where 0 is black and 1 is white, same shape, type and device.
+        """
+        mean, std = self._channel_constants(images)
+        restored = images * std + mean
+        return restored.clamp(0, 1) if clamp else restored
+
+    def _channel_constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation [channels, 1, 1] with the type and device of a tensor."""
+        mean, std = like.new_tensor(self.facts.mean), like.new_tensor(self.facts.std)
+        return mean[:, None, None], std[:, None, None]
+
+
+def one_line(error: Exception) -> str:
+    """Return the text of a library's error on one line, to be quoted in an :class:`InputError`."""
+    return " ".join(str(error).split()) or type(error).__name__

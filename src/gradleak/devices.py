@@ -1,0 +1,17 @@
+"""Where tensors live."""
+
+import torch
+
+from gradleak.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called ``auto``, ``cpu`` or ``cuda``; auto takes a GPU when there is one.
+
+    Raises:
+        InputError: cuda was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("--device cuda: this machine has no usable GPU; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")

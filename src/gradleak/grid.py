@@ -1,0 +1,173 @@
+"""From configuration to runs: the product of each block's axes, shared between experiments by run id."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from gradleak import facts
+from gradleak.cli import describe
+from gradleak.config import Config, Experiment
+from gradleak.errors import InputError
+from gradleak.models.options import OPTIONS
+from gradleak.spec import RestoreLabels
+
+_CATALOGUE_AXES = ("dataset", "model")
+_NOT_AXES = {"methods"} | {name for name in RestoreLabels.model_fields if not RestoreLabels.is_identity(name)}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The expanded configuration.
+
+    Attributes:
+        config: what it was expanded from.
+        runs: run id -> spec; equal specs of several experiments are one run.
+        experiments: experiment -> its run ids, in the order of its axes.
+        tables: names of the tables to build.
+        figures: names of the figures to build.
+    """
+
+    config: Config
+    runs: dict[str, RestoreLabels]
+    experiments: dict[str, tuple[str, ...]]
+    tables: tuple[str, ...]
+    figures: tuple[str, ...]
+
+
+def _combinations(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    axes = [value if isinstance(value, list) else [value] for value in block.values()]
+    for values in itertools.product(*axes):
+        yield dict(zip(block, values, strict=True))
+
+
+def _excluded(point: Mapping[str, Any], experiment: Experiment) -> bool:
+    return any(all(point.get(key) == value for key, value in rule.items()) for rule in experiment.exclude)
+
+
+def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> RestoreLabels:
+    values = dict(point)
+    dataset, model = config.datasets[values.pop("dataset")], config.models[values.pop("model")]
+    return RestoreLabels(
+        **{"dataset": dataset.kind, **model.options(), **values},
+        methods=tuple(config.attacks[name].kind for name in experiment.attacks),
+        data_root=config.data.root,
+        download=config.data.download,
+    )
+
+
+class _Faults(list[str]):
+    def unknown(self, where: str, kind: str, name: object, known: Any) -> None:
+        self.append(f"{where}: unknown {kind} {name!r}; known: {', '.join(known) or 'none'}")
+
+
+def _check_names(config: Config, faults: _Faults, source: str) -> None:
+    """Names must be in their catalogues, and catalogue entries must name something that exists."""
+    for part, known in (("datasets", facts.DATASETS), ("attacks", facts.LABEL_METHODS), ("models", OPTIONS)):
+        for name, entry in getattr(config, part).items():
+            if entry.kind not in known:
+                faults.unknown(f"{source}: {part}.{name}.kind", part[:-1], entry.kind, known)
+    for name, experiment in config.experiments.items():
+        for attack in experiment.attacks:
+            if attack not in config.attacks:
+                faults.unknown(f"{source}: experiments.{name}.attacks", "attack", attack, config.attacks)
+        for number, block in enumerate(experiment.axes):
+            where = f"{source}: experiments.{name}.axes.{number}"
+            point = {**config.defaults, **block}
+            for axis in _CATALOGUE_AXES:
+                if axis not in point:
+                    faults.append(f"{where}: {axis} is missing")
+                    continue
+                values = point[axis] if isinstance(point[axis], list) else [point[axis]]
+                for value in values:
+                    catalogue = getattr(config, axis + "s")
+                    if value not in catalogue:
+                        faults.unknown(f"{where}.{axis}", axis, value, catalogue)
+            for key in point:
+                if key in _NOT_AXES or key not in RestoreLabels.model_fields:
+                    known = [field for field in RestoreLabels.model_fields if field not in _NOT_AXES]
+                    faults.unknown(f"{where}.{key}", "axis", key, known)
+    for part in ("tables", "figures"):
+        for name, view in getattr(config, part).items():
+            for experiment in view.experiments:
+                if experiment not in config.experiments:
+                    faults.unknown(
+                        f"{source}: {part}.{name}.experiments", "experiment", experiment, config.experiments
+                    )
+    for part in ("experiments", "tables", "figures"):
+        for name in getattr(config.select, part) or ():
+            if name not in getattr(config, part):
+                faults.unknown(f"{source}: select.{part}", part[:-1], name, getattr(config, part))
+
+
+def _wanted(config: Config) -> list[str]:
+    """Experiments to run: those selected, else those that the selected tables and figures show, else all."""
+    select = config.select
+    if select.experiments is not None:
+        return list(select.experiments)
+    if select.tables is None and select.figures is None:
+        return list(config.experiments)
+    shown = [config.tables[name] for name in select.tables or ()]
+    shown += [config.figures[name] for name in select.figures or ()]
+    return [name for view in shown for name in view.experiments]
+
+
+def _views(
+    config: Config, part: Literal["tables", "figures"], wanted: list[str], faults: "_Faults", source: str
+) -> tuple[str, ...]:
+    """Tables or figures to build: those selected, else those whose experiments are all run."""
+    catalogue, chosen = getattr(config, part), getattr(config.select, part)
+    if chosen is None:
+        return tuple(name for name, view in catalogue.items() if set(view.experiments) <= set(wanted))
+    for name in chosen:
+        for experiment in catalogue[name].experiments:
+            if experiment not in wanted:
+                faults.append(
+                    f"{source}: select.{part}: {name} shows {experiment}, which select.experiments leaves out"
+                )
+    return tuple(chosen)
+
+
+def expand(config: Config, source: str = "config") -> Grid:
+    """Expand the selected experiments, and those that the selected tables and figures show.
+
+    Args:
+        config: a configuration of the right shape.
+        source: the file names, for messages.
+
+    Raises:
+        InputError: every fault of meaning, one a line, with file and key.
+    """
+    faults = _Faults()
+    _check_names(config, faults, source)
+    if faults:
+        raise InputError("\n".join(dict.fromkeys(faults)))
+    wanted = _wanted(config)
+    tables, figures = (_views(config, part, wanted, faults, source) for part in ("tables", "figures"))
+    runs: dict[str, RestoreLabels] = {}
+    experiments: dict[str, tuple[str, ...]] = {}
+    for name in config.experiments:
+        if name not in wanted:
+            continue
+        experiment = config.experiments[name]
+        ids: dict[str, None] = {}
+        for number, block in enumerate(experiment.axes):
+            for point in _combinations({**config.defaults, **block}):
+                if _excluded(point, experiment):
+                    continue
+                try:
+                    spec = _resolve(config, experiment, point)
+                except ValidationError as error:
+                    reason = describe(error, flag="")
+                    faults.append(f"{source}: experiments.{name}.axes.{number}: {reason}")
+                    continue
+                runs[spec.run_id] = spec
+                ids[spec.run_id] = None
+        if not ids and not faults:
+            faults.append(f"{source}: experiments.{name}: no run is left after exclude")
+        experiments[name] = tuple(ids)
+    if faults:
+        raise InputError("\n".join(dict.fromkeys(faults)))
+    return Grid(config, runs, experiments, tables, figures)

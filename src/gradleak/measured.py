@@ -1,0 +1,126 @@
+"""Measured cells: experiment CSVs read together, checked, summarised and looked up."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradleak.errors import InputError
+from gradleak.records import COLUMNS, concatenate, read_frame
+from gradleak.statistics import CELL, summarise
+
+_TIMES = ("seconds", "peak_memory_mb")
+_SAME_CELL = [name for name in COLUMNS if name not in ("run", "status", "value")]
+
+
+def read_experiments(paths: Iterable[Path]) -> pd.DataFrame:
+    """Read experiment CSVs and count every value once.
+
+    Raises:
+        InputError: a file is missing or malformed, or see :func:`distinct`.
+    """
+    return distinct(concatenate(read_frame(path) for path in paths))
+
+
+def distinct(frame: pd.DataFrame) -> pd.DataFrame:
+    """Drop rows that several experiments share.
+
+    A run may belong to several experiments, and two runs may differ in nothing but the methods that they compare;
+    a value that both hold counts once.
+
+    Raises:
+        InputError: two runs measured different values for one trial of one cell, so they differ in an option that
+            the long schema does not show (such as ``alpha`` or ``split``) and must not be averaged.
+    """
+    doubled = frame.duplicated(_SAME_CELL, keep=False) & ~frame["metric"].isin(_TIMES)
+    if doubled.any():
+        again = frame[doubled]
+        spread = again.groupby(_SAME_CELL, sort=False)["value"].agg(["min", "max"])
+        unequal = ~np.isclose(spread["min"], spread["max"], rtol=1e-9, atol=1e-12, equal_nan=True)
+        if unequal.any():
+            key = spread.index[int(np.flatnonzero(unequal)[0])]
+            same = (again[_SAME_CELL] == list(key)).all(axis=1)
+            runs = ", ".join(dict.fromkeys(again.loc[same, "run"]))
+            raise InputError(
+                f"runs {runs} fall into one cell but differ in an option that tables do not show "
+                "(such as alpha or split); show their experiments in separate tables"
+            )
+    return frame.drop_duplicates(_SAME_CELL, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A summarised metric; fields as in :func:`gradleak.statistics.summarise`, NaN where nothing was measured."""
+
+    mean: float = float("nan")
+    sd: float = float("nan")
+    n_initialisations: int = 0
+    n_trials: int = 0
+    n_diverged: int = 0
+    ci_low: float = float("nan")
+    ci_high: float = float("nan")
+    pi_low: float = float("nan")
+    pi_high: float = float("nan")
+    basis: str = "missing"
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the 95 % interval of the mean."""
+        return (self.ci_high - self.ci_low) / 2
+
+
+class Measured:
+    """The cells of some experiments.
+
+    Attributes:
+        frame: their rows, each value once.
+        summary: one row per cell, method and metric.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.summary = summarise(frame[frame["trial"] >= 0])
+        keys = self.summary[[*CELL, "method", "metric"]].itertuples(index=False, name=None)
+        values = self.summary[list(Value.__dataclass_fields__)].itertuples(index=False, name=None)
+        self._values = {key: Value(*row) for key, row in zip(keys, values, strict=True)}
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Return the settings in order of first appearance."""
+        found = self.frame[list(CELL)].drop_duplicates()
+        return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+
+    def value(self, cell: dict[str, Any], method: str, metric: str) -> Value:
+        """Return a summarised metric; its ``basis`` is ``missing`` if no run has rows for it."""
+        return self._values.get((*(cell[name] for name in CELL), method, metric), Value())
+
+    def check(self, needs: Sequence[tuple[str, str]], where: str) -> None:
+        """Require rows for every (method, metric) from every run.
+
+        Args:
+            needs: what the view shows.
+            where: the view, for the message.
+
+        Raises:
+            InputError: rows are missing; names the first run and counts the others.
+        """
+        frame = self.frame
+        if frame.empty:
+            raise InputError(f"{where}: its experiments have no rows; set draft: true to build it anyway")
+        # A run may be one of several that share a cell (other methods), so the cell of an initialisation counts.
+        place = [*CELL, "model_seed"]
+        wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
+        have = frame[[*place, "method", "metric"]].drop_duplicates()
+        joined = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
+        missing = joined[joined["_merge"] == "left_only"]
+        if missing.empty:
+            return
+        first = missing.iloc[0]
+        run = frame.loc[(frame[place] == first[place].to_list()).all(axis=1), "run"].iloc[0]
+        more = f" ({len(missing) - 1} more cells are missing)" if len(missing) > 1 else ""
+        raise InputError(
+            f"{where}: run {run} (B={first['batch_size']}, model_seed={first['model_seed']}) has no "
+            f"{first['metric']} of {first['method']}{more}; add the attack to the experiment or set draft: true"
+        )

@@ -1,0 +1,97 @@
+"""How right a label guess is, and what an answer without any attack would score."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from gradleak.labels.base import LabelGuess
+from gradleak.labels.rounding import largest_remainder
+from gradleak.observe import BatchTruth
+
+
+def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | None = None) -> dict[str, float]:
+    """Compare a guess with the truth (Ma et al., ICLR 2023, section 4.1, and figures that do not reward blanks).
+
+    Always:
+
+    - ``leacc``: mean over the C classes of [presence restored correctly].
+    - ``f1``: harmonic mean of precision and recall of the set of present classes; 0 if no hit.
+
+    If the guess has counts:
+
+    - ``lnacc``: mean of [count restored exactly], over the C classes, or over ``guess.restricted_to`` if set.
+    - ``irec``: sum over classes of min(guessed count, true count) / B.
+    - ``count_l1``: sum over classes of |guessed count - true count| / B.
+    - ``exact_match``: 1 if all counts are right, else 0.
+
+    If it has embeddings or probabilities, as the mean over the classes in the batch of the cosine similarity to the
+    true mean: ``embedding_cosine``; ``output_cosine`` of the logits W ê + b, if the head is given;
+    ``probability_cosine``.
+
+    Args:
+        guess: what a method says.
+        truth: what the batch holds, B >= 1 instances.
+        head: the last layer of the victim, for ``output_cosine`` only.
+
+    Raises:
+        ValueError: guess and truth are not of the same number of classes.
+    """
+    if guess.presence.shape != truth.counts.shape:
+        raise ValueError(
+            f"the guess is over {len(guess.presence)} classes and the truth over {len(truth.counts)}"
+        )
+    B = int(truth.counts.sum())
+    present = truth.counts > 0
+    hits = int((guess.presence & present).sum())
+    values = {
+        "leacc": (guess.presence == present).double().mean().item(),
+        "f1": 2 * hits / int(guess.presence.sum() + present.sum()),
+    }
+    if guess.counts is not None:
+        right = guess.counts == truth.counts
+        asked = right if guess.restricted_to is None else right[guess.restricted_to]
+        values |= {
+            "lnacc": asked.double().mean().item(),
+            "irec": int(torch.minimum(guess.counts, truth.counts).sum()) / B,
+            "count_l1": int((guess.counts - truth.counts).abs().sum()) / B,
+            "exact_match": float(right.all()),
+        }
+    if guess.embeddings is not None:
+        embeddings = guess.embeddings[present]
+        values["embedding_cosine"] = _mean_cosine(embeddings, truth.embeddings[present])
+        if head is not None:
+            W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
+            values["output_cosine"] = _mean_cosine(torch.addmm(b, embeddings, W.T), truth.logits[present])
+    if guess.probabilities is not None:
+        values["probability_cosine"] = _mean_cosine(
+            guess.probabilities[present], truth.probabilities[present]
+        )
+    return values
+
+
+def floors(batch_size: int, num_classes: int) -> dict[str, LabelGuess]:
+    """Guesses that use no gradient, so that a score can be seen against what nothing at all would score.
+
+    Both accuracies reward the many absent classes: a blank answer scores about 0.79 at B = 24 and C = 100.
+
+    Args:
+        batch_size: B.
+        num_classes: C.
+
+    Returns:
+        ``floor-blank``, which says that no class is present, and ``floor-uniform``, which says that every class has
+        B / C instances, rounded half to even. Either assigns B instances as evenly as can be.
+    """
+    assignable = torch.from_numpy(largest_remainder(torch.zeros(num_classes).double().numpy(), batch_size))
+    answers = {"floor-blank": 0, "floor-uniform": round(batch_size / num_classes)}
+    return {name: _constant_guess(num_classes, count, assignable) for name, count in answers.items()}
+
+
+def _constant_guess(num_classes: int, count: int, assignable: Tensor) -> LabelGuess:
+    counts = torch.full((num_classes,), count, dtype=torch.int64)
+    return LabelGuess(counts > 0, counts, assignable)
+
+
+def _mean_cosine(left: Tensor, right: Tensor) -> float:
+    """Mean over rows [n, m] of the cosine similarity; a zero row counts as 0."""
+    return cosine_similarity(left.double(), right.double(), dim=1).mean().item()

@@ -1,0 +1,105 @@
+"""Which option applies to which model: one table, readable without torch.
+
+The plan layer checks a config with it before any job starts; :func:`gradleak.models.build.build` checks with the
+same functions, so a combination is accepted by both or by neither.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gradleak.errors import InputError
+
+DEFAULTS: Mapping[str, object] = MappingProxyType(
+    {
+        "activation": "relu",
+        "batchnorm": False,
+        "dropout": False,
+        "n_hidden": 1,
+        "n_dim": 300,
+        "stem": "released",
+    }
+)
+"""Every option and the value that every model accepts."""
+
+_VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
+_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+OPTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "fcn": frozenset({"n_hidden", "n_dim"}),
+        "lenet5": frozenset({"activation", "batchnorm"}),
+        "lenet": frozenset({"activation"}),
+        **dict.fromkeys(_VGGS, frozenset({"dropout"})),
+        **dict.fromkeys(_RESNETS, frozenset({"stem"})),
+        "mobilenet_v2": frozenset(),
+    }
+)
+"""Model name -> the options that it has; every other option must keep its default."""
+
+ACTIVATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"lenet5": ("relu", "silu", "leaky_relu"), "lenet": ("relu", "sigmoid")}
+)
+"""Model name -> its activations; every other model has ReLU (MobileNetV2 ReLU6) built in."""
+
+STEMS = ("released", "imagenet")
+"""ResNet stems: 3x3 stride 1 of the released iLRG code, or 7x7 stride 2 with max-pool of torchvision."""
+
+
+def check_options(name: str, **options: object) -> None:
+    """Check that a model has the options asked of it.
+
+    Args:
+        name: a model name.
+        options: any of :data:`DEFAULTS`; absent ones keep their default.
+
+    Raises:
+        InputError: unknown model, unknown option, an option that the model does not have, or a value outside
+            the option's range. The message is one line.
+    """
+    if name not in OPTIONS:
+        raise InputError(f"unknown model {name!r}; known: {', '.join(OPTIONS)}")
+    has = OPTIONS[name]
+    for option, value in options.items():
+        if option not in DEFAULTS:
+            raise InputError(f"model {name}: unknown option {option!r}; known: {', '.join(DEFAULTS)}")
+        if option not in has and value != DEFAULTS[option]:
+            takes = f"it takes {', '.join(sorted(has))}" if has else "it takes no options"
+            raise InputError(
+                f"model {name}: {option}={value!r} does not apply; keep {DEFAULTS[option]!r} ({takes})"
+            )
+    _check_choice(name, "activation", options, ACTIVATIONS.get(name, ("relu",)))
+    _check_choice(name, "stem", options, STEMS)
+    _check_at_least(name, "n_hidden", options, 0)
+    _check_at_least(name, "n_dim", options, 1)
+
+
+def check_images(name: str, *, channels: int, image_size: int) -> None:
+    """Check that a model can read images of this shape.
+
+    Args:
+        name: a model name that :func:`check_options` accepts.
+        channels: colour channels.
+        image_size: height and width in pixels.
+
+    Raises:
+        InputError: the image is too small for the model, or no multiple of what its layers need; one line.
+    """
+    where = f"model {name}: image_size={image_size}"
+    if channels < 1 or image_size < 1:
+        raise InputError(f"{where}, channels={channels} is no image; both must be at least 1")
+    if name == "lenet5" and image_size < 16:
+        raise InputError(f"{where} is too small for two 5x5 convolutions with pooling; use at least 16")
+    if name in _VGGS and image_size % 32:
+        right = max(32, round(image_size / 32) * 32)
+        raise InputError(f"{where} cannot be halved five times; use a multiple of 32, such as {right}")
+
+
+def _check_choice(name: str, option: str, options: Mapping[str, object], allowed: tuple[str, ...]) -> None:
+    if option in options and options[option] not in allowed:
+        raise InputError(f"model {name}: {option}={options[option]!r}; use one of {', '.join(allowed)}")
+
+
+def _check_at_least(name: str, option: str, options: Mapping[str, object], least: int) -> None:
+    value = options.get(option, DEFAULTS[option])
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"model {name}: {option}={value!r}; use a whole number of at least {least}")

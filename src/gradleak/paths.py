@@ -1,0 +1,31 @@
+"""Where results are. Everything below ``results/`` is generated; nothing else is."""
+
+from pathlib import Path
+
+RESULTS = Path("results")
+RUN_METRICS = "results/runs/{run}/metrics.csv"
+RUN_SIDECAR = "results/runs/{run}/run.json"
+PAPER = "results/paper/main.pdf"
+MACROS = "results/paper/macros.tex"
+TABLE_SUFFIXES = ("csv", "md", "tex")
+FIGURE_SUFFIXES = ("pdf", "png")
+
+
+def run_metrics(run: str) -> str:
+    """Return the long metrics CSV of a run."""
+    return RUN_METRICS.format(run=run)
+
+
+def experiment(name: str) -> str:
+    """Return the CSV that holds all rows of an experiment."""
+    return f"results/experiments/{name}.csv"
+
+
+def table(name: str, suffix: str) -> str:
+    """Return a table in one of TABLE_SUFFIXES."""
+    return f"results/tables/{name}.{suffix}"
+
+
+def figure(name: str, suffix: str) -> str:
+    """Return a figure in one of FIGURE_SUFFIXES."""
+    return f"results/figures/{name}.{suffix}"

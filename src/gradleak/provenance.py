@@ -1,0 +1,103 @@
+"""What made a result: commit, packages, machine, times."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gradleak import __version__
+from gradleak.records import write_text
+from gradleak.spec import Spec
+
+_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "snakemake")
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def commit() -> dict[str, Any]:
+    """Return the commit of this tree and whether tracked files differ from it; both None outside a checkout.
+
+    A job takes them from ``GRADLEAK_COMMIT`` when the workflow has set it, so that git runs once per workflow.
+    """
+    told = os.environ.get("GRADLEAK_COMMIT")
+    if told:
+        sha, _, dirty = told.partition("+")
+        return {"commit": sha, "dirty": bool(dirty)}
+    sha = _git("rev-parse", "HEAD")
+    if sha is None:
+        return {"commit": None, "dirty": None}
+    return {"commit": sha, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def hardware() -> dict[str, Any]:
+    """Return the processor's name and the number of cores this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return {"processor": name, "cores": len(os.sched_getaffinity(0)), "host": platform.node()}
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version(), "gradleak": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def peak_memory_mb() -> float:
+    """Return the peak resident memory of this process in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Clock:
+    """Wall time of a job."""
+
+    def __init__(self) -> None:
+        self.started = datetime.now(UTC)
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return the seconds since the start."""
+        return time.perf_counter() - self._start
+
+
+def write_sidecar(path: Path, spec: Spec, clock: Clock, *, run: str, device: str, **more: Any) -> None:
+    """Write run.json: the spec, where it came from and what it ran on."""
+    record = {
+        "run": run,
+        "spec": spec.model_dump(mode="json"),
+        "identity": spec.identity(),
+        **commit(),
+        "packages": packages(),
+        "device": device,
+        "hardware": hardware(),
+        "started": clock.started.isoformat(timespec="seconds"),
+        "seconds": round(clock.seconds(), 3),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "command": sys.argv,
+        **more,
+    }
+    write_text(path, json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,113 @@
+"""The one long CSV schema of all runs, and files that are written whole or not at all."""
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from gradleak.errors import InputError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured value. A new metric adds rows, not columns.
+
+    Attributes:
+        run: run id.
+        kind: kind of the job, e.g. ``labels``.
+        method: attack, or ``floor-blank`` / ``floor-uniform`` / ``job`` for figures that no attack made.
+        dataset: data set name.
+        model: architecture with its options.
+        stage: how far the victim was trained, ``untrained`` if not at all.
+        batch_size: B.
+        distribution: class distribution of the batches with its parameter.
+        defense: what the client did to the gradient, ``none`` if nothing.
+        model_seed: seed of the victim's weights; initialisations are an axis of their own.
+        seed: seed of the batches.
+        trial: number of the batch, from 0; -1 for figures of the whole run.
+        unit: what within the trial, e.g. an image's number; empty for the whole batch.
+        status: ``ok``, or why the value does not count (``diverged``).
+        metric: name of the metric.
+        value: its value.
+    """
+
+    run: str
+    kind: str
+    method: str
+    dataset: str
+    model: str
+    stage: str
+    batch_size: int
+    distribution: str
+    defense: str
+    model_seed: int
+    seed: int
+    trial: int
+    unit: str
+    status: str
+    metric: str
+    value: float
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+_TEXT = {field.name: str for field in fields(Row) if field.type is str}
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename it into place on success, remove it on any failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as CSV, whole or not at all."""
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a metrics CSV.
+
+    Raises:
+        InputError: the file is missing, empty, or has other columns.
+    """
+    try:
+        # "none" and "nan" are words of the schema, not missing values.
+        frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={"value": ["", "nan", "inf", "-inf"]})
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: the file is empty; delete it and run again") from None
+    if tuple(frame.columns[: len(COLUMNS)]) != COLUMNS:
+        raise InputError(f"{path}: columns are {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
+    return frame
+
+
+def concatenate(frames: Mapping[str, pd.DataFrame] | Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Stack metrics frames, keeping the schema when there is none."""
+    frames = list(frames.values() if isinstance(frames, Mapping) else frames)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))

@@ -1,0 +1,128 @@
+"""Means and intervals over initialisations of the victim, and what it means to agree with a published figure.
+
+One published figure is the mean over the tries of **one** random initialisation, so trials are averaged within an
+initialisation first, and spread is measured between initialisations. The question "could one more initialisation
+have given the published figure?" is answered by the prediction interval, not by the confidence interval of the mean.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+LEVEL = 0.95
+"""Coverage of all intervals."""
+
+HALF_UNIT = 0.0005
+"""Published figures are rounded to three decimals, so each may be off by this much."""
+
+CELL = ("dataset", "model", "stage", "batch_size", "distribution", "defense")
+"""Columns that name a setting."""
+
+FRACTIONS = ("leacc", "lnacc", "irec", "f1", "exact_match")
+"""Metrics that lie in [0, 1]."""
+
+COSINES = ("embedding_cosine", "output_cosine", "probability_cosine")
+"""Metrics that lie in [-1, 1]."""
+
+AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "n/a"
+
+
+def _bounds(metric: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    fraction, cosine = metric.isin(FRACTIONS).to_numpy(), metric.isin(COSINES).to_numpy()
+    low = np.where(cosine, -1.0, np.where(fraction | metric.eq("count_l1").to_numpy(), 0.0, -np.inf))
+    return low, np.where(fraction | cosine, 1.0, np.inf)
+
+
+def student(n: ArrayLike) -> NDArray[np.float64]:
+    """Two-sided Student quantile of :data:`LEVEL` for ``n`` values; NaN where n < 2."""
+    n = np.asarray(n, dtype=np.float64)
+    quantile = stats.t.ppf((1 + LEVEL) / 2, np.where(n > 1, n - 1, 1.0))
+    return np.where(n > 1, quantile, np.nan)
+
+
+def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric")) -> pd.DataFrame:
+    """Summarise rows of the long schema over trials and initialisations.
+
+    A value counts when its status is ``ok`` and it is a number; a trial without such a value is diverged. Units of a
+    trial are averaged first, then trials of an initialisation (``model_seed``), then initialisations.
+
+    Args:
+        frame: rows with the columns of :data:`gradleak.records.COLUMNS`.
+        by: columns that name a cell; must contain ``metric``, which decides how intervals are clipped.
+
+    Returns:
+        One row per cell in order of first appearance, with the columns of ``by`` and, in the metric's own unit:
+        ``mean`` and ``sd`` over initialisations; ``n_initialisations`` and ``n_trials`` that count, ``n_diverged``
+        trials that do not; ``ci_low``/``ci_high``, the 95 % interval of the mean (Student); ``pi_low``/``pi_high``,
+        the 95 % interval in which the rounded mean of one further initialisation falls,
+        mean ± t sd sqrt(1 + 1/m) ± 0.0005, clipped to the metric's range; and ``basis``, what the interval of the
+        mean is over: ``initialisations``, or ``trials`` where there is one initialisation (then there is no
+        prediction interval), or ``none``.
+    """
+    keys = list(by)
+    ok = frame["status"].eq("ok") & np.isfinite(frame["value"].astype(np.float64))
+    values = frame.assign(value=frame["value"].where(ok).astype(np.float64))
+    trials = values.groupby([*keys, "model_seed", "seed", "trial"], sort=False)["value"].mean().rename("value").reset_index()
+    cells = trials.groupby(keys, sort=False)["value"].agg(n_trials="count", n_all="size", trial_sd="std")
+    each = trials.dropna(subset="value").groupby([*keys, "model_seed"], sort=False)["value"].mean()
+    over = each.groupby(level=keys, sort=False).agg(["mean", "std", "size"])
+    over.columns = ["mean", "sd", "n_initialisations"]
+    found = cells.join(over).reset_index()
+    found["n_initialisations"] = found["n_initialisations"].fillna(0).astype(int)
+    found["n_diverged"] = found["n_all"] - found["n_trials"]
+
+    m, n = found["n_initialisations"].to_numpy(), found["n_trials"].to_numpy()
+    several = m > 1
+    sd = found["sd"].to_numpy(dtype=np.float64)
+    centre = found["mean"].to_numpy(dtype=np.float64)
+    of_trials = student(n) * found["trial_sd"].to_numpy(dtype=np.float64) / np.sqrt(np.maximum(n, 1))
+    half = np.where(several, student(m) * sd / np.sqrt(np.maximum(m, 1)), of_trials)
+    reach = student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1)) + HALF_UNIT
+    low, high = _bounds(found["metric"])
+    found["ci_low"], found["ci_high"] = centre - half, centre + half
+    found["pi_low"] = np.clip(centre - reach, low, high)
+    found["pi_high"] = np.clip(centre + reach, low, high)
+    found["basis"] = np.where(several, "initialisations", np.where(n > 1, "trials", "none"))
+    columns = ["mean", "sd", "n_initialisations", "n_trials", "n_diverged"]
+    return found[[*keys, *columns, "ci_low", "ci_high", "pi_low", "pi_high", "basis"]]
+
+
+def verdicts(published: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.str_]:
+    """Say for each published figure whether it lies in its prediction interval.
+
+    Returns:
+        ``agrees``, ``differs``, or ``n/a`` where a figure or a bound is NaN. Bounds count as inside.
+    """
+    published, low, high = (np.asarray(each, dtype=np.float64) for each in (published, low, high))
+    inside = (published >= low - 1e-9) & (published <= high + 1e-9)
+    known = np.isfinite(published) & np.isfinite(low) & np.isfinite(high)
+    return np.where(known, np.where(inside, AGREES, DIFFERS), UNDECIDED)
+
+
+def compare_means(
+    mean: float, sd: float, n: float, other_mean: float, other_sd: float, other_n: float
+) -> str:
+    """Say whether two means over initialisations agree: Welch's 95 % interval of their difference, ± 0.0005.
+
+    Args:
+        mean: of one sample; ``sd`` and ``n`` are its standard deviation and size.
+        sd: see ``mean``.
+        n: see ``mean``.
+        other_mean: of the other sample, known to three decimals; ``other_sd`` and ``other_n`` belong to it.
+        other_sd: see ``other_mean``.
+        other_n: see ``other_mean``.
+
+    Returns:
+        ``agrees``, ``differs``, or ``n/a`` where a sample has fewer than two values.
+    """
+    if not (n > 1 and other_n > 1 and np.isfinite([mean, sd, other_mean, other_sd]).all()):
+        return UNDECIDED
+    a, b = sd**2 / n, other_sd**2 / other_n
+    reach = HALF_UNIT
+    if a + b > 0:
+        freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (other_n - 1))
+        reach += float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * float(np.sqrt(a + b))
+    return AGREES if abs(mean - other_mean) <= reach + 1e-9 else DIFFERS

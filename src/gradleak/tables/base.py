@@ -1,0 +1,236 @@
+"""What a table is, what its builder gets, and the registry that names the builders."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradleak.errors import InputError
+from gradleak.measured import Measured, Value
+from gradleak.published import Match, match
+from gradleak.statistics import CELL
+from gradleak.tex import number
+
+MISSING = "?"
+"""What a draft shows for a cell without rows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the readable table.
+
+    Attributes:
+        header: its title, plain text.
+        group: title over neighbouring columns of the same group; empty for none.
+        align: ``l``, ``c`` or ``r``.
+    """
+
+    header: str
+    group: str = ""
+    align: str = "c"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the readable table: cells of plain text, or a heading across all columns.
+
+    Attributes:
+        cells: one text per column; empty for a heading.
+        heading: text across all columns.
+        rule: whether something separates it from the line above.
+    """
+
+    cells: tuple[str, ...] = ()
+    heading: str = ""
+    rule: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be written as CSV, Markdown and LaTeX.
+
+    Attributes:
+        caption: what it shows, plain text.
+        note: how to read it, plain text; empty for none.
+        columns: of the readable forms.
+        lines: of the readable forms.
+        numbers: the same values in full precision, one row per setting, for the CSV form.
+        long: whether it may run over several pages.
+    """
+
+    caption: str
+    note: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    numbers: pd.DataFrame
+    long: bool = False
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How tables and figures write data sets, models and methods; an id without a label is written as it is."""
+
+    dataset: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)
+    method: Mapping[str, str] = field(default_factory=dict)
+
+    def where(self, cell: Mapping[str, Any]) -> str:
+        """Return what sets the cell apart from a random batch of an untrained, undefended victim; usually nothing."""
+        usual = {"distribution": "random", "stage": "untrained", "defense": "none"}
+        return ", ".join(str(cell[name]) for name, word in usual.items() if cell[name] != word)
+
+    def setting(self, cell: Mapping[str, Any], *, batch_size: bool = True) -> str:
+        """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``."""
+        words = [self.model.get(cell["model"], cell["model"]), self.dataset.get(cell["dataset"], cell["dataset"])]
+        words += [f"B={cell['batch_size']}"] if batch_size else []
+        words += [self.where(cell)] if self.where(cell) else []
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a builder gets.
+
+    Attributes:
+        measured: the cells of the table's experiments.
+        published: one row per published figure, see :func:`gradleak.published.load`.
+        rerun: the rerun of the released code, see :func:`gradleak.published.load_rerun`.
+        labels: names to write.
+        draft: whether missing cells are shown instead of refused.
+        name: the table's name in the configuration, for messages.
+    """
+
+    measured: Measured
+    published: pd.DataFrame
+    rerun: pd.DataFrame
+    labels: Labels
+    draft: bool
+    name: str
+
+    def check(self, needs: list[tuple[str, str]]) -> None:
+        """Refuse missing cells unless this is a draft; ``needs`` holds (method, metric) pairs."""
+        if not self.draft:
+            self.measured.check(needs, f"table {self.name}")
+
+    def find(
+        self, cell: dict[str, Any], method: str, metric: str, experiments: tuple[str, ...]
+    ) -> tuple[Value, Match]:
+        """Return the measured value and the published figures that belong beside it."""
+        return (
+            self.measured.value(cell, method, metric),
+            match(self.published, cell, method, metric, experiments),
+        )
+
+
+Builder = Callable[[Request], Table]
+_BUILDERS: dict[str, Builder] = {}
+
+
+def register(kind: str) -> Callable[[Builder], Builder]:
+    """Register a builder under ``kind``; a name is never overwritten."""
+
+    def add(builder: Builder) -> Builder:
+        if kind in _BUILDERS:
+            raise ValueError(f"table kind {kind!r} is registered twice")
+        _BUILDERS[kind] = builder
+        return builder
+
+    return add
+
+
+def kinds() -> list[str]:
+    """Names of all registered tables, sorted."""
+    return sorted(_BUILDERS)
+
+
+def build(
+    kind: str,
+    frame: pd.DataFrame,
+    published: pd.DataFrame,
+    labels: Labels,
+    *,
+    rerun: pd.DataFrame | None = None,
+    draft: bool = False,
+    caption: str | None = None,
+    name: str | None = None,
+) -> Table:
+    """Build a table.
+
+    Only tables whose module was imported are known; :mod:`gradleak.tables.all` imports every one.
+
+    Args:
+        kind: a registered name.
+        frame: rows of its experiments, each value once (:func:`gradleak.measured.read_experiments`).
+        published: what :func:`gradleak.published.load` gave.
+        labels: names to write.
+        rerun: what :func:`gradleak.published.load_rerun` gave; none if omitted.
+        draft: show missing cells as ``?`` instead of refusing them.
+        caption: replaces the table's own.
+        name: the table's name in messages (default: ``kind``).
+
+    Raises:
+        InputError: no such table, or a cell that it needs is missing and this is no draft.
+    """
+    if kind not in _BUILDERS:
+        raise InputError(f"unknown table kind {kind!r}; known: {', '.join(kinds())}")
+    if rerun is None:
+        columns = ["source_log", "method", "metric"]
+        rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
+    request = Request(Measured(frame), published, rerun, labels, draft, name or kind)
+    table = _BUILDERS[kind](request)
+    return table if caption is None else replace(table, caption=caption)
+
+
+def tries(value: Value) -> str:
+    """Return n as ``3×20``: initialisations times tries that count, and how many diverged."""
+    if value.basis == "missing":
+        return MISSING
+    m, n = value.n_initialisations, value.n_trials
+    shown = f"{m}×{n // m}" if m and n % m == 0 else f"{m} init., {n} tries" if m else "0"
+    return f"{shown} ({value.n_diverged} div.)" if value.n_diverged else shown
+
+
+def with_confidence(value: Value) -> str:
+    """Return ``mean ± half-width`` of the 95 % interval of the mean."""
+    return _shown(value, f"{number(value.mean)} ± {number(value.half_width)}")
+
+
+def with_prediction(value: Value) -> str:
+    """Return ``mean [low, high]``: the prediction interval, or, after ``t:``, the interval over tries of the only
+    initialisation.
+    """
+    if value.basis == "trials":
+        return _shown(value, f"{number(value.mean)} [t: {number(value.ci_low)}, {number(value.ci_high)}]")
+    return _shown(value, f"{number(value.mean)} [{number(value.pi_low)}, {number(value.pi_high)}]")
+
+
+def plain(value: Value, digits: int = 3) -> str:
+    """Return the mean alone."""
+    return _shown(value, number(value.mean, digits))
+
+
+def _shown(value: Value, full: str) -> str:
+    if value.basis == "missing":
+        return MISSING
+    if value.n_trials == 0:
+        return "diverged"
+    return full if value.basis != "none" else number(value.mean)
+
+
+def numeric_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the setting's columns of the CSV form."""
+    return {name: cell[name] for name in CELL}
+
+
+def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict[str, Any]:
+    """Return one metric's columns of the CSV form, each beginning with ``prefix``."""
+    names = ("mean", "sd", "n_initialisations", "n_trials", "n_diverged", "ci_low", "ci_high", "pi_low", "pi_high")
+    columns: dict[str, Any] = {f"{prefix}_{name}": getattr(value, name) for name in names}
+    if found is not None:
+        columns[f"{prefix}_published"] = found.mean
+        columns[f"{prefix}_published_values"] = "/".join(f"{one:.3f}" for one in found.values)
+        columns[f"{prefix}_published_batch_size"] = found.batch_size if found.values else np.nan
+        columns[f"{prefix}_verdict"] = found.verdict(value.pi_low, value.pi_high)
+    return columns

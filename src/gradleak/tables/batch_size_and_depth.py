@@ -1,0 +1,159 @@
+"""Experiment 2: iLRG over the batch size and over the depth of the victim, judged against the published figures."""
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+
+from gradleak.published import NO_VERDICT, Match
+from gradleak.statistics import AGREES, DIFFERS
+from gradleak.tables.base import (
+    Column,
+    Line,
+    Request,
+    Table,
+    numeric_cell,
+    numeric_value,
+    plain,
+    register,
+    tries,
+    with_prediction,
+)
+
+_PUBLISHED = ("batch_size_and_depth",)
+_JUDGED = (("leacc", "LeAcc"), ("lnacc", "LnAcc"), ("irec", "IRec"))
+_EXTRA = ("f1", "count_l1", "exact_match")
+_FLOORS = (("floor-blank", "leacc"), ("floor-blank", "lnacc"))
+_CSV_FLOORS = tuple((f, m) for f in ("floor-blank", "floor-uniform") for m in ("leacc", "lnacc", "irec"))
+
+Cell = dict[str, Any]
+
+CAPTION = (
+    "iLRG over batch size and depth: measured mean and 95 % prediction interval for one initialisation, beside the "
+    "published figure (one initialisation). A setting agrees when each of its published figures lies in its interval."
+)
+NOTE = (
+    "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and there is "
+    "no verdict (n/a). Blank: what the answer 'no class is present' scores. (B=…): published for that batch size only, so "
+    "there is no verdict. F1: over classes present; L1/B: count error per instance; exact: share of batches whose "
+    "counts are all right."
+)
+
+
+def depth(model: str) -> tuple[str, int] | None:
+    """Return the family and depth of a model id, None if it belongs to no family.
+
+    The depth is the number of hidden layers after the first for the FCN, the number in the name for VGG and ResNet.
+    """
+    if found := re.fullmatch(r"fcn(?:-n_hidden=(\d+))?", model):
+        return "FCN", int(found[1] or 1)
+    if found := re.fullmatch(r"(vgg|resnet)(\d+)((?:-.+)?)", model):
+        return {"vgg": "VGG", "resnet": "ResNet"}[found[1]] + found[3], int(found[2])
+    return None
+
+
+def _same(cell: Cell, *names: str) -> tuple[Any, ...]:
+    return tuple(cell[name] for name in (*names, "distribution", "stage", "defense"))
+
+
+def _gather(cells: list[Cell], key: Any) -> Iterator[list[Cell]]:
+    """Groups of at least two cells with equal keys, in order of first appearance; a key of None is in no group."""
+    keys = list(dict.fromkeys(key(cell) for cell in cells))
+    for one in keys:
+        group = [cell for cell in cells if key(cell) == one]
+        if one is not None and len(group) > 1:
+            yield group
+
+
+def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
+    """Arrange settings: over the batch size per victim, over the depth per family, then whatever is in neither.
+
+    Returns:
+        (``batch size`` | ``depth`` | ``other``, settings in ascending order). A setting may be in both of the first.
+    """
+    found = [
+        ("batch size", sorted(group, key=lambda cell: cell["batch_size"]))
+        for group in _gather(cells, lambda cell: _same(cell, "dataset", "model"))
+    ]
+
+    def family(cell: Cell) -> tuple[Any, ...] | None:
+        at = depth(cell["model"])
+        return (at[0], *_same(cell, "dataset", "batch_size")) if at else None
+
+    found += [
+        ("depth", sorted(group, key=lambda cell: (depth(cell["model"]) or ("", 0))[1]))
+        for group in _gather(cells, family)
+    ]
+    placed = [cell for _, group in found for cell in group]
+    rest = [cell for cell in cells if cell not in placed]
+    # Families of which only one depth was run are shown one after the other.
+    return found + [("other", list(group)) for _, group in groupby(rest, lambda cell: cell["dataset"])]
+
+
+def verdict(words: dict[str, str]) -> str:
+    """Sum up the verdicts of a setting's metrics: ``agrees``, ``differs: LnAcc``, ``n/a`` or a dash.
+
+    Args:
+        words: header of a metric -> its verdict.
+    """
+    judged = {name: word for name, word in words.items() if word != NO_VERDICT}
+    if not judged:
+        return NO_VERDICT
+    differing = [name for name, word in judged.items() if word == DIFFERS]
+    if differing:
+        return f"{DIFFERS}: {', '.join(differing)}"
+    return AGREES if set(judged.values()) == {AGREES} else "n/a"
+
+
+@register("batch_size_and_depth")
+def build(request: Request) -> Table:
+    """Build the table: one line per setting, blocks by victim and family."""
+    measured, labels = request.measured, request.labels
+    request.check([("ilrg", name) for name, _ in _JUDGED] + [("ilrg", name) for name in _EXTRA] + list(_FLOORS))
+    lines: list[Line] = []
+    numbers = []
+    for axis, group in blocks(measured.cells()):
+        lines.append(Line(heading=_heading(request, axis, group[0]), rule=True))
+        for cell in group:
+            pairs = {header: request.find(cell, "ilrg", name, _PUBLISHED) for name, header in _JUDGED}
+            words = {header: found.verdict(value.pi_low, value.pi_high) for header, (value, found) in pairs.items()}
+            first = next(iter(pairs.values()))[0]
+            cells = [labels.model.get(cell["model"], cell["model"]), str(cell["batch_size"]), tries(first)]
+            for value, found in pairs.values():
+                cells += [with_prediction(value), _published(found)]
+            cells.append(verdict(words))
+            cells += [plain(measured.value(cell, floor, name)) for floor, name in _FLOORS]
+            cells += [plain(measured.value(cell, "ilrg", name)) for name in _EXTRA]
+            lines.append(Line(tuple(cells)))
+            row: dict[str, Any] = {"block": axis, **numeric_cell(cell)}
+            for (name, _), (value, found) in zip(_JUDGED, pairs.values(), strict=True):
+                row |= numeric_value(name, value, found)
+            for name in _EXTRA:
+                row |= numeric_value(name, measured.value(cell, "ilrg", name))
+            for floor, name in _CSV_FLOORS:
+                row[f"{floor.replace('-', '_')}_{name}"] = measured.value(cell, floor, name).mean
+            numbers.append({**row, "verdict": cells[9]})
+    columns = [Column("Victim", align="l"), Column("B", align="r"), Column("n")]
+    for _, header in _JUDGED:
+        columns += [Column("measured", header), Column("publ.", header)]
+    columns += [Column("Verdict", align="l"), Column("LeAcc", "Blank"), Column("LnAcc", "Blank")]
+    columns += [Column("F1"), Column("L1/B"), Column("Exact")]
+    return Table(CAPTION, NOTE, tuple(columns), tuple(lines), pd.DataFrame(numbers))
+
+
+def _published(found: Match) -> str:
+    return found.text()
+
+
+def _heading(request: Request, axis: str, cell: Cell) -> str:
+    labels = request.labels
+    where = f", {labels.where(cell)}" if labels.where(cell) else ""
+    dataset = labels.dataset.get(cell["dataset"], cell["dataset"])
+    if axis == "batch size":
+        return f"Batch size: {labels.model.get(cell['model'], cell['model'])}, {dataset}{where}"
+    if axis == "depth":
+        family = depth(cell["model"])
+        return f"Depth: {family[0] if family else cell['model']}, {dataset}, B={cell['batch_size']}{where}"
+    return f"Single settings: {dataset}{where}"

@@ -1,0 +1,54 @@
+"""A table three times: CSV in full precision, Markdown, LaTeX."""
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from gradleak.tables.base import Table
+from gradleak.tex import fill
+
+
+def to_csv(table: Table) -> str:
+    """Return the numbers in full precision; NaN is an empty field."""
+    return table.numbers.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(table: Table) -> str:
+    """Return caption, pipe table and note."""
+
+    def row(cells: list[str] | tuple[str, ...]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    width = len(table.columns)
+    headers = [f"{column.group} {column.header}".strip() or " " for column in table.columns]
+    marks = {"l": ":--", "c": ":-:", "r": "--:"}
+    lines = [table.caption, "", row(headers), row([marks[column.align] for column in table.columns])]
+    for line in table.lines:
+        lines.append(row((f"**{line.heading}**", *[""] * (width - 1)) if line.heading else line.cells))
+    return "\n".join([*lines, *(["", table.note] if table.note else [])]) + "\n"
+
+
+def to_latex(table: Table, name: str, template: Path) -> str:
+    r"""Return a floating table, or a longtable, labelled ``tab:name``.
+
+    Args:
+        table: what to write.
+        name: of the table in the configuration.
+        template: ``paper/templates/table.tex.j2``.
+
+    Raises:
+        InputError: the template is missing or faulty, or a text cannot be typeset.
+    """
+    groups: list[dict[str, Any]] = []
+    first = 1
+    for title, members in groupby(table.columns, lambda column: column.group):
+        span = len(list(members))
+        # A column without a group stands alone, so that the header line has one field per column.
+        parts = [span] if title else [1] * span
+        for part in parts:
+            groups.append({"title": title, "span": part, "first": first, "last": first + part - 1})
+            first += part
+    if not any(group["title"] for group in groups):
+        groups = []
+    alignment = "".join(column.align for column in table.columns)
+    return fill(template, table=table, name=name, groups=groups, alignment=alignment)

@@ -1,0 +1,39 @@
+"""Look at a full data set once, before the jobs that need it: download it if allowed, count it, report it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from gradleak import cli, facts
+
+
+class CheckData(BaseModel):
+    """Options of this program."""
+
+    dataset: str = Field(description=f"data set: {', '.join(facts.DATASETS)}")
+    data_root: Path = Field(Path("data"), description="folder of the data sets")
+    download: bool = Field(False, description="let torchvision fetch a missing data set")
+    output: Path = Field(description="JSON file for what was found")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Check the data set that ``argv`` names."""
+    options = cli.parse(CheckData, argv, prog="check_data.py", description=__doc__)
+    from gradleak import datasets
+    from gradleak.records import write_text
+
+    splits = ("val",) if options.dataset == "imagenet" else ("train", "val")
+    found = {}
+    for split in splits:
+        data = datasets.load(
+            options.dataset, split=split, root=options.data_root, download=options.download
+        )
+        found[split] = {"images": len(data), "classes": data.num_classes}
+    record = {"dataset": options.dataset, "root": str(options.data_root), "splits": found}
+    write_text(options.output, json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    cli.run(main)

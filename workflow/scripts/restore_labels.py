@@ -1,0 +1,47 @@
+"""Restore the labels of a client's batches from the gradient of the last layer.
+
+Each try draws a batch, computes the head gradient that the client would send, gives every method the same
+observation, and compares the answers with the truth. Results: a long metrics CSV and run.json beside it.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from gradleak import cli
+from gradleak.spec import RestoreLabels, RestoreLabelsShorthand
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run label restoration for the options in ``argv``."""
+    spec = cli.parse(
+        RestoreLabels, argv, shorthand=RestoreLabelsShorthand, prog="restore_labels.py", description=__doc__
+    )
+    # Imported only now: --help and a wrong option answer at once.
+    from gradleak.labels.experiment import restore
+    from gradleak.provenance import Clock, write_sidecar
+    from gradleak.records import write_rows
+
+    clock = Clock()
+    result = restore(spec)
+    output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"
+    write_sidecar(output.with_name(sidecar_name(output)), spec, clock, run=spec.run_id, device=result.device)
+    write_rows(output, result.rows)
+    for method in result.methods:
+        values = {
+            name: [row.value for row in result.rows if row.method == method and row.metric == name]
+            for name in ("leacc", "lnacc", "irec", "probability_cosine")
+        }
+        shown = "  ".join(f"{name} {fmean(series):.3f}" for name, series in values.items() if series)
+        print(f"{method:<16}{shown}  ({spec.num_tries} tries)")
+    print(f"metrics: {output}", file=sys.stderr)
+
+
+def sidecar_name(output: Path) -> str:
+    """``metrics.csv`` has ``run.json`` beside it; any other CSV a JSON of its own name, so that none is lost."""
+    return "run.json" if output.name == "metrics.csv" else output.with_suffix(".json").name
+
+
+if __name__ == "__main__":
+    cli.run(main)
