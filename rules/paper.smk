@@ -3,21 +3,26 @@
 PAPER_SOURCES = sorted(str(path) for path in Path("paper").rglob("*") if path.suffix in {".tex", ".bib"})
 
 
+def quoted_view(view):
+    """What the text needs to know of a table or a figure."""
+    return {"kind": view.kind, "experiments": list(view.experiments), "caption": view.caption}
+
+
 rule macros:
     input:
         experiments=[paths.experiment(name) for name in GRID.experiments],
         sidecars=[paths.RUN_SIDECAR.format(run=run) for run in GRID.runs],
-        tables=[paths.table(name, "csv") for name in GRID.tables],
         published="paper/published/ilrg.csv",
+        rerun="paper/published/rerun.csv",
         template="paper/templates/macros.tex.j2",
     output:
         paths.MACROS,
     log:
         "results/paper/macros.log",
     params:
-        tables=list(GRID.tables),
-        figures=list(GRID.figures),
-        labels=view_params(next(iter(GRID.config.tables.values())))["labels"] if GRID.config.tables else {},
+        tables={name: quoted_view(GRID.config.tables[name]) for name in GRID.tables},
+        figures={name: quoted_view(GRID.config.figures[name]) for name in GRID.figures},
+        labels=view_labels(),
     message:
         "Writing the numbers that the text quotes"
     script:

@@ -7,6 +7,7 @@ rule table:
             paths.experiment(name) for name in GRID.config.tables[wildcards.table].experiments
         ],
         published="paper/published/ilrg.csv",
+        rerun="paper/published/rerun.csv",
         template="paper/templates/table.tex.j2",
     output:
         csv=report(

@@ -70,6 +70,19 @@ class BatchTruth:
     probabilities: Tensor
 
 
+def chunk_size(image_size: int) -> int:
+    """Return how many images to put through a victim at once.
+
+    The largest activations grow with the pixels: 64 images up to 80 px, then as many as have the pixels of those 64,
+    8 at 224 px. Memory then depends little on the batch size, and speed not at all: 64 small images or 8 large ones
+    keep the convolutions at their peak.
+
+    Args:
+        image_size: height and width in pixels.
+    """
+    return max(1, min(64, 64 * 80**2 // image_size**2))
+
+
 def observe_head(
     model: Victim, chunks: Iterable[tuple[Tensor, Tensor]], *, device: torch.device | str = "cpu"
 ) -> tuple[Observation, BatchTruth]:
@@ -79,9 +92,9 @@ def observe_head(
     (Ma et al. 2023, section 3). Sums run in float64 and are rounded once to the parameters' type.
 
     Args:
-        model: the victim; it is put into eval mode.
-        chunks: pairs (images [n, channels, height, width] float32, labels [n] int64); the batch is their union, and
-            memory depends on the largest chunk only.
+        model: the victim; it is put into eval mode, and lives on ``device``.
+        chunks: pairs (images [n, channels, height, width] float32, labels [n] int64), n up to :func:`chunk_size`; the
+            batch is their union, and memory depends on the largest chunk only.
         device: where the forward pass runs.
 
     Returns:
@@ -100,6 +113,10 @@ def observe_head(
     with torch.inference_mode():
         for images, labels in chunks:
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            if images.device.type == "cpu":
+                # oneDNN's convolutions run 1.2 to 1.3 times as fast channels last, and the layout of the input alone
+                # decides: the model stays as it is. Folding BatchNorm into them adds a few percent; not worth a copy.
+                images = images.contiguous(memory_format=torch.channels_last)
             e = model.features(images)
             z = head(e)
             e, z = e.double(), z.double()
@@ -112,20 +129,21 @@ def observe_head(
             embeddings.index_add_(0, labels, e)
             logits.index_add_(0, labels, z)
             probabilities.index_add_(0, labels, p)
-        B = int(counts.sum())
-        if B == 0:
-            raise ValueError("cannot observe an empty batch")
-        present = counts.clamp(min=1)[:, None]
-        gradients = {
-            "head.weight": (weight / B).to(head.weight.dtype).cpu(),
-            "head.bias": (bias / B).to(head.weight.dtype).cpu(),
-        }
-        truth = BatchTruth(
-            counts.cpu(),
-            (embeddings / present).cpu(),
-            (logits / present).cpu(),
-            (probabilities / present).cpu(),
-        )
+    B = int(counts.sum())
+    if B == 0:
+        raise ValueError("cannot observe an empty batch")
+    # Outside inference mode, so that an attack may put these tensors into a graph.
+    present = counts.clamp(min=1)[:, None]
+    gradients = {
+        "head.weight": (weight / B).to(head.weight.dtype).cpu(),
+        "head.bias": (bias / B).to(head.weight.dtype).cpu(),
+    }
+    truth = BatchTruth(
+        counts.cpu(),
+        (embeddings / present).cpu(),
+        (logits / present).cpu(),
+        (probabilities / present).cpu(),
+    )
     return Observation(gradients, model, B), truth
 
 

@@ -87,7 +87,7 @@ def build(
     arguments = {key: value for key, value in options.items() if key in OPTIONS[name]}
     # Only the CPU generator: torch.manual_seed would also reseed every accelerator.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.random.default_generator.manual_seed(stream_seed("victim", seed))
+        torch.default_generator.manual_seed(stream_seed("victim", seed))
         victim = REGISTRY[name](
             num_classes=num_classes, channels=channels, image_size=image_size, **arguments
         )

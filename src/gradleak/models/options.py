@@ -1,7 +1,7 @@
 """Which option applies to which model: one table, readable without torch.
 
-The plan layer checks a config with it before any job starts; :func:`gradleak.models.build.build` checks with the
-same functions, so a combination is accepted by both or by neither.
+The plan layer checks a config with it before any job starts; :func:`gradleak.models.build.build` checks with
+the same functions, so a combination is accepted by both or by neither.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2016) from torchvision's blocks, with the stem of the released iLRG code or ImageNet's."""
+"""ResNet (He et al. 2016) from torchvision's blocks, with the released iLRG code's stem or ImageNet's."""
 
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -29,7 +29,7 @@ class ResNet(Victim):
         channels: colour channels of an image.
         image_size: any; the pooling is global.
         stem: ``released`` is one 3x3 convolution of stride 1 without pooling, for every image size, as in the
-            released iLRG code (Ma et al. 2023); ``imagenet`` is 7x7 of stride 2 and 3x3 max-pooling of stride 2.
+            released iLRG code (Ma et al. 2023); ``imagenet`` is 7x7 of stride 2 and max-pooling of stride 2.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gradleak.published import NO_VERDICT, Match
+from gradleak.published import NO_VERDICT
 from gradleak.statistics import AGREES, DIFFERS
 from gradleak.tables.base import (
     Column,
@@ -122,7 +122,7 @@ def build(request: Request) -> Table:
             first = next(iter(pairs.values()))[0]
             cells = [labels.model.get(cell["model"], cell["model"]), str(cell["batch_size"]), tries(first)]
             for value, found in pairs.values():
-                cells += [with_prediction(value), _published(found)]
+                cells += [with_prediction(value), found.text()]
             cells.append(verdict(words))
             cells += [plain(measured.value(cell, floor, name)) for floor, name in _FLOORS]
             cells += [plain(measured.value(cell, "ilrg", name)) for name in _EXTRA]
@@ -141,10 +141,6 @@ def build(request: Request) -> Table:
     columns += [Column("Verdict", align="l"), Column("LeAcc", "Blank"), Column("LnAcc", "Blank")]
     columns += [Column("F1"), Column("L1/B"), Column("Exact")]
     return Table(CAPTION, NOTE, tuple(columns), tuple(lines), pd.DataFrame(numbers))
-
-
-def _published(found: Match) -> str:
-    return found.text()
 
 
 def _heading(request: Request, axis: str, cell: Cell) -> str:

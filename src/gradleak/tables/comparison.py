@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from gradleak.published import Match
 from gradleak.tables.base import (
     Column,
     Line,
@@ -36,10 +35,10 @@ CAPTION = (
 )
 NOTE = (
     "Measured: mean ± half-width of its 95 % confidence interval between initialisations (between tries where there "
-    "is one initialisation). n: initialisations × tries. Blank answer: what saying “no class is present” scores. "
+    "is one initialisation). n: initialisations × tries. Blank answer: what the answer 'no class is present' scores. "
     "Published: mean over the tries of one initialisation; (B=…): published for that batch size only; figures "
     "parted by a stroke come from several logs of one setting; —: not published for this victim."
-).replace("“", "'").replace("”", "'")
+)
 
 
 @register("comparison")
@@ -57,7 +56,7 @@ def build(request: Request) -> Table:
         dataset = labels.dataset.get(cell["dataset"], cell["dataset"])
         lines += [
             Line((model, str(cell["batch_size"]), "measured", *(with_confidence(v) for v, _ in pairs)), rule=True),
-            Line((dataset, tries(pairs[0][0]), "published", *(_published(found) for _, found in pairs))),
+            Line((dataset, tries(pairs[0][0]), "published", *(found.text() for _, found in pairs))),
             Line(
                 (where, "", "blank answer")
                 + tuple(plain(floor[metric]) if metric in floor else "" for _, metric, _ in _SHOWN)
@@ -71,7 +70,3 @@ def build(request: Request) -> Table:
     columns = [Column("Victim, data", align="l"), Column("B, n"), Column("", align="l")]
     columns += [Column(header, labels.method.get(method, method)) for method, _, header in _SHOWN]
     return Table(CAPTION, NOTE, tuple(columns), tuple(lines), pd.DataFrame(numbers))
-
-
-def _published(found: Match) -> str:
-    return found.text()

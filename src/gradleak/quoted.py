@@ -1,0 +1,258 @@
+"""The numbers that the paper's prose quotes, and the facts on which its sentences depend.
+
+Keys are paths: ``runs``, ``value/ilrg/mnist/fcn/64/lnacc``, ``series/mnist/fcn/lnacc/last``. The text asks for them
+by ``\\IfHas{key}{yes}{no}`` and ``\\Get{key}``, so it reads right whatever part of the grid was run. A packaged sample
+is found under the name of the data set that it stands for; ``name/...`` says which of the two it was.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gradleak.errors import InputError
+from gradleak.figures import all as figures_of
+from gradleak.measured import Measured, distinct
+from gradleak.published import stands_for
+from gradleak.records import concatenate
+from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
+from gradleak.tables.agreement import pair
+from gradleak.tables.base import Labels, Request
+from gradleak.tex import Raw, duration, escape, listing, number
+
+_ACCURACIES = ("leacc", "lnacc", "irec")
+_PLAIN = {"distribution": "random", "stage": "untrained", "defense": "none"}
+
+Cell = dict[str, Any]
+Views = Mapping[str, Mapping[str, Any]]
+
+
+def read_sidecars(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Read the run.json files of the grid's runs.
+
+    Raises:
+        InputError: a file is missing or is no JSON.
+    """
+    found = []
+    for path in paths:
+        try:
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}:{error.lineno}: {error.msg}") from error
+    return found
+
+
+def gather(
+    frames: Mapping[str, pd.DataFrame],
+    published: pd.DataFrame,
+    rerun: pd.DataFrame,
+    sidecars: Iterable[Mapping[str, Any]],
+    *,
+    tables: Views,
+    figures: Views,
+    labels: Labels,
+) -> dict[str, str]:
+    """Gather every number that the text may quote.
+
+    Args:
+        frames: experiment -> its rows.
+        published: what :func:`gradleak.published.load` gave.
+        rerun: what :func:`gradleak.published.load_rerun` gave.
+        sidecars: the run.json of every run.
+        tables: name -> ``kind``, ``experiments`` and ``caption`` of the tables that are built.
+        figures: the same of the figures.
+        labels: names to write.
+
+    Returns:
+        Key -> text, for :func:`gradleak.tex.macros`.
+
+    Raises:
+        InputError: runs that must not be averaged, see :func:`gradleak.measured.distinct`; an unknown figure kind.
+    """
+    everything = Measured(distinct(concatenate(frames)))
+    values: dict[str, str] = {}
+    values |= _views(tables, figures)
+    values |= _extent(everything, labels)
+    values |= _cells(everything, labels)
+    values |= _agreement(Request(everything, published, rerun, labels, draft=True, name="text"), labels)
+    for kind in dict.fromkeys(view["kind"] for view in tables.values()):
+        shown = [name for view in tables.values() if view["kind"] == kind for name in view["experiments"]]
+        here = Measured(distinct(concatenate(frames[name] for name in dict.fromkeys(shown))))
+        values |= _extremes(kind, here, labels)
+    return values | _provenance(list(sidecars))
+
+
+def _views(tables: Views, figures: Views) -> dict[str, str]:
+    """``tables/KIND`` puts the tables of a kind into the text, ``ref/table/KIND`` names the first; figures alike."""
+    inputs: dict[str, str] = {}
+    for name, view in tables.items():
+        inputs[f"tables/{view['kind']}"] = inputs.get(f"tables/{view['kind']}", "") + rf"\input{{{name}.tex}}"
+        inputs.setdefault(f"ref/table/{view['kind']}", rf"Table~\ref{{tab:{name}}}")
+    for name, view in figures.items():
+        caption = escape(view["caption"] or figures_of.find(view["kind"]).caption)
+        shown = rf"\ResultFigure{{{name}}}{{{caption}}}"
+        inputs[f"figures/{view['kind']}"] = inputs.get(f"figures/{view['kind']}", "") + shown
+        inputs.setdefault(f"ref/figure/{view['kind']}", rf"Figure~\ref{{fig:{name}}}")
+    return {key: Raw(text) for key, text in inputs.items()}
+
+
+def _span(numbers: Iterable[int]) -> str:
+    low, high = min(numbers := list(numbers), default=0), max(numbers, default=0)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
+    """How much was measured."""
+    frame = measured.frame
+    if frame.empty:
+        return {"runs": "0", "tries": "0", "settings": "0"}
+    tries = frame.loc[frame["trial"] >= 0, ["run", "seed", "trial"]].drop_duplicates()
+    of_ilrg = measured.summary[measured.summary["method"] == "ilrg"]
+    datasets, models = list(dict.fromkeys(frame["dataset"])), list(dict.fromkeys(frame["model"]))
+    methods = [name for name in dict.fromkeys(frame["method"]) if name != "job" and not name.startswith("floor-")]
+    sizes = sorted(int(size) for size in set(frame["batch_size"]))
+    values = {
+        "runs": f"{frame['run'].nunique():,}",
+        "tries": f"{len(tries):,}",
+        "settings": str(len(measured.cells())),
+        "initialisations": _span(of_ilrg["n_initialisations"]),
+        "tries-per-run": _span(tries.groupby("run").size()),
+        "data-sets": listing([labels.dataset.get(name, name) for name in datasets]),
+        "victims": listing([labels.model.get(name, name) for name in models]),
+        "methods": listing([labels.method.get(name, name) for name in methods]),
+        "batch-sizes": listing([str(size) for size in sizes]),
+        "batch-min": str(sizes[0]),
+        "batch-max": str(sizes[-1]),
+    }
+    if int(of_ilrg["n_initialisations"].min()) > 1:
+        values["several-initialisations"] = "yes"
+    diverged = frame.loc[(frame["status"] != "ok") & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]]
+    if len(diverged):
+        values["diverged"] = f"{len(diverged.drop_duplicates()):,}"
+    values |= {f"data/{name}": labels.dataset.get(name, name) for name in datasets}
+    values |= {f"method/{name}": labels.method.get(name, name) for name in methods}
+    if any(stands_for(name) != name for name in datasets):
+        values["samples"] = "yes"
+    if any(stands_for(name) == name for name in datasets):
+        values["full-sets"] = "yes"
+    return values
+
+
+def _full_first(cells: list[Cell]) -> list[Cell]:
+    """Random batches of untrained, undefended victims; full data sets before their samples, first of a kind only."""
+    usual = [cell for cell in cells if all(cell[name] == word for name, word in _PLAIN.items())]
+    usual.sort(key=lambda cell: stands_for(cell["dataset"]) != cell["dataset"])
+    full = {cell["dataset"] for cell in usual}
+    return [c for c in usual if stands_for(c["dataset"]) == c["dataset"] or stands_for(c["dataset"]) not in full]
+
+
+def _cells(measured: Measured, labels: Labels) -> dict[str, str]:
+    """``value/METHOD/DATASET/MODEL/B/METRIC`` and the two ends of every series over the batch size."""
+    values: dict[str, str] = {}
+    series: dict[str, list[Cell]] = {}
+    for cell in _full_first(measured.cells()):
+        dataset = stands_for(cell["dataset"])
+        values[f"name/{dataset}"] = labels.dataset.get(cell["dataset"], cell["dataset"])
+        values[f"name/{cell['model']}"] = labels.model.get(cell["model"], cell["model"])
+        series.setdefault(f"{dataset}/{cell['model']}", []).append(cell)
+        for method in ("ilrg", "idlg", "gi", "rlg"):
+            for metric in (*_ACCURACIES, "probability_cosine"):
+                value = measured.value(cell, method, metric)
+                if value.n_trials:
+                    key = f"value/{method}/{dataset}/{cell['model']}/{cell['batch_size']}/{metric}"
+                    values[key] = number(value.mean)
+    for name, cells in series.items():
+        ends = {end: pick(cells, key=lambda cell: cell["batch_size"]) for end, pick in (("first", min), ("last", max))}
+        for metric in _ACCURACIES:
+            found = {end: measured.value(cell, "ilrg", metric) for end, cell in ends.items()}
+            if ends["first"] == ends["last"] or not all(value.n_trials for value in found.values()):
+                continue
+            for end, cell in ends.items():
+                values[f"series/{name}/{end}"] = str(cell["batch_size"])
+                values[f"series/{name}/{metric}/{end}"] = number(found[end].mean)
+    return values
+
+
+def _extremes(kind: str, measured: Measured, labels: Labels) -> dict[str, str]:
+    """``range/KIND/METHOD/METRIC/(low|high)[/at]``: smallest and largest cell mean of a table, and where it is."""
+    values: dict[str, str] = {}
+    for method in ("ilrg", "idlg", "gi", "rlg"):
+        for metric in _ACCURACIES:
+            found = [(measured.value(cell, method, metric).mean, cell) for cell in measured.cells()]
+            found = [(mean, cell) for mean, cell in found if mean == mean]
+            if not found:
+                continue
+            for end, pick in (("low", min), ("high", max)):
+                mean, cell = pick(found, key=lambda item: item[0])
+                values[f"range/{kind}/{method}/{metric}/{end}"] = number(mean)
+                values[f"range/{kind}/{method}/{metric}/{end}/at"] = labels.setting(cell)
+            low, high = (values[f"range/{kind}/{method}/{metric}/{end}"] for end in ("low", "high"))
+            values[f"range/{kind}/{method}/{metric}"] = low if low == high else f"{low} to {high}"
+    values[f"range/{kind}/settings"] = str(len(measured.cells()))
+    return values
+
+
+def _agreement(request: Request, labels: Labels) -> dict[str, str]:
+    """How many published figures are covered, and how many agree; the same for the rerun of the released code."""
+    found = pair(request)
+    judged = found[found["verdict"] != UNDECIDED]
+    values = {
+        "published/covered": str(len(found)),
+        "published/logs": str(found["source_log"].nunique()),
+        "published/agreeing": str(int((judged["verdict"] == AGREES).sum())),
+        "published/differing": str(int((judged["verdict"] == DIFFERS).sum())),
+        "published/judged": str(len(judged)),
+    }
+    checks = {"published/any": len(found), "published/any-judged": len(judged)}
+    differs = judged[judged["verdict"] == DIFFERS]
+    if len(differs):
+        checks["published/any-differing"] = len(differs)
+        worst = differs.loc[differs["difference"].abs().idxmax()]
+        cell = {str(key): value for key, value in worst.items()} | {"dataset": worst["measured_on"]}
+        values["published/worst"] = number(abs(worst["difference"]))
+        values["published/worst/at"] = labels.setting(cell)
+        values["published/worst/what"] = {"leacc": "LeAcc", "lnacc": "LnAcc", "irec": "IRec"}.get(
+            worst["metric"], worst["metric"].replace("_", " ")
+        )
+        values["published/worst/method"] = labels.method.get(worst["method"], worst["method"])
+        values["published/worst/published"] = number(worst["published"])
+        values["published/worst/measured"] = number(worst["mean"])
+    again = found[found["rerun_verdict"] != UNDECIDED]
+    if len(again):
+        checks["rerun/any"] = len(again)
+        values["rerun/covered"] = str(len(again))
+        values["rerun/agreeing"] = str(int((again["rerun_verdict"] == AGREES).sum()))
+        mixed = (again["rerun_verdict"] == AGREES) & (again["verdict"] == DIFFERS)
+        values["rerun/agreeing-but-not-published"] = str(int(mixed.sum()))
+    return values | {key: "yes" for key, count in checks.items() if count}
+
+
+def _provenance(sidecars: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Commit, machine, versions and cost; several values are listed, never picked from."""
+    if not sidecars:
+        return {}
+
+    def distinct_of(pick: Any) -> list[str]:
+        return list(dict.fromkeys(str(pick(record)) for record in sidecars))
+
+    commits = distinct_of(lambda record: (record["commit"] or "unknown")[:12])
+    values = {
+        "commit": listing(commits),
+        "processor": listing(distinct_of(lambda record: record["hardware"]["processor"])),
+        "cores": _span([int(record["hardware"]["cores"]) for record in sidecars]),
+        "device": listing(distinct_of(lambda record: record["device"])),
+        "compute": duration(sum(float(record["seconds"]) for record in sidecars)),
+        "memory": f"{max(float(record['peak_memory_mb']) for record in sidecars):,.0f} MiB",
+    }
+    if len(commits) > 1:
+        values["several-commits"] = str(len(commits))
+    if any(record["dirty"] for record in sidecars):
+        values["dirty"] = "yes"
+    for name in dict.fromkeys(name for record in sidecars for name in record["packages"]):
+        versions = distinct_of(lambda record, name=name: record["packages"].get(name, "not installed"))
+        values[f"version/{name}"] = listing(versions)
+    return values

@@ -1,0 +1,142 @@
+"""A tiny grid from configuration to PDF on the CPU, and what a second call, a change and a kill do."""
+
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gradleak import records
+from tests.workflow import RUNS, SMALL, Workflow
+
+HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Workflow:
+    workflow = Workflow(tmp_path_factory.mktemp("pipeline"))
+    workflow.configure(SMALL)
+    done = workflow.snakemake()
+    assert done.returncode == 0, done.stdout
+    return workflow
+
+
+def test_every_run_has_metrics_and_provenance(finished):
+    assert len(finished.files("runs/**/metrics.csv")) == RUNS
+    for name in finished.files("runs/**/run.json"):
+        record = json.loads((finished.folder / name).read_text())
+        assert record["spec"]["num_tries"] == 2
+        assert {"run", "commit", "dirty", "packages", "device", "hardware", "seconds"} <= set(record)
+        assert name == f"results/runs/{record['run']}/run.json"
+
+
+def test_experiments_hold_all_rows_of_their_runs(finished):
+    frame = pd.read_csv(finished.folder / "results/experiments/comparison.csv", keep_default_na=False)
+    assert tuple(frame.columns) == (*records.COLUMNS, "experiment")
+    assert frame["run"].nunique() == 4
+    assert {"ilrg", "idlg", "gi", "rlg", "floor-blank", "floor-uniform", "job"} == set(frame["method"])
+    assert frame.query("metric == 'leacc'")["value"].between(0, 1).all()
+
+
+def test_methods_of_a_run_meet_the_same_batches_and_seeds_differ(finished):
+    frame = pd.read_csv(finished.folder / "results/experiments/comparison.csv", keep_default_na=False)
+    blank = frame.query("method == 'floor-blank' and metric == 'leacc' and dataset == 'mnist-sample'")
+    # The blank answer's accuracy tells the batch's classes: equal for all victims of a trial.
+    assert (blank.groupby("trial")["value"].nunique() == 1).all()
+    assert blank["model_seed"].nunique() == 2
+
+
+def test_tables_have_three_twins(finished):
+    assert {f"results/tables/comparison.{suffix}" for suffix in ("csv", "md", "tex")} <= finished.files("tables/*")
+    text = (finished.folder / "results/tables/comparison.md").read_text()
+    assert "FCN-3" in text
+    assert "LeNet-5" in text
+
+
+def test_figure_is_drawn(finished):
+    assert {f"results/figures/accuracy_over_batch.{suffix}" for suffix in ("pdf", "png")} <= finished.files("figures/*")
+
+
+@pytest.mark.latex
+@pytest.mark.skipif(not HAS_TEX, reason="no latexmk or pdflatex: `make tex` installs them")
+def test_the_paper_is_typeset(finished):
+    pdf = finished.folder / "results/paper/main.pdf"
+    assert pdf.read_bytes().startswith(b"%PDF")
+    log = (finished.folder / "results/paper/main.log").read_text(errors="replace")
+    assert "LaTeX Warning: Reference" not in log
+    assert "LaTeX Warning: Citation" not in log
+
+
+def test_a_second_call_plans_nothing(finished):
+    done = finished.snakemake()
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout
+
+
+def test_results_survive_the_loss_of_snakemakes_own_notes(finished):
+    shutil.move(finished.folder / ".snakemake", finished.folder / "kept")
+    try:
+        assert "restore_labels" not in finished.planned()
+    finally:
+        shutil.rmtree(finished.folder / ".snakemake", ignore_errors=True)
+        shutil.move(finished.folder / "kept", finished.folder / ".snakemake")
+
+
+def test_changing_one_parameter_replans_only_its_runs(finished):
+    changed: dict[str, Any] = copy.deepcopy(SMALL)
+    changed["experiments"]["batch_size_and_depth"]["axes"][0]["num_images"] = [8, 32]
+    finished.configure(changed)
+    try:
+        jobs = finished.planned()
+    finally:
+        finished.configure(SMALL)
+    assert jobs["restore_labels"] == 2
+    assert jobs["collect"] == 1
+
+
+def test_a_broken_table_of_numbers_stops_with_its_reason(finished):
+    """A metrics file that misses a method's rows must not become a paper with holes."""
+    name = sorted(finished.files("runs/**/metrics.csv"))[0]
+    path = finished.folder / name
+    whole = path.read_text()
+    path.write_text("\n".join(line for line in whole.splitlines() if ",ilrg," not in line) + "\n")
+    try:
+        done = finished.snakemake()
+        assert done.returncode != 0
+        assert "ilrg" in done.stdout
+    finally:
+        path.write_text(whole)
+        assert finished.snakemake().returncode == 0
+
+
+def test_a_killed_job_leaves_nothing_half_written_and_a_rerun_finishes(tmp_path):
+    workflow = Workflow(tmp_path)
+    config: dict[str, Any] = copy.deepcopy(SMALL)
+    config["select"] = {"experiments": ["comparison"], "tables": [], "figures": []}
+    config["experiments"]["comparison"]["axes"] = [
+        {"dataset": "mnist-sample", "model": "fcn3", "num_images": 1024, "num_tries": 60, "model_seed": [1, 2, 3]}
+    ]
+    workflow.configure(config)
+    process = subprocess.Popen(workflow.command(), start_new_session=True, **workflow.popen_options())
+    deadline = time.monotonic() + 120
+    while not workflow.files("runs/**/log.txt") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2.5)  # into the tries of the first two jobs
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for name in workflow.files("runs/**/metrics.csv"):
+        # What exists is whole: 60 tries of four methods.
+        assert len(records.read_frame(workflow.folder / name).query("metric == 'leacc' and method == 'rlg'")) == 60
+    unlocked = workflow.snakemake("--unlock")
+    assert unlocked.returncode == 0, unlocked.stdout
+    done = workflow.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert len(workflow.files("runs/**/metrics.csv")) == 3
+    leftovers = {file for file in workflow.files("runs/**/*") | workflow.files("runs/**/.*") if file.endswith(".part")}
+    assert not leftovers or all("metrics.csv" not in file.rsplit("/", 1)[-1].strip(".") for file in leftovers)

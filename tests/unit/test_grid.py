@@ -1,0 +1,173 @@
+"""From configuration to runs, and every fault of a configuration at once."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gradleak import config as configuration
+from gradleak import grid
+from gradleak.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+BASE: dict[str, Any] = {
+    "defaults": {"num_tries": 2, "model_seed": [1, 2]},
+    "datasets": {"digits": {"kind": "mnist-sample", "label": "MNIST"}},
+    "models": {"fcn": {"kind": "fcn", "label": "FCN-3"}, "deep": {"kind": "fcn", "n_hidden": 3, "label": "FCN"}},
+    "attacks": {"ilrg": {"kind": "ilrg", "label": "iLRG"}, "gi": {"kind": "gi", "label": "GI"}},
+    "experiments": {
+        "a": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": "fcn", "num_images": [4, 8]}]},
+        "b": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": ["fcn", "deep"], "num_images": 8}]},
+    },
+    "tables": {"t": {"kind": "comparison", "experiments": ["a"]}},
+    "figures": {"f": {"kind": "accuracy_over_batch", "experiments": ["b"]}},
+}
+
+
+def expand(changes: dict[str, Any] | None = None) -> grid.Grid:
+    raw = copy.deepcopy(BASE)
+    for key, value in (changes or {}).items():
+        *path, last = key.split("/")
+        place = raw
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return grid.expand(configuration.load(raw, "my.yaml"), "my.yaml")
+
+
+def test_the_product_of_the_axes():
+    expanded = expand()
+    assert len(expanded.experiments["a"]) == 2 * 2
+    assert len(expanded.experiments["b"]) == 2 * 2
+    assert {expanded.runs[run].model_id for run in expanded.experiments["b"]} == {"fcn", "fcn-n_hidden=3"}
+
+
+def test_equal_runs_of_two_experiments_are_one_run():
+    expanded = expand()
+    shared = set(expanded.experiments["a"]) & set(expanded.experiments["b"])
+    assert {expanded.runs[run].num_images for run in shared} == {8}
+    assert len(expanded.runs) == 4 + 4 - 2
+
+
+def test_a_block_overrides_the_defaults():
+    expanded = expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "model_seed": 7}]})
+    assert [expanded.runs[run].victim_seed for run in expanded.experiments["a"]] == [7]
+
+
+def test_exclude_drops_what_matches_all_keys():
+    expanded = expand({"experiments/b/exclude": [{"model": "deep", "model_seed": 2}]})
+    assert len(expanded.experiments["b"]) == 3
+
+
+def test_changing_one_parameter_renames_only_its_runs():
+    before = expand()
+    after = expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": [4, 16]}]})
+    assert set(before.experiments["b"]) == set(after.experiments["b"])
+    assert len(set(before.experiments["a"]) & set(after.experiments["a"])) == 2
+
+
+@pytest.mark.parametrize(
+    ("select", "experiments", "tables", "figures"),
+    [
+        ({}, {"a", "b"}, ("t",), ("f",)),
+        ({"experiments": ["a"]}, {"a"}, ("t",), ()),
+        ({"tables": ["t"]}, {"a"}, ("t",), ()),
+        ({"tables": [], "figures": ["f"]}, {"b"}, (), ("f",)),
+        ({"experiments": ["b"], "tables": [], "figures": []}, {"b"}, (), ()),
+    ],
+)
+def test_select_picks(select, experiments, tables, figures):
+    expanded = expand({"select": select})
+    assert (set(expanded.experiments), expanded.tables, expanded.figures) == (experiments, tables, figures)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 1}, "my.yaml: colour: Extra inputs are not permitted"),
+        ({"experiments/a/axes": []}, "my.yaml: experiments.a.axes: List should have at least 1 item"),
+        ({"experiments/a/axes": [{"model": "fcn"}]}, "my.yaml: experiments.a.axes.0: dataset is missing"),
+        (
+            {"experiments/a/axes": [{"dataset": "digits", "model": "vgg"}]},
+            "my.yaml: experiments.a.axes.0.model: unknown model 'vgg'; known: fcn, deep",
+        ),
+        (
+            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "batch": 3}]},
+            "my.yaml: experiments.a.axes.0.batch: unknown axis 'batch'",
+        ),
+        (
+            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "device": "cpu"}]},
+            "my.yaml: experiments.a.axes.0.device: unknown axis 'device'",
+        ),
+        ({"experiments/a/attacks": ["dlg"]}, "my.yaml: experiments.a.attacks: unknown attack 'dlg'"),
+        ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
+        ({"tables/t/experiments": ["z"]}, "my.yaml: tables.t.experiments: unknown experiment 'z'"),
+        ({"select": {"figures": ["z"]}}, "my.yaml: select.figures: unknown figure 'z'; known: f"),
+        (
+            {"select": {"experiments": ["b"], "tables": ["t"]}},
+            "my.yaml: select.tables: t shows a, which select.experiments leaves out",
+        ),
+        (
+            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 5001}]},
+            "my.yaml: experiments.a.axes.0: num_images 5001 is more than the 5000 images of mnist-sample",
+        ),
+        (
+            {"experiments/a/exclude": [{"model": "fcn"}]},
+            "my.yaml: experiments.a: no run is left after exclude",
+        ),
+        ({"defaults/split": False}, "my.yaml: experiments.a.axes.0: split: Input should be 'train', 'val' or 'all'"),
+    ],
+)
+def test_faults_name_file_and_key(changes, message):
+    with pytest.raises(InputError) as caught:
+        expand(changes)
+    assert any(line.startswith(message) for line in str(caught.value).splitlines()), str(caught.value)
+
+
+def test_all_faults_are_reported_together():
+    with pytest.raises(InputError) as caught:
+        expand({"experiments/a/attacks": ["x"], "experiments/b/attacks": ["y"], "tables/t/experiments": ["z"]})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_yaml_text_numbers_are_numbers():
+    """YAML reads 1e-2 as text."""
+    raw = yaml.safe_load("{dataset: digits, model: fcn, alpha: 1e-2}")
+    assert raw["alpha"] == "1e-2"
+    expanded = expand({"experiments/a/axes": [raw]})
+    assert {expanded.runs[run].alpha for run in expanded.experiments["a"]} == {0.01}
+
+
+def merged(*files: str) -> dict[str, Any]:
+    """Merge config files as Snakemake does: mappings are merged, lists replaced."""
+
+    def update(into: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        for key, value in new.items():
+            into[key] = update(into.get(key, {}), value) if isinstance(value, dict) else value
+        return into
+
+    result: dict[str, Any] = {}
+    for file in files:
+        update(result, yaml.safe_load((ROOT / "config" / file).read_text(encoding="utf-8")))
+    return result
+
+
+@pytest.mark.parametrize("files", [("config.yaml",), ("config.yaml", "cpu.yaml")])
+def test_the_shipped_grids_expand(files):
+    expanded = grid.expand(configuration.load(merged(*files)))
+    assert len(expanded.runs) > 20
+    assert {"comparison", "batch_size_and_depth"} <= set(expanded.tables)
+
+
+def test_the_default_grid_needs_no_download():
+    expanded = grid.expand(configuration.load(merged("config.yaml")))
+    assert all(spec.dataset.endswith("-sample") for spec in expanded.runs.values())
+
+
+def test_cpu_yaml_is_the_published_size():
+    expanded = grid.expand(configuration.load(merged("config.yaml", "cpu.yaml")))
+    assert {spec.num_tries for spec in expanded.runs.values()} == {50}
+    assert {spec.dataset for spec in expanded.runs.values()} == {"mnist", "cifar100"}

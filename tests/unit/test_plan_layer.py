@@ -1,0 +1,42 @@
+"""The plan layer: quick to import, and in step with what it describes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from gradleak import config as configuration
+from gradleak import facts
+from gradleak.batches import DRAWS
+from gradleak.labels.all import names
+
+ROOT = Path(__file__).parents[2]
+PLAN_LAYER = ("spec", "grid", "config", "cli", "records", "provenance", "paths", "facts", "streams", "published",
+              "statistics", "tex", "tables", "figures")  # fmt: skip
+
+
+def test_the_plan_layer_never_imports_torch():
+    imports = "; ".join(f"import gradleak.{name}" for name in PLAN_LAYER)
+    code = f"{imports}; import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_facts_are_the_registries():
+    assert list(facts.LABEL_METHODS) == names()
+    assert set(facts.DISTRIBUTIONS) == set(DRAWS)
+
+
+def test_the_schema_file_is_generated():
+    """Repair with: python workflow/scripts/write_schema.py."""
+    path = ROOT / "workflow" / "schemas" / "config.schema.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == configuration.schema()
+
+
+def test_config_readme_explains_every_key():
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    definitions = configuration.schema()["$defs"]
+    keys = set(configuration.schema()["properties"]) | {
+        key for part in definitions.values() for key in part.get("properties", {})
+    }
+    missing = sorted(key for key in keys if f"`{key}`" not in text)
+    assert not missing

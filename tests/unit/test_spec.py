@@ -1,0 +1,103 @@
+"""Specs: identity, ids, spellings and refusals."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gradleak import cli
+from gradleak.spec import RestoreLabels, RestoreLabelsShorthand
+
+
+def test_default_spec_is_the_documented_default():
+    spec = RestoreLabels()
+    assert (spec.dataset, spec.model, spec.num_images, spec.num_tries, spec.seed) == ("cifar100", "lenet5", 24, 50, 12)
+    assert spec.methods == ("ilrg",)
+
+
+def test_documented_spellings_are_the_same_run():
+    documented = RestoreLabels(dataset="MNIST_GRAY", model="dnn")
+    assert documented == RestoreLabels(dataset="mnist", model="fcn")
+    assert RestoreLabels(dataset="CIFAR100").run_id == RestoreLabels(dataset="cifar100").run_id
+
+
+def test_where_a_job_runs_is_no_part_of_its_identity(tmp_path):
+    spec = RestoreLabels()
+    moved = RestoreLabels(data_root=tmp_path, device="cpu", output=tmp_path / "x.csv", progress=False, chunk_size=8)
+    assert moved.run_id == spec.run_id
+    assert moved.identity() == spec.identity()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_images": 25},
+        {"num_tries": 51},
+        {"seed": 13},
+        {"model_seed": 3},
+        {"alpha": 2.0},
+        {"methods": ("ilrg", "gi")},
+        {"activation": "silu"},
+        {"batchnorm": True},
+        {"split": "val"},
+        {"distribution": "unique"},
+        {"distribution": "balanced", "num_uniform_cls": 4},
+    ],
+)
+def test_every_parameter_changes_the_run_id(change):
+    assert RestoreLabels(**change).run_id != RestoreLabels().run_id
+
+
+@given(
+    num_images=st.integers(1, 5000),
+    seed=st.integers(0, 2**31),
+    methods=st.lists(st.sampled_from(["ilrg", "idlg", "gi", "rlg"]), min_size=1, unique=True),
+    distribution=st.sampled_from(["random", "balanced", "random2"]),
+)
+def test_ids_are_paths_and_commands_rebuild_their_spec(num_images, seed, methods, distribution):
+    spec = RestoreLabels(
+        dataset="mnist", model="fcn", num_images=num_images, seed=seed, methods=methods, distribution=distribution
+    )
+    assert re.fullmatch(r"labels/mnist/fcn/[a-z0-9-]+-B\d+-seed\d+-[0-9a-f]{8}", spec.run_id)
+    rebuilt = cli.parse(RestoreLabels, spec.to_argv(), shorthand=RestoreLabelsShorthand)
+    assert rebuilt == spec
+    assert rebuilt.run_id == spec.run_id
+
+
+def test_run_ids_are_frozen():
+    """A change here makes every finished result of every user stale: raise VERSION instead if that is meant."""
+    spec = RestoreLabels(dataset="mnist", model="fcn", model_seed=1, methods=("ilrg", "idlg"))
+    assert spec.run_id == FROZEN_ID
+
+
+FROZEN_ID = "labels/mnist/fcn/random-B24-seed1-f92b0d07"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dataset": "svhn"}, "unknown data set 'svhn'"),
+        ({"model": "alexnet"}, "unknown model 'alexnet'"),
+        ({"model": "vgg16", "batchnorm": True}, "does not apply"),
+        ({"dataset": "mnist", "model": "vgg16"}, "image_size=28"),
+        ({"distribution": "uniform"}, "unknown distribution 'uniform'"),
+        ({"num_target_cls": 3}, "random2 or sim only"),
+        ({"num_uniform_cls": 3}, "balanced only"),
+        ({"methods": ("ilrg", "magic")}, "unknown method 'magic'"),
+        ({"methods": ()}, "no method given"),
+        ({"num_classes": 10}, "which has 100"),
+        ({"dataset": "cifar100-sample", "num_images": 21}, "more than the 20 images"),
+        ({"num_images": 0}, "greater than or equal to 1"),
+        ({"colour": "red"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_impossible_specs_are_refused_with_a_reason(options, message):
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        RestoreLabels(**options)
+
+
+def test_specs_are_frozen():
+    with pytest.raises(ValidationError):
+        RestoreLabels().seed = 3  # pyright: ignore[reportAttributeAccessIssue]

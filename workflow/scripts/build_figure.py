@@ -1,0 +1,26 @@
+"""Draw one figure of the paper as PDF and PNG."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from gradleak import published
+from gradleak.figures.all import build
+from gradleak.figures.base import save
+from gradleak.measured import read_experiments
+from gradleak.script_jobs import logged
+from gradleak.tables.base import Labels
+
+view, name = snakemake.params.view, snakemake.wildcards.figure
+
+with logged(snakemake.log[0], "build_figure") as log:
+    figure = build(
+        view["kind"],
+        read_experiments(Path(path) for path in snakemake.input.experiments),
+        published.load(Path(snakemake.input.published)),
+        Labels(**view["labels"]),
+        draft=view["draft"],
+        name=name,
+    )
+    save(figure, Path(snakemake.output.pdf), Path(snakemake.output.png))
+    log.info("figure %s drawn", name)

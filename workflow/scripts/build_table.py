@@ -1,0 +1,31 @@
+"""Write one table of the paper as CSV, Markdown and LaTeX."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from gradleak import published
+from gradleak.measured import read_experiments
+from gradleak.records import write_text
+from gradleak.script_jobs import logged
+from gradleak.tables.all import build
+from gradleak.tables.base import Labels
+from gradleak.tables.render import to_csv, to_latex, to_markdown
+
+view, name = snakemake.params.view, snakemake.wildcards.table
+
+with logged(snakemake.log[0], "build_table") as log:
+    table = build(
+        view["kind"],
+        read_experiments(Path(path) for path in snakemake.input.experiments),
+        published.load(Path(snakemake.input.published)),
+        Labels(**view["labels"]),
+        rerun=published.load_rerun(Path(snakemake.input.rerun)),
+        draft=view["draft"],
+        caption=view["caption"],
+        name=name,
+    )
+    write_text(Path(snakemake.output.csv), to_csv(table))
+    write_text(Path(snakemake.output.markdown), to_markdown(table))
+    write_text(Path(snakemake.output.latex), to_latex(table, name, Path(snakemake.input.template)))
+    log.info("table %s: %d lines", name, len(table.lines))
