@@ -22,7 +22,7 @@ rule macros:
     params:
         tables={name: quoted_view(GRID.config.tables[name]) for name in GRID.tables},
         figures={name: quoted_view(GRID.config.figures[name]) for name in GRID.figures},
-        labels=view_labels(),
+        labels=view_params(next(iter(GRID.config.tables.values())))["labels"] if GRID.config.tables else {},
     message:
         "Writing the numbers that the text quotes"
     script:

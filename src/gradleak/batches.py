@@ -42,8 +42,8 @@ def select(
     ====================  ================================================================================
 
     Classes are drawn among those that have enough images. Images of a class are distinct, except in sim. The
-    counts of random2 are a uniform composition of B; where the data are too small for the drawn one, the excess
-    goes at random to the classes that have room.
+    counts of random2 are a uniform composition of B; where the data are too small for the drawn one, its
+    excess goes at random to classes that have room.
 
     Args:
         labels: [N] int64, the class of each image of the data set.

@@ -28,12 +28,12 @@ def read_experiments(paths: Iterable[Path]) -> pd.DataFrame:
 def distinct(frame: pd.DataFrame) -> pd.DataFrame:
     """Drop rows that several experiments share.
 
-    A run may belong to several experiments, and two runs may differ in nothing but the methods that they compare;
-    a value that both hold counts once.
+    A run may belong to several experiments, and two runs may differ in nothing but the methods that they
+    compare; a value that both hold counts once.
 
     Raises:
-        InputError: two runs measured different values for one trial of one cell, so they differ in an option that
-            the long schema does not show (such as ``alpha`` or ``split``) and must not be averaged.
+        InputError: two runs measured different values for one trial of one cell, so they differ in an option
+            that the long schema does not show (such as ``alpha`` or ``split``) and must not be averaged.
     """
     doubled = frame.duplicated(_SAME_CELL, keep=False) & ~frame["metric"].isin(_TIMES)
     if doubled.any():
@@ -53,7 +53,7 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Value:
-    """A summarised metric; fields as in :func:`gradleak.statistics.summarise`, NaN where nothing was measured."""
+    """A summarised metric; fields as in :func:`gradleak.statistics.summarise`, NaN where there is nothing."""
 
     mean: float = float("nan")
     sd: float = float("nan")
@@ -109,9 +109,14 @@ class Measured:
         frame = self.frame
         if frame.empty:
             raise InputError(f"{where}: its experiments have no rows; set draft: true to build it anyway")
-        # A run may be one of several that share a cell (other methods), so the cell of an initialisation counts.
+        # A run may be one of several that share a cell (other methods), so the cell of an initialisation
+        # counts.
         place = [*CELL, "model_seed"]
-        wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
+        wanted = (
+            frame[place]
+            .drop_duplicates()
+            .merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
+        )
         have = frame[[*place, "method", "metric"]].drop_duplicates()
         joined = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
         missing = joined[joined["_merge"] == "left_only"]
@@ -122,5 +127,6 @@ class Measured:
         more = f" ({len(missing) - 1} more cells are missing)" if len(missing) > 1 else ""
         raise InputError(
             f"{where}: run {run} (B={first['batch_size']}, model_seed={first['model_seed']}) has no "
-            f"{first['metric']} of {first['method']}{more}; add the attack to the experiment or set draft: true"
+            f"{first['metric']} of {first['method']}{more}; "
+            "add the attack to the experiment or set draft: true"
         )

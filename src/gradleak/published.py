@@ -43,7 +43,7 @@ def _read(path: Path, needed: Sequence[str]) -> pd.DataFrame:
 
 
 def setting(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns :data:`gradleak.statistics.CELL` of a published row, spelt as our runs spell them."""
+    """Return the columns :data:`gradleak.statistics.CELL` of a published row, as our runs spell them."""
     options: dict[str, Any] = {"model": row["model"], "activation": row["activation"]}
     if row["hidden_layers"]:
         options["n_hidden"] = int(row["hidden_layers"])
@@ -65,8 +65,8 @@ def load(path: Path) -> pd.DataFrame:
     Several logs may describe one setting; all are kept.
 
     Returns:
-        Columns ``experiment``, ``source_log``, those of :data:`gradleak.statistics.CELL`, ``method``, ``metric``,
-        ``tries`` and ``published`` (as printed, three decimals).
+        Columns ``experiment``, ``source_log``, those of :data:`gradleak.statistics.CELL`, ``method``,
+        ``metric``, ``tries`` and ``published`` (as printed, three decimals).
 
     Raises:
         InputError: the file is missing or lacks a column.
@@ -96,8 +96,8 @@ def load_rerun(path: Path) -> pd.DataFrame:
     """Read the rerun of the released code, summarised over its seeds.
 
     Returns:
-        Columns ``source_log``, ``method``, ``metric``, ``rerun_mean``, ``rerun_sd``, ``rerun_n`` (seeds, each an
-        initialisation), ``rerun_low`` and ``rerun_high`` (smallest and largest seed).
+        Columns ``source_log``, ``method``, ``metric``, ``rerun_mean``, ``rerun_sd``, ``rerun_n`` (seeds, each
+        an initialisation), ``rerun_low`` and ``rerun_high`` (smallest and largest seed).
 
     Raises:
         InputError: the file is missing or lacks a column.
@@ -122,7 +122,8 @@ class Match:
     """Published figures that belong beside a measured cell.
 
     Attributes:
-        values: distinct figures of the logs that describe the setting, in the order of the file; empty if none.
+        values: distinct figures of the logs that describe the setting, in the order of the file; empty if
+            none.
         batch_size: B that they were published for; None if there are none.
         exact: whether the published setting is that of the cell. Only then is there a verdict.
         logs: names of the logs.
@@ -146,7 +147,7 @@ class Match:
         return shown if self.exact else f"{shown} (B={self.batch_size})"
 
     def verdict(self, low: float, high: float) -> str:
-        """Say whether **each** figure lies in the prediction interval [low, high]; a dash without an exact match."""
+        """Say whether **each** figure lies in [low, high]; a dash without an exact match."""
         if not self.exact:
             return NO_VERDICT
         found = set(verdicts(self.values, np.full(len(self.values), low), np.full(len(self.values), high)))
@@ -154,13 +155,18 @@ class Match:
 
 
 def match(
-    published: pd.DataFrame, cell: Mapping[str, Any], method: str, metric: str, experiments: Sequence[str] = ()
+    published: pd.DataFrame,
+    cell: Mapping[str, Any],
+    method: str,
+    metric: str,
+    experiments: Sequence[str] = (),
 ) -> Match:
     """Find the published figures for a cell: the exact setting first, else the nearest batch size.
 
-    Logs of ``experiments`` come before logs of other experiments at the exact setting. Failing both, the log of
-    ``experiments`` whose batch size has the smallest ratio to the cell's is taken (the smaller of two equally near),
-    every other part of the setting being equal. A packaged sample stands for its full data set.
+    Logs of ``experiments`` come before logs of other experiments at the exact setting. Failing both, the log
+    of ``experiments`` whose batch size has the smallest ratio to the cell's is taken (the smaller of two
+    equally near), every other part of the setting being equal. A packaged sample stands for its full data
+    set.
 
     Args:
         published: what :func:`load` gave.
@@ -201,8 +207,8 @@ def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         published: what :func:`load` gave.
 
     Returns:
-        The published rows that are covered, in their order, with ``measured_on`` (the data set), the columns of the
-        summary, ``difference`` (measured minus published) and ``verdict``.
+        The published rows that are covered, in their order, with ``measured_on`` (the data set), the columns
+        of the summary, ``difference`` (measured minus published) and ``verdict``.
     """
     ours = summary.assign(measured_on=summary["dataset"], dataset=summary["dataset"].map(stands_for))
     ours["is_sample"] = ours["measured_on"] != ours["dataset"]

@@ -1,8 +1,9 @@
 """The numbers that the paper's prose quotes, and the facts on which its sentences depend.
 
-Keys are paths: ``runs``, ``value/ilrg/mnist/fcn/64/lnacc``, ``series/mnist/fcn/lnacc/last``. The text asks for them
-by ``\\IfHas{key}{yes}{no}`` and ``\\Get{key}``, so it reads right whatever part of the grid was run. A packaged sample
-is found under the name of the data set that it stands for; ``name/...`` says which of the two it was.
+Keys are paths: ``runs``, ``value/ilrg/mnist/fcn/64/lnacc``, ``series/mnist/fcn/lnacc/last``. The text asks
+for them by ``\\IfHas{key}{yes}{no}`` and ``\\Get{key}``, so it reads right whatever part of the grid was run.
+A packaged sample is found under the name of the data set that it stands for; ``name/...`` says which of the
+two it was.
 """
 
 import json
@@ -71,7 +72,8 @@ def gather(
         Key -> text, for :func:`gradleak.tex.macros`.
 
     Raises:
-        InputError: runs that must not be averaged, see :func:`gradleak.measured.distinct`; an unknown figure kind.
+        InputError: runs that must not be averaged, see :func:`gradleak.measured.distinct`; an unknown figure
+            kind.
     """
     everything = Measured(distinct(concatenate(frames)))
     values: dict[str, str] = {}
@@ -87,7 +89,7 @@ def gather(
 
 
 def _views(tables: Views, figures: Views) -> dict[str, str]:
-    """``tables/KIND`` puts the tables of a kind into the text, ``ref/table/KIND`` names the first; figures alike."""
+    """``tables/KIND`` puts a kind's tables into the text, ``ref/table/KIND`` names the first; figures alike."""
     inputs: dict[str, str] = {}
     for name, view in tables.items():
         inputs[f"tables/{view['kind']}"] = inputs.get(f"tables/{view['kind']}", "") + rf"\input{{{name}.tex}}"
@@ -113,7 +115,9 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
     tries = frame.loc[frame["trial"] >= 0, ["run", "seed", "trial"]].drop_duplicates()
     of_ilrg = measured.summary[measured.summary["method"] == "ilrg"]
     datasets, models = list(dict.fromkeys(frame["dataset"])), list(dict.fromkeys(frame["model"]))
-    methods = [name for name in dict.fromkeys(frame["method"]) if name != "job" and not name.startswith("floor-")]
+    methods = [
+        name for name in dict.fromkeys(frame["method"]) if name != "job" and not name.startswith("floor-")
+    ]
     sizes = sorted(int(size) for size in set(frame["batch_size"]))
     values = {
         "runs": f"{frame['run'].nunique():,}",
@@ -130,11 +134,16 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
     }
     if int(of_ilrg["n_initialisations"].min()) > 1:
         values["several-initialisations"] = "yes"
-    diverged = frame.loc[(frame["status"] != "ok") & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]]
+    diverged = frame.loc[
+        (frame["status"] != "ok") & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]
+    ]
     if len(diverged):
         values["diverged"] = f"{len(diverged.drop_duplicates()):,}"
     values |= {f"data/{name}": labels.dataset.get(name, name) for name in datasets}
     values |= {f"method/{name}": labels.method.get(name, name) for name in methods}
+    for flag, column, usual in (("trained", "stage", "untrained"), ("defended", "defense", "none")):
+        if (frame[column] != usual).any():
+            values[flag] = "yes"
     if any(stands_for(name) != name for name in datasets):
         values["samples"] = "yes"
     if any(stands_for(name) == name for name in datasets):
@@ -143,11 +152,13 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
 
 
 def _full_first(cells: list[Cell]) -> list[Cell]:
-    """Random batches of untrained, undefended victims; full data sets before their samples, first of a kind only."""
+    """Random batches of untrained, undefended victims; a sample only where its full data set is missing."""
     usual = [cell for cell in cells if all(cell[name] == word for name, word in _PLAIN.items())]
     usual.sort(key=lambda cell: stands_for(cell["dataset"]) != cell["dataset"])
     full = {cell["dataset"] for cell in usual}
-    return [c for c in usual if stands_for(c["dataset"]) == c["dataset"] or stands_for(c["dataset"]) not in full]
+    return [
+        c for c in usual if stands_for(c["dataset"]) == c["dataset"] or stands_for(c["dataset"]) not in full
+    ]
 
 
 def _cells(measured: Measured, labels: Labels) -> dict[str, str]:
@@ -166,7 +177,10 @@ def _cells(measured: Measured, labels: Labels) -> dict[str, str]:
                     key = f"value/{method}/{dataset}/{cell['model']}/{cell['batch_size']}/{metric}"
                     values[key] = number(value.mean)
     for name, cells in series.items():
-        ends = {end: pick(cells, key=lambda cell: cell["batch_size"]) for end, pick in (("first", min), ("last", max))}
+        ends = {
+            end: pick(cells, key=lambda cell: cell["batch_size"])
+            for end, pick in (("first", min), ("last", max))
+        }
         for metric in _ACCURACIES:
             found = {end: measured.value(cell, "ilrg", metric) for end, cell in ends.items()}
             if ends["first"] == ends["last"] or not all(value.n_trials for value in found.values()):
@@ -178,7 +192,7 @@ def _cells(measured: Measured, labels: Labels) -> dict[str, str]:
 
 
 def _extremes(kind: str, measured: Measured, labels: Labels) -> dict[str, str]:
-    """``range/KIND/METHOD/METRIC/(low|high)[/at]``: smallest and largest cell mean of a table, and where it is."""
+    """``range/KIND/METHOD/METRIC/(low|high)[/at]``: extreme cell means of a table, and where if they differ."""
     values: dict[str, str] = {}
     for method in ("ilrg", "idlg", "gi", "rlg"):
         for metric in _ACCURACIES:
@@ -186,18 +200,21 @@ def _extremes(kind: str, measured: Measured, labels: Labels) -> dict[str, str]:
             found = [(mean, cell) for mean, cell in found if mean == mean]
             if not found:
                 continue
+            places = {}
             for end, pick in (("low", min), ("high", max)):
                 mean, cell = pick(found, key=lambda item: item[0])
                 values[f"range/{kind}/{method}/{metric}/{end}"] = number(mean)
-                values[f"range/{kind}/{method}/{metric}/{end}/at"] = labels.setting(cell)
+                places[end] = labels.setting(cell)
             low, high = (values[f"range/{kind}/{method}/{metric}/{end}"] for end in ("low", "high"))
             values[f"range/{kind}/{method}/{metric}"] = low if low == high else f"{low} to {high}"
+            if low != high:
+                values |= {f"range/{kind}/{method}/{metric}/{end}/at": place for end, place in places.items()}
     values[f"range/{kind}/settings"] = str(len(measured.cells()))
     return values
 
 
 def _agreement(request: Request, labels: Labels) -> dict[str, str]:
-    """How many published figures are covered, and how many agree; the same for the rerun of the released code."""
+    """How many published figures are covered and how many agree; the same for the rerun."""
     found = pair(request)
     judged = found[found["verdict"] != UNDECIDED]
     values = {
@@ -227,7 +244,8 @@ def _agreement(request: Request, labels: Labels) -> dict[str, str]:
         values["rerun/covered"] = str(len(again))
         values["rerun/agreeing"] = str(int((again["rerun_verdict"] == AGREES).sum()))
         mixed = (again["rerun_verdict"] == AGREES) & (again["verdict"] == DIFFERS)
-        values["rerun/agreeing-but-not-published"] = str(int(mixed.sum()))
+        if mixed.any():
+            values["rerun/agreeing-but-not-published"] = str(int(mixed.sum()))
     return values | {key: "yes" for key, count in checks.items() if count}
 
 

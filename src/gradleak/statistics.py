@@ -1,8 +1,9 @@
 """Means and intervals over initialisations of the victim, and what it means to agree with a published figure.
 
-One published figure is the mean over the tries of **one** random initialisation, so trials are averaged within an
-initialisation first, and spread is measured between initialisations. The question "could one more initialisation
-have given the published figure?" is answered by the prediction interval, not by the confidence interval of the mean.
+One published figure is the mean over the tries of **one** random initialisation, so trials are averaged
+within an initialisation first, and spread is measured between initialisations. The question "could one more
+initialisation have given the published figure?" is answered by the prediction interval, not by the confidence
+interval of the mean.
 """
 
 from collections.abc import Sequence
@@ -46,26 +47,32 @@ def student(n: ArrayLike) -> NDArray[np.float64]:
 def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric")) -> pd.DataFrame:
     """Summarise rows of the long schema over trials and initialisations.
 
-    A value counts when its status is ``ok`` and it is a number; a trial without such a value is diverged. Units of a
-    trial are averaged first, then trials of an initialisation (``model_seed``), then initialisations.
+    A value counts when its status is ``ok`` and it is a number; a trial without such a value is diverged.
+    Units of a trial are averaged first, then trials of an initialisation (``model_seed``), then
+    initialisations.
 
     Args:
         frame: rows with the columns of :data:`gradleak.records.COLUMNS`.
         by: columns that name a cell; must contain ``metric``, which decides how intervals are clipped.
 
     Returns:
-        One row per cell in order of first appearance, with the columns of ``by`` and, in the metric's own unit:
-        ``mean`` and ``sd`` over initialisations; ``n_initialisations`` and ``n_trials`` that count, ``n_diverged``
-        trials that do not; ``ci_low``/``ci_high``, the 95 % interval of the mean (Student); ``pi_low``/``pi_high``,
-        the 95 % interval in which the rounded mean of one further initialisation falls,
-        mean ± t sd sqrt(1 + 1/m) ± 0.0005, clipped to the metric's range; and ``basis``, what the interval of the
-        mean is over: ``initialisations``, or ``trials`` where there is one initialisation (then there is no
-        prediction interval), or ``none``.
+        One row per cell in order of first appearance, with the columns of ``by`` and, in the metric's own
+        unit: ``mean`` and ``sd`` over initialisations; ``n_initialisations`` and ``n_trials`` that count,
+        ``n_diverged`` trials that do not; ``ci_low``/``ci_high``, the 95 % interval of the mean (Student);
+        ``pi_low``/``pi_high``, the 95 % interval in which the rounded mean of one further initialisation
+        falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005, clipped to the metric's range; and ``basis``, what the
+        interval of the mean is over: ``initialisations``, or ``trials`` where there is one initialisation
+        (then there is no prediction interval), or ``none``.
     """
     keys = list(by)
     ok = frame["status"].eq("ok") & np.isfinite(frame["value"].astype(np.float64))
     values = frame.assign(value=frame["value"].where(ok).astype(np.float64))
-    trials = values.groupby([*keys, "model_seed", "seed", "trial"], sort=False)["value"].mean().rename("value").reset_index()
+    trials = (
+        values.groupby([*keys, "model_seed", "seed", "trial"], sort=False)["value"]
+        .mean()
+        .rename("value")
+        .reset_index()
+    )
     cells = trials.groupby(keys, sort=False)["value"].agg(n_trials="count", n_all="size", trial_sd="std")
     each = trials.dropna(subset="value").groupby([*keys, "model_seed"], sort=False)["value"].mean()
     over = each.groupby(level=keys, sort=False).agg(["mean", "std", "size"])

@@ -43,10 +43,13 @@ _SPECIAL = {
     "\u00a0": "~",
     "\n": " ",
 }
-_GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "lambda": "λ",
-    "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "Delta": "Δ", "Sigma": "Σ", "nabla": "∇",
-}  # fmt: skip
+_GREEK = dict(
+    zip(
+        "alpha beta gamma delta epsilon eta theta lambda mu pi rho sigma tau phi Delta Sigma nabla".split(),
+        "αβγδεηθλμπρστφΔΣ∇",
+        strict=True,
+    )
+)
 _SPECIAL |= {letter: rf"\ensuremath{{\{name}}}" for name, letter in _GREEK.items()}
 
 
@@ -65,7 +68,9 @@ def escape(text: object) -> str:
         elif letter.isprintable() and ord(letter) < 0x180:
             shown.append(letter)
         else:
-            raise InputError(f"{text!r}: the character {letter!r} cannot be typeset by pdfTeX; write it otherwise")
+            raise InputError(
+                f"{text!r}: the character {letter!r} cannot be typeset by pdfTeX; write it otherwise"
+            )
     return "".join(shown)
 
 
@@ -87,9 +92,11 @@ def duration(seconds: float) -> str:
 
 
 def listing(items: list[str] | tuple[str, ...]) -> str:
-    """Join words as prose does: ``a``, ``a and b``, ``a, b and c``."""
-    items = list(items)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+    """Join words as prose does: ``a``, ``a and b``, ``a, b and c``; by semicolons if a word has a comma."""
+    if len(items) < 2:
+        return "".join(items)
+    comma, last = ("; ", "; and ") if any("," in item for item in items) else (", ", " and ")
+    return comma.join(items[:-1]) + last + items[-1]
 
 
 class Raw(str):
@@ -99,7 +106,9 @@ class Raw(str):
 
 
 def template(path: Path) -> jinja2.Template:
-    """Load a template with delimiters that TeX does not use: ``<% %>``, ``<< >>``, ``<# #>``; filter ``tex`` escapes.
+    """Load a template with delimiters that TeX does not use: ``<% %>``, ``<< >>``, ``<# #>``.
+
+    The filter ``tex`` escapes.
 
     Raises:
         InputError: the file is missing or is not a valid template.
@@ -141,7 +150,8 @@ def fill(path: Path, **values: Any) -> str:
 def macros(values: Mapping[str, str], path: Path) -> str:
     r"""Write the numbers that the prose quotes.
 
-    The text gets a value by ``\Get{key}``, which is an error if there is none, and asks by ``\IfHas{key}{yes}{no}``.
+    The text gets a value by ``\Get{key}``, which is an error if there is none, and asks by
+    ``\IfHas{key}{yes}{no}``.
 
     Args:
         values: key -> plain text, or :class:`Raw`. Keys are of letters, digits and ``/ - = . _``.

@@ -22,8 +22,8 @@ def imagenet(split: str, root: Path, download: bool) -> FileDataset:
     """Return ImageNet from ``root/imagenet/<split>/<wnid>/*.JPEG``: images [N, 3, 224, 224].
 
     ``root/ImageNet`` and ``root`` itself are taken as well. A class index is the rank of its wnid among the
-    wnid folders of all splits that are there, so that it does not depend on the split; for the complete set these
-    are the usual 0 .. 999. Only file names are read here; images are decoded when they are fetched.
+    wnid folders of all splits that are there, so that it does not depend on the split; for the complete set
+    these are the usual 0 .. 999. Only file names are read here; images are decoded when they are fetched.
 
     Raises:
         InputError: the folder, the split, its class folders or their images are missing.

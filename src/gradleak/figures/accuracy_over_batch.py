@@ -1,4 +1,4 @@
-"""How iLRG's accuracies change with the batch size, beside the published points and the blank answer's score."""
+"""iLRG's accuracies over the batch size, beside the published points and the blank answer's score."""
 
 from typing import Any
 
@@ -46,14 +46,16 @@ def draw(request: Request) -> Figure:
         needs = [("ilrg", metric) for metric, _ in _PANELS] + [(_FLOOR, metric) for metric, _ in _PANELS]
         measured.check(needs, f"figure {request.name}")
     lines = series(measured.cells())
-    figure = Figure(figsize=(6.5, 2.75), layout="constrained")
+    figure = Figure(figsize=(6.5, 2.95), layout="constrained")
     panels: list[Axes] = list(figure.subplots(1, len(_PANELS), sharey=True))
     handles: list[Any] = []
     has_published = False
     for number, cells in enumerate(lines):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         handles.append(
-            Line2D([], [], color=colour, marker=marker, label=request.labels.setting(cells[0], batch_size=False))
+            Line2D(
+                [], [], color=colour, marker=marker, label=request.labels.setting(cells[0], batch_size=False)
+            )
         )
         for axes, (metric, _) in zip(panels, _PANELS, strict=True):
             has_published |= _line(axes, request, cells, metric, colour, marker, 4 + 0.1 * number)
@@ -72,7 +74,7 @@ def draw(request: Request) -> Figure:
     if has_published:
         handles.append(_open_marker("#444444", "o", label="published"))
     handles.append(Line2D([], [], color="#777777", linestyle=":", linewidth=1.1, label="blank answer"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), columnspacing=1.6)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.6)
     return figure
 
 
@@ -107,7 +109,7 @@ def _open_marker(colour: str, marker: str, label: str = "") -> Line2D:
         [],
         color=colour,
         marker=marker,
-        markersize=8,
+        markersize=7,
         markerfacecolor="none",
         markeredgewidth=1.1,
         linestyle="none",

@@ -149,7 +149,7 @@ def build(
 
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:
-    """Write a figure as PDF and as PNG (200 dpi), each whole or not at all; equal figures give equal bytes."""
+    """Write a figure as PDF and PNG (200 dpi), each whole or not at all; equal figures give equal bytes."""
     undated = {"Creator": None, "Producer": None, "CreationDate": None}
     with style():
         with whole_file(pdf) as temporary:

@@ -21,7 +21,7 @@ _MIN_RCOND = 1e-10
 
 
 def recover_embeddings(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor:
-    """Recover the mean embedding of each class, dL/dW[c] / dL/db[c] (Ma et al. 2023, section 3.2).
+    """Recover the mean embedding of each class, dL/dW[c] / dL/db[c] (Ma et al., ICLR 2023, section 3).
 
     A bias gradient of 0 counts as 1e-64, and the decimal exponent of a quotient is limited as in the released code:
     exponent of numerator minus exponent of denominator at most 10. Its lower limit, -10, is left out: it moves an
@@ -49,7 +49,7 @@ def recover_embeddings(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor
 
 
 def solve_counts(probabilities: Floats, bias_gradient: Floats, batch_size: int) -> Floats:
-    """Solve for the real-valued counts k [C] (Ma et al. 2023, equation 10).
+    """Solve for the real-valued counts k [C] (Ma et al., ICLR 2023, section 3).
 
     The system is sum_c k_c = B and sum_j k_j p_j[i] - k_i = B db[i] for each i, in the least-squares sense of the
     pseudo-inverse. With A = Pᵀ - I, whose columns sum to 0, and v = B db, the part of v along 1 is out of A's reach;
@@ -93,7 +93,7 @@ def solve_counts_stacked(probabilities: Floats, bias_gradient: Floats, batch_siz
 
 
 def ilrg(observation: Observation, *, alpha: float = 1.0, simplified: bool = False) -> LabelGuess:
-    """Restore how many instances of each class a batch holds (Ma et al., ICLR 2023, algorithm 1).
+    """Restore how many instances of each class a batch holds (Ma et al., ICLR 2023).
 
     The gradients of the last layer give the mean embedding ê_c = dL/dW[c] / dL/db[c] of each class, the forward pass
     its softmax output p̂_c = softmax(alpha (W ê_c + b)), and the counts solve the linear system of
@@ -131,7 +131,7 @@ def ilrg(observation: Observation, *, alpha: float = 1.0, simplified: bool = Fal
 
 
 def ilrg_estimate(observation: Observation) -> LabelGuess:
-    """Restore counts with every probability estimated as 1/C (Ma et al., ICLR 2023, ablation of algorithm 1).
+    """Restore counts with every probability estimated as 1/C (Ma et al., ICLR 2023, "estimate" in their code).
 
     The system of :func:`solve_counts` then has the closed solution k_c = B (1/C - (db_c - mean db)).
 

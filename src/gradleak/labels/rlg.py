@@ -14,11 +14,12 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _ZERO_COLUMN = 1e-10
-_OUTSIDE_CONE = 1e-6
+_OUTSIDE = 1e-4
+_WEIGHT = 1e-9  # a combination with weights that sum to more than _OUTSIDE / _WEIGHT = 1e5 does not count
 
 
 def rlg(observation: Observation) -> LabelGuess:
-    """Restore the classes in a batch from the row space of dL/dWᵀ (Dang et al., NeurIPS 2021, section 3).
+    """Restore the classes in a batch from the row space of dL/dWᵀ (Dang et al., NeurIPS 2021).
 
     dL/dWᵀ = Eᵀ (P - Y) / B. If its rank is B, its right singular vectors Q [k, C] span the rows of P - Y, and the row
     of an image with label c is positive nowhere but, after a change of sign, at c. So class c is taken as present iff
@@ -79,10 +80,14 @@ def class_directions(weight_gradient: Tensor, batch_size: int | None) -> Floats:
 def separable(Q: Floats) -> Bools:
     """Return for each column q_c of Q whether some r has r·q_c > 0 and r·q_j <= 0 for every other column.
 
-    By Farkas' lemma there is such an r iff q_c is not a non-negative combination of the other columns. That is a
-    non-negative least-squares problem per class, whose residual is the r looked for. Two shortcuts, neither of which
-    changes the answer, leave few classes to it: r = q_c often serves, and a class is out if the columns of
-    :func:`positive_spanning_set`, of which it is none, reach every point.
+    By Farkas' lemma there is such an r iff q_c is not a non-negative combination of the other columns: one
+    non-negative least-squares problem per class, whose residual is the r looked for. A combination with huge weights
+    does not count, because it rests on columns that are next to zero, of which rounding and not the batch decides
+    the direction; interior-point solvers forgive the same (with r·q_c = |q_c|, r·q_j up to 1e-5; the released code
+    up to 1e-2). Without this, RLG would miss most classes on confident models.
+
+    Two shortcuts, each a proof of its answer, leave few classes to the full problem: r = q_c often serves, and the
+    few columns of :func:`positive_spanning_set` mostly suffice to combine those that are not separable.
 
     Args:
         Q: [k, C].
@@ -96,14 +101,17 @@ def separable(Q: Floats) -> Bools:
     alive = np.flatnonzero(norms > _ZERO_COLUMN)
     if len(alive) == 0:
         return result
-    units = Q[:, alive] / norms[alive]
+    columns, units = Q[:, alive], Q[:, alive] / norms[alive]
     gram = units.T @ units
     np.fill_diagonal(gram, -1.0)
     accepted = gram.max(axis=0) <= 0
-    spanning = positive_spanning_set(Q[:, alive])
-    undecided = ~accepted if spanning is None else ~accepted & spanning
-    for position in np.flatnonzero(undecided):
-        accepted[position] = _outside_cone(np.delete(units, position, axis=1), units[:, position])
+    few = positive_spanning_set(columns)
+    for position in np.flatnonzero(~accepted):
+        others = np.ones(len(alive), dtype=bool)
+        others[position] = False
+        if few is not None and not _outside_cone(columns[:, others & few], units[:, position]):
+            continue
+        accepted[position] = _outside_cone(columns[:, others], units[:, position])
     result[alive] = accepted
     return result
 
@@ -111,31 +119,25 @@ def separable(Q: Floats) -> Bools:
 def positive_spanning_set(Q: Floats) -> Bools | None:
     """Choose at most 2k columns of Q whose non-negative combinations are the whole space.
 
-    If T is a basis out of the columns and minus its sum is a non-negative combination of a set P of columns, then T and
-    P together positively span the space. For exact gradients both exist, because the rows of P - Y sum to 0.
+    If T is a basis out of the columns and minus its sum is a non-negative combination of a set P of columns, then T
+    and P together positively span the space. For exact gradients both exist, because the rows of P - Y sum to 0.
 
     Args:
         Q: [k, n] without zero columns.
 
     Returns:
-        [n] bool, the chosen columns; None if there is no such set, or none that rounding leaves beyond doubt.
+        [n] bool, the chosen columns; None if there are too few columns for it to help or none was found.
     """
     k, n = Q.shape
-    if n <= k:
+    if n <= 2 * k:
         return None
     # Pivoting on the columns' own lengths keeps short ones, of which the direction is mostly rounding, out of T.
-    triangle, pivots = qr(Q, mode="r", pivoting=True, check_finite=False)
-    pivot_sizes = np.abs(np.diag(triangle))
-    if pivot_sizes[-1] < 1e-8 * pivot_sizes[0]:
-        return None
+    pivots = qr(Q, mode="r", pivoting=True, check_finite=False)[1]
     units = Q / np.linalg.norm(Q, axis=0)
     basis = pivots[:k]
-    target = -units[:, basis].sum(axis=1)
     try:
-        weights, residual = nnls(units, target)
+        weights, _ = nnls(units, -units[:, basis].sum(axis=1))
     except RuntimeError:
-        return None
-    if residual > 1e-12 * np.linalg.norm(target):
         return None
     chosen = weights > 0
     chosen[basis] = True
@@ -143,13 +145,17 @@ def positive_spanning_set(Q: Floats) -> Bools | None:
 
 
 def _outside_cone(columns: Floats, point: Floats) -> bool:
-    """Whether a unit vector [k] is no non-negative combination of unit columns [k, n]."""
-    if columns.shape[1] == 0:
+    """Whether a unit vector [k] is no combination of columns [k, n] with weights >= 0 of a moderate sum."""
+    n = columns.shape[1]
+    if n == 0:
         return True
     try:
-        return bool(nnls(columns, point)[1] > _OUTSIDE_CONE)
-    except RuntimeError:  # the active set cycled, which degenerate columns can cause
-        return linprog(np.zeros(columns.shape[1]), A_eq=columns, b_eq=point, method="highs").status == 2
+        # The last row makes the residual at least _WEIGHT times the sum of the weights.
+        rows = np.vstack([columns, np.full((1, n), _WEIGHT)])
+        return bool(nnls(rows, np.append(point, 0.0))[1] > _OUTSIDE)
+    except RuntimeError:  # the active set can cycle on degenerate columns
+        answer = linprog(np.ones(n), A_eq=columns, b_eq=point, method="highs")
+        return answer.status == 2 or answer.fun * _WEIGHT > _OUTSIDE
 
 
 @register("rlg")

@@ -10,7 +10,7 @@ from gradleak.observe import BatchTruth
 
 
 def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | None = None) -> dict[str, float]:
-    """Compare a guess with the truth (Ma et al., ICLR 2023, section 4.1, and figures that do not reward blanks).
+    """Compare a guess with the truth (Ma et al., ICLR 2023, and figures that do not reward blanks).
 
     Always:
 

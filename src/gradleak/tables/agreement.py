@@ -1,4 +1,4 @@
-"""Every published figure that the experiments cover at its exact setting, and whether the measurement agrees."""
+"""Every published figure whose exact setting the experiments measure, and whether they agree."""
 
 import pandas as pd
 
@@ -17,14 +17,14 @@ _METRICS = {
 }
 
 CAPTION = (
-    "Every published figure whose exact setting was measured. Verdict: whether it lies in the 95 % prediction interval "
-    "for one initialisation. Rerun: mean over five seeds of the authors' released code, where it was run again, and "
-    "whether our mean agrees with it (Welch, 95 %)."
+    "Every published figure whose exact setting was measured. Verdict: whether it lies in the 95 % "
+    "prediction interval for one initialisation. Rerun: mean over five seeds of the authors' released code, "
+    "where it was run again, and whether our mean agrees with it (Welch, 95 %)."
 )
 
 
 def pair(request: Request) -> pd.DataFrame:
-    """Pair published figures, measurements and the rerun; the columns of :func:`gradleak.published.covered` and more.
+    """Pair published figures, measurements and the rerun: :func:`gradleak.published.covered` and more columns.
 
     Adds ``rerun_mean``, ``rerun_sd``, ``rerun_n``, ``rerun_low``, ``rerun_high`` and ``rerun_verdict``.
     """
@@ -32,7 +32,8 @@ def pair(request: Request) -> pd.DataFrame:
     found = found.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
     names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n"]
     found["rerun_verdict"] = [
-        compare_means(*(float(value) for value in row)) for row in found[names].itertuples(index=False, name=None)
+        compare_means(*(float(value) for value in row))
+        for row in found[names].itertuples(index=False, name=None)
     ]
     return found
 
@@ -51,7 +52,9 @@ def build(request: Request) -> Table:
         if new:
             lines.append(Line(heading=f"{head[0]}: {head[1]}", rule=True))
         previous = head
-        interval = f"[{number(row['pi_low'])}, {number(row['pi_high'])}]" if row["n_initialisations"] > 1 else "—"
+        interval = (
+            f"[{number(row['pi_low'])}, {number(row['pi_high'])}]" if row["n_initialisations"] > 1 else "—"
+        )
         has_rerun = pd.notna(row["rerun_mean"])
         lines.append(
             Line(

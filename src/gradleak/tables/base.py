@@ -70,20 +70,23 @@ class Table:
 
 @dataclass(frozen=True)
 class Labels:
-    """How tables and figures write data sets, models and methods; an id without a label is written as it is."""
+    """How tables and figures write data sets, models and methods; an id without a label stays as it is."""
 
     dataset: Mapping[str, str] = field(default_factory=dict)
     model: Mapping[str, str] = field(default_factory=dict)
     method: Mapping[str, str] = field(default_factory=dict)
 
     def where(self, cell: Mapping[str, Any]) -> str:
-        """Return what sets the cell apart from a random batch of an untrained, undefended victim; usually nothing."""
+        """Return what sets the cell apart from random batches of an untrained, undefended victim."""
         usual = {"distribution": "random", "stage": "untrained", "defense": "none"}
         return ", ".join(str(cell[name]) for name, word in usual.items() if cell[name] != word)
 
     def setting(self, cell: Mapping[str, Any], *, batch_size: bool = True) -> str:
         """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``."""
-        words = [self.model.get(cell["model"], cell["model"]), self.dataset.get(cell["dataset"], cell["dataset"])]
+        words = [
+            self.model.get(cell["model"], cell["model"]),
+            self.dataset.get(cell["dataset"], cell["dataset"]),
+        ]
         words += [f"B={cell['batch_size']}"] if batch_size else []
         words += [self.where(cell)] if self.where(cell) else []
         return ", ".join(words)
@@ -177,7 +180,9 @@ def build(
         raise InputError(f"unknown table kind {kind!r}; known: {', '.join(kinds())}")
     if rerun is None:
         columns = ["source_log", "method", "metric"]
-        rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
+        rerun = pd.DataFrame(
+            columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))]
+        )
     request = Request(Measured(frame), published, rerun, labels, draft, name or kind)
     table = _BUILDERS[kind](request)
     return table if caption is None else replace(table, caption=caption)
@@ -198,9 +203,7 @@ def with_confidence(value: Value) -> str:
 
 
 def with_prediction(value: Value) -> str:
-    """Return ``mean [low, high]``: the prediction interval, or, after ``t:``, the interval over tries of the only
-    initialisation.
-    """
+    """Return ``mean [low, high]``: the prediction interval, or, after ``t:``, the interval over tries."""
     if value.basis == "trials":
         return _shown(value, f"{number(value.mean)} [t: {number(value.ci_low)}, {number(value.ci_high)}]")
     return _shown(value, f"{number(value.mean)} [{number(value.pi_low)}, {number(value.pi_high)}]")
@@ -226,7 +229,17 @@ def numeric_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict[str, Any]:
     """Return one metric's columns of the CSV form, each beginning with ``prefix``."""
-    names = ("mean", "sd", "n_initialisations", "n_trials", "n_diverged", "ci_low", "ci_high", "pi_low", "pi_high")
+    names = (
+        "mean",
+        "sd",
+        "n_initialisations",
+        "n_trials",
+        "n_diverged",
+        "ci_low",
+        "ci_high",
+        "pi_low",
+        "pi_high",
+    )
     columns: dict[str, Any] = {f"{prefix}_{name}": getattr(value, name) for name in names}
     if found is not None:
         columns[f"{prefix}_published"] = found.mean

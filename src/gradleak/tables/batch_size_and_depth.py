@@ -1,4 +1,4 @@
-"""Experiment 2: iLRG over the batch size and over the depth of the victim, judged against the published figures."""
+"""Experiment 2: iLRG over batch size and depth, judged against the published figures."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gradleak.published import NO_VERDICT
-from gradleak.statistics import AGREES, DIFFERS
+from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
 from gradleak.tables.base import (
     Column,
     Line,
@@ -25,27 +25,30 @@ from gradleak.tables.base import (
 _PUBLISHED = ("batch_size_and_depth",)
 _JUDGED = (("leacc", "LeAcc"), ("lnacc", "LnAcc"), ("irec", "IRec"))
 _EXTRA = ("f1", "count_l1", "exact_match")
-_FLOORS = (("floor-blank", "leacc"), ("floor-blank", "lnacc"))
+_FLOOR = ("floor-blank", "leacc")
 _CSV_FLOORS = tuple((f, m) for f in ("floor-blank", "floor-uniform") for m in ("leacc", "lnacc", "irec"))
 
 Cell = dict[str, Any]
 
 CAPTION = (
-    "iLRG over batch size and depth: measured mean and 95 % prediction interval for one initialisation, beside the "
-    "published figure (one initialisation). A setting agrees when each of its published figures lies in its interval."
+    "iLRG over batch size and depth: measured mean and 95 % prediction interval for one initialisation, "
+    "beside the published figure (one initialisation). A setting agrees when each of its published figures "
+    "lies in its interval."
 )
 NOTE = (
-    "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and there is "
-    "no verdict (n/a). Blank: what the answer 'no class is present' scores. (B=…): published for that batch size only, so "
-    "there is no verdict. F1: over classes present; L1/B: count error per instance; exact: share of batches whose "
-    "counts are all right."
+    "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
+    "there is no verdict (n/a). *: published figure outside the interval. (B=…): published for that batch "
+    "size only, so there is no verdict (—). Blank: LeAcc and LnAcc of the answer 'no class is present', "
+    "whose IRec is 0. The CSV form adds F1, the count error, the share of batches restored exactly, and the "
+    "floors of a uniform guess."
 )
 
 
 def depth(model: str) -> tuple[str, int] | None:
     """Return the family and depth of a model id, None if it belongs to no family.
 
-    The depth is the number of hidden layers after the first for the FCN, the number in the name for VGG and ResNet.
+    The depth is the number of hidden layers after the first for the FCN, the number in the name for VGG and
+    ResNet.
     """
     if found := re.fullmatch(r"fcn(?:-n_hidden=(\d+))?", model):
         return "FCN", int(found[1] or 1)
@@ -59,7 +62,7 @@ def _same(cell: Cell, *names: str) -> tuple[Any, ...]:
 
 
 def _gather(cells: list[Cell], key: Any) -> Iterator[list[Cell]]:
-    """Groups of at least two cells with equal keys, in order of first appearance; a key of None is in no group."""
+    """Groups of two cells or more with equal keys, in order of first appearance; None is no key."""
     keys = list(dict.fromkeys(key(cell) for cell in cells))
     for one in keys:
         group = [cell for cell in cells if key(cell) == one]
@@ -68,10 +71,11 @@ def _gather(cells: list[Cell], key: Any) -> Iterator[list[Cell]]:
 
 
 def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
-    """Arrange settings: over the batch size per victim, over the depth per family, then whatever is in neither.
+    """Arrange settings: over the batch size per victim, over the depth per family, then all others.
 
     Returns:
-        (``batch size`` | ``depth`` | ``other``, settings in ascending order). A setting may be in both of the first.
+        (``batch size`` | ``depth`` | ``other``, settings in ascending order). A setting may be in both of the
+        first.
     """
     found = [
         ("batch size", sorted(group, key=lambda cell: cell["batch_size"]))
@@ -93,39 +97,34 @@ def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
 
 
 def verdict(words: dict[str, str]) -> str:
-    """Sum up the verdicts of a setting's metrics: ``agrees``, ``differs: LnAcc``, ``n/a`` or a dash.
+    """Sum up a setting's verdicts: ``agrees`` if all do, ``differs`` if one does, ``n/a`` or a dash.
 
     Args:
         words: header of a metric -> its verdict.
     """
-    judged = {name: word for name, word in words.items() if word != NO_VERDICT}
-    if not judged:
-        return NO_VERDICT
-    differing = [name for name, word in judged.items() if word == DIFFERS]
-    if differing:
-        return f"{DIFFERS}: {', '.join(differing)}"
-    return AGREES if set(judged.values()) == {AGREES} else "n/a"
+    judged = set(words.values()) - {NO_VERDICT}
+    return next((word for word in (DIFFERS, UNDECIDED, AGREES) if word in judged), NO_VERDICT)
 
 
 @register("batch_size_and_depth")
 def build(request: Request) -> Table:
     """Build the table: one line per setting, blocks by victim and family."""
-    measured, labels = request.measured, request.labels
-    request.check([("ilrg", name) for name, _ in _JUDGED] + [("ilrg", name) for name in _EXTRA] + list(_FLOORS))
+    measured = request.measured
+    request.check([("ilrg", name) for name, _ in _JUDGED] + [("ilrg", name) for name in _EXTRA] + [_FLOOR])
     lines: list[Line] = []
     numbers = []
     for axis, group in blocks(measured.cells()):
         lines.append(Line(heading=_heading(request, axis, group[0]), rule=True))
         for cell in group:
             pairs = {header: request.find(cell, "ilrg", name, _PUBLISHED) for name, header in _JUDGED}
-            words = {header: found.verdict(value.pi_low, value.pi_high) for header, (value, found) in pairs.items()}
+            words = {
+                header: found.verdict(value.pi_low, value.pi_high) for header, (value, found) in pairs.items()
+            }
             first = next(iter(pairs.values()))[0]
-            cells = [labels.model.get(cell["model"], cell["model"]), str(cell["batch_size"]), tries(first)]
-            for value, found in pairs.values():
-                cells += [with_prediction(value), found.text()]
-            cells.append(verdict(words))
-            cells += [plain(measured.value(cell, floor, name)) for floor, name in _FLOORS]
-            cells += [plain(measured.value(cell, "ilrg", name)) for name in _EXTRA]
+            cells = [_setting(request, axis, cell), tries(first)]
+            for header, (value, found) in pairs.items():
+                cells += [with_prediction(value), found.text() + ("*" if words[header] == DIFFERS else "")]
+            cells += [verdict(words), plain(measured.value(cell, *_FLOOR))]
             lines.append(Line(tuple(cells)))
             row: dict[str, Any] = {"block": axis, **numeric_cell(cell)}
             for (name, _), (value, found) in zip(_JUDGED, pairs.values(), strict=True):
@@ -134,13 +133,20 @@ def build(request: Request) -> Table:
                 row |= numeric_value(name, measured.value(cell, "ilrg", name))
             for floor, name in _CSV_FLOORS:
                 row[f"{floor.replace('-', '_')}_{name}"] = measured.value(cell, floor, name).mean
-            numbers.append({**row, "verdict": cells[9]})
-    columns = [Column("Victim", align="l"), Column("B", align="r"), Column("n")]
+            numbers.append({**row, "verdict": verdict(words)})
+    columns = [Column("Setting", align="l"), Column("n")]
     for _, header in _JUDGED:
         columns += [Column("measured", header), Column("publ.", header)]
-    columns += [Column("Verdict", align="l"), Column("LeAcc", "Blank"), Column("LnAcc", "Blank")]
-    columns += [Column("F1"), Column("L1/B"), Column("Exact")]
+    columns += [Column("Verdict", align="l"), Column("Blank", align="r")]
     return Table(CAPTION, NOTE, tuple(columns), tuple(lines), pd.DataFrame(numbers))
+
+
+def _setting(request: Request, axis: str, cell: Cell) -> str:
+    """What changes within a block."""
+    model = request.labels.model.get(cell["model"], cell["model"])
+    return {"batch size": f"B={cell['batch_size']}", "depth": model}.get(
+        axis, f"{model}, B={cell['batch_size']}"
+    )
 
 
 def _heading(request: Request, axis: str, cell: Cell) -> str:

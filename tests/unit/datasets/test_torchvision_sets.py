@@ -1,4 +1,4 @@
-"""MNIST on tiny files in its own format; CIFAR-100 (whose files torchvision checks by MD5) on the full set."""
+"""MNIST on tiny files in its format; CIFAR-100, whose files torchvision checks by MD5, on the full set."""
 
 import os
 import struct

@@ -1,0 +1,86 @@
+"""Made-up rows of the long schema, for tests of tables, figures and the paper."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradleak import facts
+from gradleak.records import COLUMNS
+
+ROOT = Path(__file__).parents[2]
+
+_COUNTED = ("leacc", "lnacc", "irec", "f1", "exact_match")
+_COSINES = ("embedding_cosine", "output_cosine", "probability_cosine")
+Rows = Callable[..., pd.DataFrame]
+
+
+def _rows(
+    dataset: str,
+    model: str,
+    batch_size: int,
+    *,
+    model_seeds: tuple[int, ...] = (1, 2, 3),
+    tries: int = 4,
+    methods: tuple[str, ...] = ("ilrg", "idlg", "gi", "rlg"),
+    level: float = 0.9,
+    experiment: str = "made_up",
+    values: Mapping[tuple[str, str], float] | None = None,
+) -> pd.DataFrame:
+    """Rows of one setting; ``values`` fixes the figure of a (method, metric) everywhere."""
+    values = values or {}
+    classes = facts.DATASETS[dataset].num_classes
+    rng = np.random.default_rng(batch_size)
+    rows: list[dict[str, Any]] = []
+    for seed in model_seeds:
+        shift = 0.01 * (seed - 2)
+        cell = {
+            "run": f"labels/{dataset}/{model}/random-B{batch_size}-seed{seed}-{len(methods):08x}",
+            "kind": "labels",
+            "dataset": dataset,
+            "model": model,
+            "stage": "untrained",
+            "batch_size": batch_size,
+            "distribution": "random",
+            "defense": "none",
+            "model_seed": seed,
+            "seed": 12,
+            "unit": "",
+            "status": "ok",
+            "experiment": experiment,
+        }
+
+        def put(method: str, metric: str, trial: int, value: float, cell: dict[str, Any] = cell) -> None:
+            value = values.get((method, metric), value)
+            rows.append({**cell, "method": method, "metric": metric, "trial": trial, "value": value})
+
+        for trial in range(tries):
+            noise = 0.004 * rng.standard_normal()
+            share = float(np.clip(level + shift + noise, 0, 1))
+            for method in methods:
+                names = (*_COUNTED, "count_l1", *_COSINES) if method.startswith("ilrg") else ("leacc", "f1")
+                for metric in names:
+                    put(method, metric, trial, 2 * (1 - share) if metric == "count_l1" else share)
+                put(method, "seconds", trial, 0.01)
+            absent = (1 - 1 / classes) ** batch_size
+            for floor, height in (("floor-blank", absent), ("floor-uniform", absent / 2)):
+                for metric in ("leacc", "lnacc", "irec"):
+                    put(floor, metric, trial, 0.0 if metric == "irec" and floor == "floor-blank" else height)
+        put("job", "seconds", -1, 3.2)
+        put("job", "peak_memory_mb", -1, 700.0)
+    return pd.DataFrame(rows)[[*COLUMNS, "experiment"]]
+
+
+@pytest.fixture(scope="session")
+def made_up() -> Rows:
+    """The function that makes the rows of a setting."""
+    return _rows
+
+
+@pytest.fixture(scope="session")
+def paper_folder() -> Path:
+    """The hand-written part of the paper."""
+    return ROOT / "paper"

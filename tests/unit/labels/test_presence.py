@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gradleak.errors import InputError
+from gradleak.facts import LABEL_METHODS
+from gradleak.labels.all import build, names
+from gradleak.labels.base import register
+from gradleak.observe import SideKnowledge
+
+
+def with_weight_gradient(observation, gradient: list[list[float]], batch_size: int | None):
+    gradients = {**observation.gradients, "head.weight": torch.tensor(gradient)}
+    return replace(observation, gradients=gradients, batch_size=batch_size)
+
+
+GRADIENT = [[0.3, -0.1], [-0.3, 0.1], [-0.5, 0.45], [0.0, 0.0]]
+"""Row sums 0.2, -0.2, -0.05, 0; row minima -0.1, -0.3, -0.5, 0."""
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "expected"),
+    [
+        ("idlg", 5, [False, True, True, False]),
+        ("idlg", None, [False, True, True, False]),
+        ("idlg", 1, [False, True, False, False]),
+        ("gi", 5, [True, True, True, False]),
+        ("gi", None, [True, True, True, False]),
+        ("gi", 1, [False, False, True, False]),
+    ],
+)
+def test_rules_by_hand(batch, name: str, batch_size: int | None, expected: list[bool]):
+    observation, _ = batch([0, 1], 4, 2)
+    guess = build(name)(with_weight_gradient(observation, GRADIENT, batch_size))
+    assert guess.presence.tolist() == expected
+    assert guess.counts is None
+    assert guess.assignable_counts is None
+    assert guess.embeddings is None
+
+
+@pytest.mark.parametrize("name", ["idlg", "gi", "rlg", "ilrg"])
+@pytest.mark.parametrize("labels", [[4], [0, 0, 7], [1, 2, 3, 3, 3, 8]])
+def test_present_classes_of_an_easy_batch(batch, name: str, labels: list[int]):
+    observation, truth = batch(labels, 9, 40, scale=0.1)
+    assert build(name)(observation).presence.equal(truth.counts > 0)
+
+
+@pytest.mark.parametrize("name", LABEL_METHODS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_gradients_that_are_not_finite_are_refused(batch, name: str, value: float):
+    observation, truth = batch([0, 1], 3, 4)
+    observation = replace(observation, side=SideKnowledge(truth.counts > 0))
+    part = "head.bias" if name.startswith("ilrg") else "head.weight"
+    broken = observation.gradients[part].clone()
+    broken.view(-1)[0] = value
+    with pytest.raises(InputError, match=f"{part} has 1 NaN or infinite"):
+        build(name)(replace(observation, gradients={**observation.gradients, part: broken}))
+    with pytest.raises(InputError, match="does not hold it"):
+        build(name)(replace(observation, gradients={}))
+
+
+@pytest.mark.parametrize("name", LABEL_METHODS)
+def test_a_method_leaves_its_observation_alone(batch, name: str):
+    observation, truth = batch([0, 1, 1], 5, 6)
+    observation = replace(observation, side=SideKnowledge(truth.counts > 0))
+    before = {key: value.clone() for key, value in observation.gradients.items()}
+    guess = build(name)(observation)
+    guess.presence[:] = True
+    assert observation.side.present_classes is not None
+    assert observation.side.present_classes.sum() == 2
+    for key, value in before.items():
+        assert value.equal(observation.gradients[key])
+
+
+def test_registry_and_facts_agree():
+    assert names() == sorted(LABEL_METHODS)
+
+
+def test_unknown_and_repeated_names():
+    with pytest.raises(InputError, match="unknown label method 'ilgr'; known: gi, idlg"):
+        build("ilgr")
+    with pytest.raises(ValueError, match="twice"):
+        register("ilrg")(build)

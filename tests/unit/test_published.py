@@ -1,0 +1,137 @@
+"""Published figures: our identifiers, and which of them belongs beside a cell."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradleak import published
+from gradleak.errors import InputError
+from gradleak.statistics import summarise
+
+
+@pytest.fixture(scope="module")
+def figures(paper_folder) -> pd.DataFrame:
+    return published.load(paper_folder / "published" / "ilrg.csv")
+
+
+def cell(dataset="mnist", model="fcn", batch_size=24, **more) -> dict:
+    return {
+        "dataset": dataset,
+        "model": model,
+        "stage": "untrained",
+        "batch_size": batch_size,
+        "distribution": "random",
+        "defense": "none",
+        **more,
+    }
+
+
+def test_all_logs_are_read(figures):
+    assert figures["source_log"].nunique() == 89
+    assert figures["published"].between(-1, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("Experiment1/exp1", {"model": "fcn", "dataset": "mnist", "distribution": "random"}),
+        ("Experiment2/dnn+mnist+layers/exp4", {"model": "fcn-n_hidden=3", "batch_size": 64}),
+        ("Experiment1/exp3-1", {"model": "lenet5-silu"}),
+        ("Experiment1/exp3-3(leaky_relu)", {"model": "lenet5-leaky_relu"}),
+        ("batchnorm&dropout/exp4", {"model": "vgg16-dropout"}),
+        ("data_distributions/exp4", {"distribution": "balanced-32"}),
+        ("data_distributions/exp1", {"distribution": "extreme"}),
+        ("DefenseStrategy/exp8", {"defense": "dp-0.01", "stage": "epoch100"}),
+        ("DefenseStrategy/exp2", {"defense": "dp-0.0001"}),
+        ("DefenseStrategy/exp10", {"defense": "sparse-20"}),
+        ("TrainingStage/MNIST/exp10", {"stage": "iter100", "defense": "none"}),
+    ],
+)
+def test_settings_are_spelt_as_ours(figures, log, expected):
+    rows = figures[figures["source_log"] == log]
+    assert len(rows)
+    for name, value in expected.items():
+        assert set(rows[name]) == {value}
+
+
+def test_batchnorm_in_lenet5_is_in_the_model_id():
+    row = {"dataset": "cifar100", "model": "lenet5", "activation": "relu", "hidden_layers": ""}
+    row |= {"batchnorm": "True", "dropout": "False", "batch_size": "128", "distribution": "random"}
+    row |= {"classes_in_batch": "", "stage": "untrained", "defense": "none", "defense_value": ""}
+    assert published.setting(row)["model"] == "lenet5-batchnorm"
+
+
+def test_exact_setting(figures):
+    found = published.match(figures, cell(), "ilrg", "lnacc", ("comparison",))
+    assert (found.values, found.batch_size, found.exact) == ((0.994,), 24, True)
+    assert found.text() == "0.994"
+    assert (found.verdict(0.99, 1.0), found.verdict(0.0, 0.9), found.verdict(np.nan, np.nan)) == (
+        "agrees",
+        "differs",
+        "n/a",
+    )
+
+
+def test_a_sample_stands_for_its_full_set(figures):
+    assert published.match(figures, cell("mnist-sample"), "ilrg", "lnacc", ("comparison",)).text() == "0.994"
+
+
+def test_nearest_batch_size_is_shown_and_not_judged(figures):
+    found = published.match(figures, cell("cifar100-sample", "lenet5", 16), "ilrg", "leacc", ("comparison",))
+    assert not found.exact
+    assert found.text() == "1.000 (B=24)"
+    assert found.verdict(0.0, 1.0) == "—"
+
+
+def test_nearest_is_by_ratio_within_the_experiment(figures):
+    at = cell(batch_size=11)
+    assert published.match(figures, at, "ilrg", "lnacc", ("batch_size_and_depth",)).batch_size == 8
+    assert published.match(figures, at, "ilrg", "lnacc") == published.Match()
+
+
+def test_exact_in_another_experiment_beats_nearest_in_this(figures):
+    found = published.match(figures, cell(batch_size=24), "ilrg", "lnacc", ("batch_size_and_depth",))
+    assert (found.exact, found.values) == (True, (0.994,))
+
+
+def test_several_logs_of_one_setting_are_kept(figures):
+    found = published.match(figures, cell("cifar100", "lenet5-silu"), "idlg", "leacc", ("comparison",))
+    assert found.text() == "0.089/0.150"
+    assert found.mean == pytest.approx(0.1195)
+    assert found.verdict(0.0, 0.2) == "agrees"
+    assert found.verdict(0.1, 0.2) == "differs"
+
+
+@pytest.mark.parametrize(
+    "change", [{"model": "resnet50-imagenet"}, {"defense": "clip-4"}, {"stage": "epoch3"}]
+)
+def test_other_settings_match_nothing(figures, change):
+    found = published.match(figures, cell(**change), "ilrg", "leacc", ("comparison",))
+    assert (found.values, found.text(), found.verdict(0, 1)) == ((), "—", "—")
+
+
+def test_covered_takes_the_full_set_and_judges(figures, made_up):
+    frame = pd.concat(
+        [made_up("mnist-sample", "fcn", 24), made_up("mnist", "fcn", 24, values={("ilrg", "lnacc"): 0.994})]
+    )
+    found = published.covered(summarise(frame[frame["trial"] >= 0]), figures)
+    assert set(found["measured_on"]) == {"mnist"}
+    row = found[(found["metric"] == "lnacc") & (found["source_log"] == "Experiment1/exp1")].iloc[0]
+    assert row["difference"] == pytest.approx(0.0)
+    assert row["verdict"] == "agrees"
+    assert set(found["verdict"]) == {"agrees", "differs"}
+
+
+def test_rerun_is_summarised_over_seeds(paper_folder):
+    rerun = published.load_rerun(paper_folder / "published" / "rerun.csv")
+    row = rerun[(rerun["source_log"] == "Experiment1/exp1") & (rerun["metric"] == "lnacc")].iloc[0]
+    assert row["rerun_mean"] == pytest.approx(np.mean([0.995, 0.965, 0.985, 0.975, 0.985]))
+    assert (row["rerun_n"], row["rerun_low"], row["rerun_high"]) == (5, 0.965, 0.995)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        published.load(tmp_path / "none.csv")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="column experiment is missing"):
+        published.load(tmp_path / "other.csv")

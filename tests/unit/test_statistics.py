@@ -1,0 +1,117 @@
+"""Intervals against hand computation and scipy's own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from gradleak.statistics import compare_means, student, summarise, verdicts
+
+
+def long(values: dict[int, list[float]], *, metric: str = "seconds", status: str = "ok") -> pd.DataFrame:
+    """Rows of one cell: initialisation -> values of its tries."""
+    rows = [
+        (seed, 12, trial, value, "ilrg", metric, status)
+        for seed, tries in values.items()
+        for trial, value in enumerate(tries)
+    ]
+    frame = pd.DataFrame(rows, columns=["model_seed", "seed", "trial", "value", "method", "metric", "status"])
+    cell = {"dataset": "d", "model": "m", "stage": "s", "batch_size": 4, "distribution": "r", "defense": "n"}
+    return frame.assign(**cell)
+
+
+def test_means_are_taken_within_an_initialisation_first():
+    # Pooled over tries the mean would be 3.5, not 3.
+    row = summarise(long({1: [1.0, 3.0], 2: [4.0, 4.0, 4.0, 4.0]})).iloc[0]
+    assert row["mean"] == 3.0
+    assert row["sd"] == pytest.approx(np.sqrt(2))
+    assert (row["n_initialisations"], row["n_trials"], row["n_diverged"]) == (2, 6, 0)
+    assert row["basis"] == "initialisations"
+
+
+def test_intervals_by_hand():
+    # Means 1, 2, 3: sd 1, t(0.975, 2) = 4.302653.
+    row = summarise(long({1: [1.0], 2: [2.0], 3: [3.0]})).iloc[0]
+    assert row["ci_high"] - 2 == pytest.approx(4.302653 / np.sqrt(3), abs=1e-6)
+    assert row["pi_high"] - 2 == pytest.approx(4.302653 * np.sqrt(4 / 3) + 0.0005, abs=1e-6)
+    assert row["pi_low"] - 2 == pytest.approx(-4.302653 * np.sqrt(4 / 3) - 0.0005, abs=1e-6)
+
+
+def test_confidence_interval_is_scipys():
+    means = np.array([0.31, 0.27, 0.35, 0.30, 0.22])
+    row = summarise(long({seed: [value] for seed, value in enumerate(means)})).iloc[0]
+    expected = stats.ttest_1samp(means, 0.0).confidence_interval(0.95)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high"),
+    [
+        ("lnacc", 0.0, 1.0),
+        ("probability_cosine", -1.0, 1.0),
+        ("count_l1", 0.0, None),
+        ("seconds", None, None),
+    ],
+)
+def test_prediction_interval_is_clipped_to_the_metrics_range(metric, low, high):
+    row = summarise(long({1: [0.1], 2: [0.9]}, metric=metric)).iloc[0]
+    free = summarise(long({1: [0.1], 2: [0.9]})).iloc[0]
+    assert row["pi_low"] == (free["pi_low"] if low is None else low)
+    assert row["pi_high"] == (free["pi_high"] if high is None else high)
+
+
+def test_equal_initialisations_leave_the_rounding_unit():
+    row = summarise(long({1: [1.0], 2: [1.0], 3: [1.0]}, metric="lnacc")).iloc[0]
+    assert (row["pi_low"], row["pi_high"]) == (0.9995, 1.0)
+
+
+def test_one_initialisation_falls_back_to_its_tries():
+    tries = [0.2, 0.4, 0.9]
+    row = summarise(long({1: tries}, metric="lnacc")).iloc[0]
+    half = 4.302653 * np.std(tries, ddof=1) / np.sqrt(3)
+    assert row["basis"] == "trials"
+    assert row["ci_high"] == pytest.approx(0.5 + half, abs=1e-6)
+    assert np.isnan(row["pi_low"])
+    assert np.isnan(row["sd"])
+
+
+def test_one_try_has_no_interval():
+    row = summarise(long({1: [0.5]})).iloc[0]
+    assert row["basis"] == "none"
+    assert np.isnan(row["ci_low"])
+
+
+def test_diverged_tries_are_counted_and_do_not_count():
+    frame = long({1: [1.0, 99.0], 2: [3.0, float("nan")]})
+    frame.loc[1, "status"] = "diverged"
+    row = summarise(frame).iloc[0]
+    assert row["mean"] == 2.0
+    assert (row["n_initialisations"], row["n_trials"], row["n_diverged"]) == (2, 2, 2)
+
+
+def test_a_cell_that_only_diverged_is_kept():
+    row = summarise(long({1: [1.0], 2: [2.0]}, status="diverged")).iloc[0]
+    assert np.isnan(row["mean"])
+    assert (row["n_initialisations"], row["n_trials"], row["n_diverged"], row["basis"]) == (0, 0, 2, "none")
+
+
+def test_verdicts():
+    found = verdicts([0.5, 0.6, 0.61, np.nan, 0.5], [0.4, 0.4, 0.4, 0.4, np.nan], [0.6] * 5)
+    assert found.tolist() == ["agrees", "agrees", "differs", "n/a", "n/a"]
+
+
+def test_student_needs_two_values():
+    assert np.isnan(student([0, 1])).all()
+    assert student(3) == pytest.approx(4.302653, abs=1e-6)
+
+
+def test_means_are_compared_as_welch_does():
+    a, b = [0.30, 0.33, 0.36, 0.33], [0.25, 0.24, 0.28]
+    reference = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert reference.low > 0.0005  # so they differ
+    arguments = [f(x) for x in (a, b) for f in (np.mean, lambda x: np.std(x, ddof=1), len)]
+    assert compare_means(*arguments) == "differs"
+    assert compare_means(0.3, 0.1, 4, 0.31, 0.1, 5) == "agrees"
+    assert compare_means(1.0, 0.0, 3, 1.0, 0.0, 5) == "agrees"
+    assert compare_means(1.0, 0.0, 3, 0.998, 0.0, 5) == "differs"
+    assert compare_means(1.0, float("nan"), 1, 0.998, 0.0, 5) == "n/a"
