@@ -41,7 +41,7 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
         spread = again.groupby(_SAME_CELL, sort=False)["value"].agg(["min", "max"])
         unequal = ~np.isclose(spread["min"], spread["max"], rtol=1e-9, atol=1e-12, equal_nan=True)
         if unequal.any():
-            key = spread.index[int(np.flatnonzero(unequal)[0])]
+            key: Any = spread.index[int(np.flatnonzero(unequal)[0])]
             same = (again[_SAME_CELL] == list(key)).all(axis=1)
             runs = ", ".join(dict.fromkeys(again.loc[same, "run"]))
             raise InputError(
@@ -82,14 +82,15 @@ class Measured:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
-        self.summary = summarise(frame[frame["trial"] >= 0])
+        tries: Any = frame[frame["trial"] >= 0]
+        self.summary = summarise(tries)
         keys = self.summary[[*CELL, "method", "metric"]].itertuples(index=False, name=None)
         values = self.summary[list(Value.__dataclass_fields__)].itertuples(index=False, name=None)
         self._values = {key: Value(*row) for key, row in zip(keys, values, strict=True)}
 
     def cells(self) -> list[dict[str, Any]]:
         """Return the settings in order of first appearance."""
-        found = self.frame[list(CELL)].drop_duplicates()
+        found: Any = self.frame[list(CELL)].drop_duplicates()
         return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
 
     def value(self, cell: dict[str, Any], method: str, metric: str) -> Value:

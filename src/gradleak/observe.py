@@ -73,9 +73,9 @@ class BatchTruth:
 def chunk_size(image_size: int) -> int:
     """Return how many images to put through a victim at once.
 
-    The largest activations grow with the pixels: 64 images up to 80 px, then as many as have the pixels of those 64,
-    8 at 224 px. Memory then depends little on the batch size, and speed not at all: 64 small images or 8 large ones
-    keep the convolutions at their peak.
+    The largest activations grow with the pixels: 64 images up to 80 px, then as many as have the pixels of
+    those 64, so 8 at 224 px. Peak memory then hardly depends on the batch size, and a chunk is still large
+    enough to keep the convolutions at their peak.
 
     Args:
         image_size: height and width in pixels.
@@ -93,8 +93,8 @@ def observe_head(
 
     Args:
         model: the victim; it is put into eval mode, and lives on ``device``.
-        chunks: pairs (images [n, channels, height, width] float32, labels [n] int64), n up to :func:`chunk_size`; the
-            batch is their union, and memory depends on the largest chunk only.
+        chunks: pairs (images [n, channels, height, width] float32, labels [n] int64), n up to
+            :func:`chunk_size`; the batch is their union, and memory depends on the largest chunk only.
         device: where the forward pass runs.
 
     Returns:
@@ -114,8 +114,8 @@ def observe_head(
         for images, labels in chunks:
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             if images.device.type == "cpu":
-                # oneDNN's convolutions run 1.2 to 1.3 times as fast channels last, and the layout of the input alone
-                # decides: the model stays as it is. Folding BatchNorm into them adds a few percent; not worth a copy.
+                # oneDNN's convolutions run 1.2 to 1.3 times as fast channels last, and the input's layout
+                # alone decides, so the model stays as it is. Folding BatchNorm gains too little for a copy.
                 images = images.contiguous(memory_format=torch.channels_last)
             e = model.features(images)
             z = head(e)

@@ -84,7 +84,7 @@ def load(path: Path) -> pd.DataFrame:
     )
     fixed = [name for name in wide.columns if name not in VALUES]
     wide["order"] = range(len(wide))
-    long = wide.melt([*fixed, "order"], list(VALUES), "column", "published").dropna(subset="published")
+    long: Any = wide.melt([*fixed, "order"], list(VALUES), "column", "published").dropna(subset="published")
     long = long.sort_values("order", kind="stable").drop(columns="order")
     long["method"] = long["column"].map({column: pair[0] for column, pair in VALUES.items()})
     long["metric"] = long["column"].map({column: pair[1] for column, pair in VALUES.items()})
@@ -175,11 +175,12 @@ def match(
         metric: our name of the metric.
         experiments: published experiments that the view reproduces.
     """
-    wanted = (published["method"] == method) & (published["metric"] == metric)
-    wanted &= published["dataset"] == stands_for(cell["dataset"])
+    table: Any = published
+    wanted = (table["method"] == method) & (table["metric"] == metric)
+    wanted &= table["dataset"] == stands_for(cell["dataset"])
     for name in ("model", "stage", "distribution", "defense"):
-        wanted &= published[name] == cell[name]
-    rows = published[wanted]
+        wanted &= table[name] == cell[name]
+    rows = table[wanted]
     own = rows[rows["experiment"].isin(list(experiments))]
     for some in (own, rows):
         exact = some[some["batch_size"] == cell["batch_size"]]
@@ -192,7 +193,7 @@ def match(
     return _match(own[own["batch_size"] == nearest], exact=False)
 
 
-def _match(rows: pd.DataFrame, *, exact: bool) -> Match:
+def _match(rows: Any, *, exact: bool) -> Match:
     values = tuple(dict.fromkeys(float(value) for value in rows["published"]))
     return Match(values, int(rows["batch_size"].iloc[0]), exact, tuple(rows["source_log"]))
 

@@ -89,7 +89,7 @@ def gather(
 
 
 def _views(tables: Views, figures: Views) -> dict[str, str]:
-    """``tables/KIND`` puts a kind's tables into the text, ``ref/table/KIND`` names the first; figures alike."""
+    """``tables/KIND`` puts a kind's tables into the text, ``ref/table/KIND`` names one; figures alike."""
     inputs: dict[str, str] = {}
     for name, view in tables.items():
         inputs[f"tables/{view['kind']}"] = inputs.get(f"tables/{view['kind']}", "") + rf"\input{{{name}.tex}}"
@@ -109,11 +109,11 @@ def _span(numbers: Iterable[int]) -> str:
 
 def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
     """How much was measured."""
-    frame = measured.frame
+    frame: Any = measured.frame
     if frame.empty:
         return {"runs": "0", "tries": "0", "settings": "0"}
     tries = frame.loc[frame["trial"] >= 0, ["run", "seed", "trial"]].drop_duplicates()
-    of_ilrg = measured.summary[measured.summary["method"] == "ilrg"]
+    of_ilrg: Any = measured.summary[measured.summary["method"] == "ilrg"]
     datasets, models = list(dict.fromkeys(frame["dataset"])), list(dict.fromkeys(frame["model"]))
     methods = [
         name for name in dict.fromkeys(frame["method"]) if name != "job" and not name.startswith("floor-")
@@ -192,7 +192,7 @@ def _cells(measured: Measured, labels: Labels) -> dict[str, str]:
 
 
 def _extremes(kind: str, measured: Measured, labels: Labels) -> dict[str, str]:
-    """``range/KIND/METHOD/METRIC/(low|high)[/at]``: extreme cell means of a table, and where if they differ."""
+    """``range/KIND/METHOD/METRIC/(low|high)[/at]``: extreme means of a table, and where if they differ."""
     values: dict[str, str] = {}
     for method in ("ilrg", "idlg", "gi", "rlg"):
         for metric in _ACCURACIES:
@@ -215,7 +215,7 @@ def _extremes(kind: str, measured: Measured, labels: Labels) -> dict[str, str]:
 
 def _agreement(request: Request, labels: Labels) -> dict[str, str]:
     """How many published figures are covered and how many agree; the same for the rerun."""
-    found = pair(request)
+    found: Any = pair(request)
     judged = found[found["verdict"] != UNDECIDED]
     values = {
         "published/covered": str(len(found)),
@@ -232,9 +232,9 @@ def _agreement(request: Request, labels: Labels) -> dict[str, str]:
         cell = {str(key): value for key, value in worst.items()} | {"dataset": worst["measured_on"]}
         values["published/worst"] = number(abs(worst["difference"]))
         values["published/worst/at"] = labels.setting(cell)
-        values["published/worst/what"] = {"leacc": "LeAcc", "lnacc": "LnAcc", "irec": "IRec"}.get(
-            worst["metric"], worst["metric"].replace("_", " ")
-        )
+        words = {"leacc": "LeAcc", "lnacc": "LnAcc", "irec": "IRec"}
+        what = str(worst["metric"])
+        values["published/worst/what"] = words.get(what, what.replace("_", " "))
         values["published/worst/method"] = labels.method.get(worst["method"], worst["method"])
         values["published/worst/published"] = number(worst["published"])
         values["published/worst/measured"] = number(worst["mean"])

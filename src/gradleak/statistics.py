@@ -7,6 +7,7 @@ interval of the mean.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,9 @@ def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric
         (then there is no prediction interval), or ``none``.
     """
     keys = list(by)
-    ok = frame["status"].eq("ok") & np.isfinite(frame["value"].astype(np.float64))
-    values = frame.assign(value=frame["value"].where(ok).astype(np.float64))
+    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
+    ok = rows["status"].eq("ok") & np.isfinite(rows["value"].astype(np.float64))
+    values = rows.assign(value=rows["value"].where(ok).astype(np.float64))
     trials = (
         values.groupby([*keys, "model_seed", "seed", "trial"], sort=False)["value"]
         .mean()

@@ -41,15 +41,28 @@ _SPECIAL = {
     "²": r"\ensuremath{^2}",
     "³": r"\ensuremath{^3}",
     "\u00a0": "~",
+    "\u2009": r"\,",
     "\n": " ",
 }
-_GREEK = dict(
-    zip(
-        "alpha beta gamma delta epsilon eta theta lambda mu pi rho sigma tau phi Delta Sigma nabla".split(),
-        "αβγδεηθλμπρστφΔΣ∇",
-        strict=True,
-    )
-)
+_GREEK = {
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "delta": "δ",
+    "epsilon": "ε",
+    "eta": "η",
+    "theta": "θ",
+    "lambda": "λ",
+    "mu": "μ",
+    "pi": "π",
+    "rho": "ρ",
+    "sigma": "σ",
+    "tau": "τ",
+    "phi": "φ",
+    "Delta": "Δ",
+    "Sigma": "Σ",
+    "nabla": "∇",
+}
 _SPECIAL |= {letter: rf"\ensuremath{{\{name}}}" for name, letter in _GREEK.items()}
 
 
@@ -62,7 +75,7 @@ def escape(text: object) -> str:
         InputError: a character that pdfTeX cannot show.
     """
     shown = []
-    for letter in str(text):
+    for letter in str(text).replace(" ± ", "\u2009±\u2009"):
         if letter in _SPECIAL:
             shown.append(_SPECIAL[letter])
         elif letter.isprintable() and ord(letter) < 0x180:

@@ -71,7 +71,7 @@ def _rows(
                     put(floor, metric, trial, 0.0 if metric == "irec" and floor == "floor-blank" else height)
         put("job", "seconds", -1, 3.2)
         put("job", "peak_memory_mb", -1, 700.0)
-    return pd.DataFrame(rows)[[*COLUMNS, "experiment"]]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "experiment"])
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Published figures: our identifiers, and which of them belongs beside a cell."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,7 +113,7 @@ def test_other_settings_match_nothing(figures, change):
 
 
 def test_covered_takes_the_full_set_and_judges(figures, made_up):
-    frame = pd.concat(
+    frame: Any = pd.concat(
         [made_up("mnist-sample", "fcn", 24), made_up("mnist", "fcn", 24, values={("ilrg", "lnacc"): 0.994})]
     )
     found = published.covered(summarise(frame[frame["trial"] >= 0]), figures)

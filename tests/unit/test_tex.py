@@ -13,7 +13,7 @@ from gradleak.errors import InputError
     [
         ("a_b & 5 %", r"a\_b \& 5 \%"),
         ("{#}$^~\\", r"\{\#\}\$\textasciicircum{}\textasciitilde{}\textbackslash{}"),
-        ("1 ± 2 × 3", r"1 \ensuremath{\pm} 2 \ensuremath{\times} 3"),
+        ("1 ± 2 × 3", r"1\,\ensuremath{\pm}\,2 \ensuremath{\times} 3"),
         ("α—–", r"\ensuremath{\alpha}-----"),
         ("Dröge", "Dröge"),
         ("two\nlines", "two lines"),

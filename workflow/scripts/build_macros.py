@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
+from snakemake.script import snakemake  # pyright: ignore[reportAttributeAccessIssue]  # there when run
 
 from gradleak import published, quoted, tex
 from gradleak.records import read_frame, write_text

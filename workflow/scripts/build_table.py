@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
+from snakemake.script import snakemake  # pyright: ignore[reportAttributeAccessIssue]  # there when run
 
 from gradleak import published
 from gradleak.measured import read_experiments

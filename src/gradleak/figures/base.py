@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -116,7 +117,8 @@ def find(kind: str) -> Kind:
 
 def style() -> AbstractContextManager[None]:
     """The look of all figures, whatever the user's matplotlibrc says."""
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE})
+    parameters: Any = {**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE}
+    return matplotlib.rc_context(parameters)
 
 
 def build(

@@ -16,14 +16,15 @@ class LabelGuess:
 
     Attributes:
         presence: [C] bool, whether the class is believed to be in the batch.
-        counts: [C] int64, believed number of instances per class by plain rounding, as published; None for methods
-            that only restore presence. Need not sum to B.
-        assignable_counts: [C] int64, non-negative and summing to B (largest remainder); what image reconstruction
-            assigns as labels. None where counts is None.
+        counts: [C] int64, believed number of instances per class by plain rounding, as published; None for
+            methods that only restore presence. Need not sum to B.
+        assignable_counts: [C] int64, non-negative and summing to B (largest remainder); what image
+            reconstruction assigns as labels. None where counts is None.
         embeddings: [C, d] float64, the recovered mean embedding of each class, if the method recovers one.
         probabilities: [C, C] float64, row c is the recovered mean softmax output of class c, if recovered.
-        restricted_to: [C] bool, the classes among which the method was asked to decide, because it knew that no
-            other is in the batch; None if it decided on all classes. Instance accuracy is over these classes only.
+        restricted_to: [C] bool, the classes among which the method was asked to decide, because it knew that
+            no other is in the batch; None if it decided on all classes. Instance accuracy is over these
+            classes only.
     """
 
     presence: Tensor
@@ -41,7 +42,7 @@ _METHODS: dict[str, Callable[..., LabelMethod]] = {}
 
 
 def register(name: str) -> Callable[[Callable[..., LabelMethod]], Callable[..., LabelMethod]]:
-    """Register a factory ``factory(alpha: float) -> LabelMethod`` under ``name``; a name is never overwritten."""
+    """Register a factory ``factory(alpha: float) -> LabelMethod`` under ``name``, which must be new."""
 
     def add(factory: Callable[..., LabelMethod]) -> Callable[..., LabelMethod]:
         if name in _METHODS:

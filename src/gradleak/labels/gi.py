@@ -9,10 +9,11 @@ from gradleak.observe import Observation
 def gi(observation: Observation) -> LabelGuess:
     """Restore the classes in a batch from the smallest entry of each row of dL/dW.
 
-    With non-negative embeddings only a class in the batch can have a negative entry in its row (Yin et al., CVPR
-    2021). The original takes the B classes with the smallest row minima and so assumes distinct labels;
-    the extension to batches with repeated classes (Ma et al., ICLR 2023) takes every class whose smallest entry is
-    negative. For a batch of one image both say: the class with the smallest entry, which is what is returned.
+    With non-negative embeddings only a class in the batch can have a negative entry in its row (Yin et al.,
+    CVPR 2021). The original takes the B classes with the smallest row minima and so assumes distinct labels;
+    the extension to batches with repeated classes (Ma et al., ICLR 2023) takes every class whose smallest
+    entry is negative. For a batch of one image both say: the class with the smallest entry, which is what is
+    returned.
 
     Returns:
         A guess with ``presence`` [C] only.

@@ -9,10 +9,10 @@ from gradleak.observe import Observation
 def idlg(observation: Observation) -> LabelGuess:
     """Restore the classes in a batch from the signs of the row sums of dL/dW.
 
-    With non-negative embeddings the row of an absent class is a non-negative combination of them, so its sum cannot
-    be negative (Zhao, Mopuri and Bilen 2020, arXiv 2001.02610; extended to batches by Ma et al., ICLR
-    2023). Class c is taken as present iff the sum of row c of dL/dW [C, d] is negative. For a batch of one image the
-    class with the smallest row sum is the answer.
+    With non-negative embeddings the row of an absent class is a non-negative combination of them, so its sum
+    cannot be negative (Zhao, Mopuri and Bilen 2020, arXiv 2001.02610; extended to batches by Ma et al., ICLR
+    2023). Class c is taken as present iff the sum of row c of dL/dW [C, d] is negative. For a batch of one
+    image the class with the smallest row sum is the answer.
 
     Returns:
         A guess with ``presence`` [C] only.

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 from gradleak.errors import InputError
@@ -23,9 +23,9 @@ _MIN_RCOND = 1e-10
 def recover_embeddings(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor:
     """Recover the mean embedding of each class, dL/dW[c] / dL/db[c] (Ma et al., ICLR 2023, section 3).
 
-    A bias gradient of 0 counts as 1e-64, and the decimal exponent of a quotient is limited as in the released code:
-    exponent of numerator minus exponent of denominator at most 10. Its lower limit, -10, is left out: it moves an
-    entry by less than 1e-9, which no count can feel.
+    A bias gradient of 0 counts as 1e-64, and the decimal exponent of a quotient is limited as in the released
+    code: exponent of numerator minus exponent of denominator at most 10. Its lower limit, -10, is left out,
+    because it moves an entry by less than 1e-9, which no count can feel.
 
     Args:
         weight_gradient: [C, d], finite.
@@ -37,8 +37,8 @@ def recover_embeddings(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor
     weight, bias = weight_gradient.double(), bias_gradient.double()[:, None]
     bias = torch.where(bias == 0, _ZERO_BIAS, bias)
     quotient = weight / bias
-    # An exponent difference above 10 implies a quotient above 1e10, so that the logarithms, which cost more than
-    # everything else here, are needed for a few entries only.
+    # An exponent difference above 10 implies a quotient above 1e10, so that the logarithms, which cost more
+    # than everything else here, are needed for a few entries only.
     rows, columns = torch.nonzero(quotient.abs() > 10.0**_MAX_DECADES, as_tuple=True)
     if len(rows):
         numerator, denominator = weight[rows, columns], bias[rows, 0]
@@ -51,10 +51,10 @@ def recover_embeddings(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor
 def solve_counts(probabilities: Floats, bias_gradient: Floats, batch_size: int) -> Floats:
     """Solve for the real-valued counts k [C] (Ma et al., ICLR 2023, section 3).
 
-    The system is sum_c k_c = B and sum_j k_j p_j[i] - k_i = B db[i] for each i, in the least-squares sense of the
-    pseudo-inverse. With A = Pᵀ - I, whose columns sum to 0, and v = B db, the part of v along 1 is out of A's reach;
-    taking it off leaves a system that is solved exactly by (A + 1 1ᵀ / C) k = v + B / C whenever that matrix is
-    regular: one LU factorisation. If it is close to singular, the pseudo-inverse decides.
+    The system is sum_c k_c = B and sum_j k_j p_j[i] - k_i = B db[i] for each i, in the least-squares sense of
+    the pseudo-inverse. With A = Pᵀ - I, whose columns sum to 0, and v = B db, the part of v along 1 is out of
+    A's reach; taking it off leaves a system that is solved exactly by (A + 1 1ᵀ / C) k = v + B / C whenever
+    that matrix is regular: one LU factorisation. If it is close to singular, the pseudo-inverse decides.
 
     Args:
         probabilities: [C, C], row j is the mean softmax output of class j, summing to 1.
@@ -66,11 +66,12 @@ def solve_counts(probabilities: Floats, bias_gradient: Floats, batch_size: int) 
     matrix = probabilities.T + 1.0 / C
     matrix[np.diag_indices(C)] -= 1.0
     norm = np.abs(matrix).sum(0).max()
-    lu, pivots, info = lapack.dgetrf(matrix)
+    factorise, estimate_rcond, solve = get_lapack_funcs(("getrf", "gecon", "getrs"), (matrix,))
+    lu, pivots, info = factorise(matrix)
     if info == 0:
-        rcond, _ = lapack.dgecon(lu, norm)
+        rcond, _ = estimate_rcond(lu, norm)
         if rcond > _MIN_RCOND:
-            return lapack.dgetrs(lu, pivots, target)[0]
+            return solve(lu, pivots, target)[0]
     return solve_counts_stacked(probabilities, bias_gradient, batch_size)
 
 
@@ -78,8 +79,8 @@ def solve_counts_stacked(probabilities: Floats, bias_gradient: Floats, batch_siz
     """Solve the stacked system of n + 1 equations by the pseudo-inverse, as published.
 
     Args:
-        probabilities: [n, n], row j holds the mean softmax outputs of class j for the n classes of the system; the
-            rows sum to 1 only if these are all classes.
+        probabilities: [n, n], row j holds the mean softmax outputs of class j for the n classes of the
+            system; the rows sum to 1 only if these are all classes.
         bias_gradient: [n].
         batch_size: B.
 
@@ -89,15 +90,15 @@ def solve_counts_stacked(probabilities: Floats, bias_gradient: Floats, batch_siz
     n = len(bias_gradient)
     stacked = np.vstack([np.ones((1, n)), probabilities.T - np.eye(n)])
     target = batch_size * np.concatenate([[1.0], bias_gradient])
-    return np.linalg.pinv(stacked, rcond=1e-15) @ target
+    return np.asarray(np.linalg.pinv(stacked, rcond=1e-15) @ target, dtype=np.float64)
 
 
 def ilrg(observation: Observation, *, alpha: float = 1.0, simplified: bool = False) -> LabelGuess:
     """Restore how many instances of each class a batch holds (Ma et al., ICLR 2023).
 
-    The gradients of the last layer give the mean embedding ê_c = dL/dW[c] / dL/db[c] of each class, the forward pass
-    its softmax output p̂_c = softmax(alpha (W ê_c + b)), and the counts solve the linear system of
-    :func:`solve_counts`.
+    The gradients of the last layer give the mean embedding ê_c = dL/dW[c] / dL/db[c] of each class, the
+    forward pass its softmax output p̂_c = softmax(alpha (W ê_c + b)), and the counts solve the linear system
+    of :func:`solve_counts`.
 
     Args:
         observation: what the server sees; the batch size must be known.
@@ -110,8 +111,8 @@ def ilrg(observation: Observation, *, alpha: float = 1.0, simplified: bool = Fal
         classes if simplified. For classes outside the batch embeddings and probabilities mean nothing.
 
     Raises:
-        InputError: the batch size is unknown, a gradient of the last layer is missing or not finite, or the present
-            classes are needed and not given.
+        InputError: the batch size is unknown, a gradient of the last layer is missing or not finite, or the
+            present classes are needed and not given.
     """
     B = _batch_size(observation)
     known = _known_classes(observation) if simplified else None
@@ -131,7 +132,7 @@ def ilrg(observation: Observation, *, alpha: float = 1.0, simplified: bool = Fal
 
 
 def ilrg_estimate(observation: Observation) -> LabelGuess:
-    """Restore counts with every probability estimated as 1/C (Ma et al., ICLR 2023, "estimate" in their code).
+    """Restore counts with every probability estimated as 1/C (Ma et al., ICLR 2023, an ablation).
 
     The system of :func:`solve_counts` then has the closed solution k_c = B (1/C - (db_c - mean db)).
 
@@ -142,7 +143,8 @@ def ilrg_estimate(observation: Observation) -> LabelGuess:
         A guess with presence and counts.
 
     Raises:
-        InputError: the batch size is unknown, or the gradient of the last layer's bias is missing or not finite.
+        InputError: the batch size is unknown, or the gradient of the last layer's bias is missing or not
+            finite.
     """
     B = _batch_size(observation)
     db = head_gradient(observation, "head.bias").double().numpy()
@@ -157,7 +159,7 @@ def _guess(
     embeddings: Tensor | None = None,
     probabilities: Tensor | None = None,
 ) -> LabelGuess:
-    """Round the solution; where classes are known, its entries belong to them in order and the others are 0."""
+    """Round the solution; where classes are known, its entries belong to them in order, the others are 0."""
     counts = torch.from_numpy(published_counts(solution, batch_size))
     assignable = torch.from_numpy(largest_remainder(solution, batch_size))
     if known is None:
@@ -170,8 +172,8 @@ def _guess(
 def _batch_size(observation: Observation) -> int:
     if observation.batch_size is None:
         raise InputError(
-            "iLRG needs the batch size: its counts are the mean gradient times B; tell the batch size, or use "
-            "idlg, gi or rlg, which restore presence only"
+            "iLRG needs the batch size: its counts are the mean gradient times B; tell the batch size, "
+            "or use idlg, gi or rlg, which restore presence only"
         )
     return observation.batch_size
 

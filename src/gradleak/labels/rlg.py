@@ -21,19 +21,20 @@ _WEIGHT = 1e-9  # a combination with weights that sum to more than _OUTSIDE / _W
 def rlg(observation: Observation) -> LabelGuess:
     """Restore the classes in a batch from the row space of dL/dWᵀ (Dang et al., NeurIPS 2021).
 
-    dL/dWᵀ = Eᵀ (P - Y) / B. If its rank is B, its right singular vectors Q [k, C] span the rows of P - Y, and the row
-    of an image with label c is positive nowhere but, after a change of sign, at c. So class c is taken as present iff
-    some combination r of the k rows has r·q_c > 0 and r·q_j <= 0 for every j != c, where q_j is column j of Q.
+    dL/dWᵀ = Eᵀ (P - Y) / B. If its rank is B, its right singular vectors Q [k, C] span the rows of P - Y, and
+    the row of an image with label c is positive nowhere but, after a change of sign, at c. So class c is
+    taken as present iff some combination r of the k rows has r·q_c > 0 and r·q_j <= 0 for every j != c, where
+    q_j is column j of Q.
 
-    The released code (Ma et al., ICLR 2023) runs a perceptron per class as a filter and then a linear program; here
-    :func:`separable` decides the same question by its dual. The sets were equal on all 24 batches that were compared
-    with that linear program (LeNet-5 with 100 classes, B = 24..512; FCN-3 with 10 classes, B = 8..64). The filter,
-    which is random and asks for an accuracy above 0.9, changed none of them.
+    The released code (Ma et al., ICLR 2023) runs a perceptron per class as a filter and then a linear
+    program; here :func:`separable` decides the same question by its dual. The sets were equal on all 24
+    batches compared with that linear program (LeNet-5 with 100 classes, B = 24..512; FCN-3 with 10
+    classes, B = 8..64). The filter, which is random and asks for an accuracy above 0.9, changed none of them.
 
-    Outside its premise the method answers wrongly, and these answers are reproduced, not repaired: if the rank is
-    that of all classes (C - 1), every class is separable and is reported as present (10 classes, B >= 16); if the
-    batch is larger than the embedding (LeNet-5 has d = 84), the row space holds no row of P - Y any more, and at
-    B = 512 with 100 classes next to no class is found (published LeAcc 0.036).
+    Outside its premise the method answers wrongly, and these answers are reproduced, not repaired: if the
+    rank is that of all classes (C - 1), every class is separable and is reported as present (10 classes, B >=
+    16); if the batch is larger than the embedding (LeNet-5 has d = 84), the row space holds no row of P - Y
+    any more, and at B = 512 with 100 classes next to no class is found (published LeAcc 0.036).
 
     Args:
         observation: what the server sees. If the batch size is unknown, k is the numerical rank alone.
@@ -68,8 +69,8 @@ def class_directions(weight_gradient: Tensor, batch_size: int | None) -> Floats:
         left, singular, _ = np.linalg.svd(gradient, full_matrices=False)
         epsilon = np.finfo(np.float64).eps
     else:
-        # The singular values that count are above 1e-5 of the largest, so their squares survive in float64, and a
-        # few eigenvectors of a [C, C] matrix cost far less than a decomposition of the [C, d] gradient.
+        # The singular values that count are above 1e-5 of the largest, so their squares survive in float64,
+        # and a few eigenvectors of a [C, C] matrix cost far less than a decomposition of the [C, d] gradient.
         values, vectors = eigh(gradient @ gradient.T, subset_by_index=[C - most, C - 1])
         left, singular = vectors[:, ::-1], np.sqrt(np.maximum(values[::-1], 0.0))
         epsilon = np.finfo(np.float32).eps
@@ -81,13 +82,15 @@ def separable(Q: Floats) -> Bools:
     """Return for each column q_c of Q whether some r has r·q_c > 0 and r·q_j <= 0 for every other column.
 
     By Farkas' lemma there is such an r iff q_c is not a non-negative combination of the other columns: one
-    non-negative least-squares problem per class, whose residual is the r looked for. A combination with huge weights
-    does not count, because it rests on columns that are next to zero, of which rounding and not the batch decides
-    the direction; interior-point solvers forgive the same (with r·q_c = |q_c|, r·q_j up to 1e-5; the released code
-    up to 1e-2). Without this, RLG would miss most classes on confident models.
+    non-negative least-squares problem per class, whose residual is the r looked for. A combination with huge
+    weights does not count, because it rests on columns that are next to zero, of which rounding and not the
+    batch decides the direction; interior-point solvers forgive the same (with r·q_c = |q_c|, r·q_j up to
+    1e-5; the released code up to 1e-2). Without this, RLG would miss most classes on confident models, where
+    the two agree on 90 to 100 % of the classes.
 
-    Two shortcuts, each a proof of its answer, leave few classes to the full problem: r = q_c often serves, and the
-    few columns of :func:`positive_spanning_set` mostly suffice to combine those that are not separable.
+    Two shortcuts, each a proof of its answer, leave few classes to the full problem: r = q_c often serves,
+    and the few columns of :func:`positive_spanning_set` mostly suffice to combine those that are not
+    separable.
 
     Args:
         Q: [k, C].
@@ -119,8 +122,9 @@ def separable(Q: Floats) -> Bools:
 def positive_spanning_set(Q: Floats) -> Bools | None:
     """Choose at most 2k columns of Q whose non-negative combinations are the whole space.
 
-    If T is a basis out of the columns and minus its sum is a non-negative combination of a set P of columns, then T
-    and P together positively span the space. For exact gradients both exist, because the rows of P - Y sum to 0.
+    If T is a basis out of the columns and minus its sum is a non-negative combination of a set P of columns,
+    then T and P together positively span the space. For exact gradients both exist, because the rows of P - Y
+    sum to 0.
 
     Args:
         Q: [k, n] without zero columns.
@@ -131,8 +135,8 @@ def positive_spanning_set(Q: Floats) -> Bools | None:
     k, n = Q.shape
     if n <= 2 * k:
         return None
-    # Pivoting on the columns' own lengths keeps short ones, of which the direction is mostly rounding, out of T.
-    pivots = qr(Q, mode="r", pivoting=True, check_finite=False)[1]
+    # Pivoting on the columns' own lengths keeps short ones, whose direction is mostly rounding, out of T.
+    pivots = qr(Q, mode="r", pivoting=True, check_finite=False)[-1]
     units = Q / np.linalg.norm(Q, axis=0)
     basis = pivots[:k]
     try:

@@ -1,5 +1,6 @@
 """How right a label guess is, and what an answer without any attack would score."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
@@ -24,8 +25,8 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Non
     - ``count_l1``: sum over classes of |guessed count - true count| / B.
     - ``exact_match``: 1 if all counts are right, else 0.
 
-    If it has embeddings or probabilities, as the mean over the classes in the batch of the cosine similarity to the
-    true mean: ``embedding_cosine``; ``output_cosine`` of the logits W ê + b, if the head is given;
+    If it has embeddings or probabilities, as the mean over the classes in the batch of the cosine similarity
+    to the true mean: ``embedding_cosine``; ``output_cosine`` of the logits W ê + b, if the head is given;
     ``probability_cosine``.
 
     Args:
@@ -79,10 +80,10 @@ def floors(batch_size: int, num_classes: int) -> dict[str, LabelGuess]:
         num_classes: C.
 
     Returns:
-        ``floor-blank``, which says that no class is present, and ``floor-uniform``, which says that every class has
-        B / C instances, rounded half to even. Either assigns B instances as evenly as can be.
+        ``floor-blank``, which says that no class is present, and ``floor-uniform``, which says that every
+        class has B / C instances, rounded half to even. Either assigns B instances as evenly as can be.
     """
-    assignable = torch.from_numpy(largest_remainder(torch.zeros(num_classes).double().numpy(), batch_size))
+    assignable = torch.from_numpy(largest_remainder(np.zeros(num_classes), batch_size))
     answers = {"floor-blank": 0, "floor-uniform": round(batch_size / num_classes)}
     return {name: _constant_guess(num_classes, count, assignable) for name, count in answers.items()}
 

@@ -1,5 +1,7 @@
 """Every published figure whose exact setting the experiments measure, and whether they agree."""
 
+from typing import Any
+
 import pandas as pd
 
 from gradleak.published import covered
@@ -24,7 +26,7 @@ CAPTION = (
 
 
 def pair(request: Request) -> pd.DataFrame:
-    """Pair published figures, measurements and the rerun: :func:`gradleak.published.covered` and more columns.
+    """Pair published figures, measurements and the rerun: :func:`gradleak.published.covered` and more.
 
     Adds ``rerun_mean``, ``rerun_sd``, ``rerun_n``, ``rerun_low``, ``rerun_high`` and ``rerun_verdict``.
     """
@@ -45,7 +47,8 @@ def build(request: Request) -> Table:
     labels = request.labels
     lines: list[Line] = []
     previous = None
-    for _, row in found.iterrows():
+    for record in found.to_dict("records"):
+        row: dict[str, Any] = {str(key): value for key, value in record.items()}
         cell = {name: row[name] for name in CELL} | {"dataset": row["measured_on"]}
         head = (row["source_log"], labels.setting(cell))
         new = head != previous
@@ -60,7 +63,7 @@ def build(request: Request) -> Table:
             Line(
                 (
                     labels.method.get(row["method"], row["method"]),
-                    _METRICS.get(row["metric"], row["metric"]),
+                    _METRICS.get(row["metric"]) or str(row["metric"]),
                     f"{row['n_initialisations']}×{row['n_trials'] // max(row['n_initialisations'], 1)}"
                     + (f" ({row['n_diverged']} div.)" if row["n_diverged"] else ""),
                     number(row["mean"]),

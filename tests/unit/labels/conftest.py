@@ -13,7 +13,7 @@ Batch = Callable[..., tuple[Observation, BatchTruth]]
 
 
 class ToyVictim(Victim):
-    """Images are embeddings [n, d] already."""
+    """Images [n, d, 1, 1] are embeddings already."""
 
     def __init__(self, num_classes: int, dimension: int, scale: float, generator: torch.Generator):
         super().__init__()
@@ -25,7 +25,7 @@ class ToyVictim(Victim):
             self.head.bias.copy_(torch.randn(num_classes, generator=generator) * 0.1)
 
     def features(self, x: Tensor) -> Tensor:
-        return x
+        return x.flatten(1)
 
 
 @pytest.fixture
@@ -43,6 +43,6 @@ def batch() -> Batch:
         patterns = torch.rand(C, d, generator=generator)
         y = torch.tensor(labels)
         x = patterns[y] + spread * torch.rand(len(y), d, generator=generator)
-        return observe_head(model, [(x, y)])
+        return observe_head(model, [(x[:, :, None, None], y)])
 
     return make

@@ -12,7 +12,7 @@ from gradleak.observe import Observation, SideKnowledge
 
 
 def literal_embedding(row: list[float], bias: float) -> np.ndarray:
-    """The published recipe for one class: mantissas divided, exponents subtracted and limited to 10 decades."""
+    """The published recipe for one class: mantissas divided, exponents subtracted, 10 decades at most."""
 
     def split(x: float) -> tuple[float, int]:
         mantissa, exponent = f"{x:.16e}".split("e")
@@ -33,7 +33,7 @@ def literal_counts(P: list[np.ndarray], db: list[float], B: int, classes: list[i
         coefficients.append([P[j][i] - (1.0 if i == j else 0.0) for j in classes])
         values.append(B * db[i])
     real = np.linalg.pinv(np.array(coefficients)) @ np.array(values)
-    counts = [int(round(max(k, 0.0))) for k in real]
+    counts = [round(max(k, 0.0)) for k in real]
     return np.array([k if k <= B else 0 for k in counts])
 
 
@@ -87,7 +87,7 @@ def test_recovered_embeddings_and_probabilities(batch):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("scale", [0.3, 3.0, 30.0, 300.0])
+@pytest.mark.parametrize("scale", [0.05, 3.0, 30.0, 300.0])
 def test_same_counts_as_the_literal_method(batch, scale: float, seed: int):
     C, B = 30, 40
     observation, truth = batch(labels(B, C, seed), C, 24, scale=scale, spread=0.5, seed=seed)
@@ -190,7 +190,7 @@ def test_embeddings_of_zero_and_tiny_bias_gradients(bias: float):
     bias_gradient = torch.tensor([bias])
     recovered = recover_embeddings(weight, bias_gradient)
     assert torch.isfinite(recovered).all()
-    expected = literal_embedding(weight[0].tolist(), abs(bias_gradient[0].item()) and bias_gradient[0].item())
+    expected = literal_embedding(weight[0].tolist(), bias_gradient[0].item())
     np.testing.assert_allclose(recovered[0].numpy(), expected, rtol=1e-12, atol=1e-8)
 
 

@@ -42,7 +42,7 @@ def test_rules_by_hand(batch, name: str, batch_size: int | None, expected: list[
 @pytest.mark.parametrize("name", ["idlg", "gi", "rlg", "ilrg"])
 @pytest.mark.parametrize("labels", [[4], [0, 0, 7], [1, 2, 3, 3, 3, 8]])
 def test_present_classes_of_an_easy_batch(batch, name: str, labels: list[int]):
-    observation, truth = batch(labels, 9, 40, scale=0.1)
+    observation, truth = batch(labels, 30, 60, scale=0.1)
     assert build(name)(observation).presence.equal(truth.counts > 0)
 
 

@@ -51,8 +51,8 @@ def test_random_directions(k: int, C: int, seed: int):
 
 def test_one_sided_rows_by_hand():
     Q = np.array([[2.0, -1.0, -1.0, 0.0, 0.0], [0.0, 1.0, -1.0, 1.0, 0.0]])
-    # 0 by r = (1, 0); 2 by r = (-1/2, -1)... has r·q_2 = 1.5, r·q_1 = -0.5; 1 and 3: q_3 is needed against q_1.
-    assert separable(Q).tolist() == oracle(Q) == [True, True, True, False, False]
+    # 0 is alone by r = (1, 0) and 2 by r = (0, -1), but q_1 = q_2 + 2 q_3 and q_3 = q_1 + q_0 / 2.
+    assert separable(Q).tolist() == oracle(Q) == [True, False, True, False, False]
 
 
 def test_duplicates_are_not_alone_and_zero_columns_are_absent():

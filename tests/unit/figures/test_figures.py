@@ -1,0 +1,87 @@
+"""The figures from made-up rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import rcParams
+
+from gradleak import published
+from gradleak.errors import InputError
+from gradleak.figures.accuracy_over_batch import series
+from gradleak.figures.all import build, find, kinds
+from gradleak.figures.base import save
+from gradleak.tables.base import Labels
+
+
+@pytest.fixture(scope="module")
+def figures(paper_folder) -> pd.DataFrame:
+    return published.load(paper_folder / "published" / "ilrg.csv")
+
+
+@pytest.fixture(scope="module")
+def frame(made_up) -> pd.DataFrame:
+    parts = [made_up("mnist-sample", "fcn", size) for size in (8, 32, 128)]
+    parts += [made_up("cifar100-sample", "lenet5", size) for size in (4, 8)]
+    return pd.concat([*parts, made_up("mnist-sample", "fcn-n_hidden=3", 64)])
+
+
+def test_lines_bands_and_published_points(frame, figures):
+    drawn = build("accuracy_over_batch", frame, figures, Labels({"mnist-sample": "MNIST (5k sample)"}))
+    axes = drawn.axes[0]
+    lines = [line for line in axes.get_lines() if line.get_linestyle() == "-"]
+    assert [np.asarray(line.get_xdata()).tolist() for line in lines] == [
+        [8, 32, 128],
+        [4, 8],
+    ]  # the depth study is no line
+    assert len(axes.collections) == 2
+    points = [line for line in axes.get_lines() if line.get_linestyle() == "None"]
+    assert {tuple(np.asarray(line.get_xydata()).ravel().tolist()) for line in points} == {
+        (8, 1.0),
+        (32, 0.804),
+        (128, 0.386),
+    }
+    labels = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert labels[0] == "fcn, MNIST (5k sample)"
+    assert labels[-2:] == ["published", "blank answer"]
+
+
+def test_equal_input_gives_equal_bytes(frame, figures, tmp_path):
+    for name in ("a", "b"):
+        save(
+            build("accuracy_over_batch", frame, figures, Labels()),
+            tmp_path / f"{name}.pdf",
+            tmp_path / f"{name}.png",
+        )
+    for suffix in ("pdf", "png"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    assert b"CreationDate" not in (tmp_path / "a.pdf").read_bytes()
+
+
+def test_the_users_style_is_left_alone(frame, figures):
+    before = rcParams["font.size"]
+    build("accuracy_over_batch", frame, figures, Labels())
+    assert rcParams["font.size"] == before
+
+
+def test_missing_rows_fail_unless_draft(frame, figures, tmp_path):
+    holey = frame[~((frame["metric"] == "irec") & (frame["batch_size"] == 32))]
+    with pytest.raises(InputError, match=r"figure mine: run .*B=32.* no irec of ilrg"):
+        build("accuracy_over_batch", holey, figures, Labels(), name="mine")
+    drawn = build("accuracy_over_batch", holey, figures, Labels(), draft=True)
+    save(drawn, tmp_path / "draft.pdf", tmp_path / "draft.png")
+
+
+def test_single_batch_sizes_are_drawn_if_there_is_nothing_else(made_up, figures):
+    drawn = build("accuracy_over_batch", made_up("mnist", "fcn", 8), figures, Labels())
+    assert len(drawn.axes) == 3
+
+
+def test_series_are_sorted():
+    cells = [{"model": "m", "batch_size": size} for size in (8, 4)] + [{"model": "n", "batch_size": 2}]
+    assert series(cells) == [[{"model": "m", "batch_size": 4}, {"model": "m", "batch_size": 8}]]
+
+
+def test_unknown_kind():
+    assert kinds() == ["accuracy_over_batch"]
+    with pytest.raises(InputError, match="unknown figure kind 'pie'"):
+        find("pie")
