@@ -3,7 +3,9 @@
 
 rule collect:
     input:
-        lambda wildcards: [paths.run_metrics(run) for run in GRID.experiments[wildcards.experiment]],
+        lambda wildcards: [
+            paths.run_metrics(run) for run in GRID.experiments[wildcards.experiment]
+        ],
     output:
         "results/experiments/{experiment}.csv",
     log:

@@ -12,10 +12,12 @@ from gradleak import paths
 from gradleak.errors import InputError
 from gradleak.spec import VictimOptions
 
-SOURCE = ", ".join(str(file) for file in workflow.configfiles)
+SOURCES = configuration.Sources.read(
+    [Path(file) for file in ["config/config.yaml", *workflow.overwrite_configfiles]]
+)
 
 try:
-    GRID = grids.expand(configuration.load(config, SOURCE), SOURCE)
+    GRID = grids.expand(configuration.load(config, SOURCES), SOURCES)
 except InputError as error:
     raise WorkflowError(f"the configuration has faults:\n{error}") from None
 
@@ -36,12 +38,22 @@ wildcard_constraints:
 def deliverables():
     """Everything that the default call makes; the PDF only where there is a TeX."""
     made = [paths.experiment(name) for name in GRID.experiments]
-    made += [paths.table(name, suffix) for name in GRID.tables for suffix in paths.TABLE_SUFFIXES]
-    made += [paths.figure(name, suffix) for name in GRID.figures for suffix in paths.FIGURE_SUFFIXES]
+    made += [
+        paths.table(name, suffix)
+        for name in GRID.tables
+        for suffix in paths.TABLE_SUFFIXES
+    ]
+    made += [
+        paths.figure(name, suffix)
+        for name in GRID.figures
+        for suffix in paths.FIGURE_SUFFIXES
+    ]
     if HAS_TEX:
         made.append(paths.PAPER)
     else:
-        logger.warning("latexmk or pdflatex is missing: tables and figures are made, the PDF is not")
+        logger.warning(
+            "latexmk or pdflatex is missing: tables and figures are made, the PDF is not"
+        )
     return made
 
 

@@ -4,7 +4,8 @@
 rule figure:
     input:
         experiments=lambda wildcards: [
-            paths.experiment(name) for name in GRID.config.figures[wildcards.figure].experiments
+            paths.experiment(name)
+            for name in GRID.config.figures[wildcards.figure].experiments
         ],
         published="paper/published/ilrg.csv",
     output:

@@ -1,11 +1,17 @@
 # The paper: hand-written prose and references, generated tables, figures and numbers.
 
-PAPER_SOURCES = sorted(str(path) for path in Path("paper").rglob("*") if path.suffix in {".tex", ".bib"})
+PAPER_SOURCES = sorted(
+    str(path) for path in Path("paper").rglob("*") if path.suffix in {".tex", ".bib"}
+)
 
 
 def quoted_view(view):
     """What the text needs to know of a table or a figure."""
-    return {"kind": view.kind, "experiments": list(view.experiments), "caption": view.caption}
+    return {
+        "kind": view.kind,
+        "experiments": list(view.experiments),
+        "caption": view.caption,
+    }
 
 
 rule macros:
@@ -22,7 +28,11 @@ rule macros:
     params:
         tables={name: quoted_view(GRID.config.tables[name]) for name in GRID.tables},
         figures={name: quoted_view(GRID.config.figures[name]) for name in GRID.figures},
-        labels=view_params(next(iter(GRID.config.tables.values())))["labels"] if GRID.config.tables else {},
+        labels=(
+            view_params(next(iter(GRID.config.tables.values())))["labels"]
+            if GRID.config.tables
+            else {}
+        ),
     message:
         "Writing the numbers that the text quotes"
     script:

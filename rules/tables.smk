@@ -4,7 +4,8 @@
 rule table:
     input:
         experiments=lambda wildcards: [
-            paths.experiment(name) for name in GRID.config.tables[wildcards.table].experiments
+            paths.experiment(name)
+            for name in GRID.config.tables[wildcards.table].experiments
         ],
         published="paper/published/ilrg.csv",
         rerun="paper/published/rerun.csv",

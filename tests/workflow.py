@@ -26,8 +26,6 @@ SMALL: dict[str, Any] = {
         },
     },
 }
-"""Merged over config.yaml: 2 x 2 + 2 x 2 runs, of which the two experiments share 0 (their attacks are equal, the
-batch size 8 of both is one run per seed), see RUNS."""
 RUNS = 6
 """4 of comparison, and 2 of batch size 16; those of batch size 8 are shared."""
 

@@ -66,8 +66,7 @@ def select(
         raise InputError(f"batch_size is {batch_size}; a batch has at least 1 image")
     if batch_size > len(labels) and distribution != "sim":
         raise InputError(
-            f"batch_size {batch_size} is more than the {len(labels)} images of the data set; "
-            f"use at most {len(labels)}"
+            f"batch_size {batch_size} is more than the {len(labels)} images of the data set; use at most {len(labels)}"
         )
     pool = _Pool.of(labels, num_classes, distribution, batch_size, rng)
     return torch.from_numpy(DRAWS[distribution](pool, num_uniform_cls, num_target_cls))
@@ -151,8 +150,7 @@ def _unique(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarra
     present = np.count_nonzero(pool.available)
     if pool.batch_size > present:
         raise pool.error(
-            f"batch_size {pool.batch_size} is more than the {present} classes that have images; "
-            f"use at most {present}"
+            f"batch_size {pool.batch_size} is more than the {present} classes that have images; use at most {present}"
         )
     return pool.images(pool.classes(pool.batch_size, 1), np.ones(pool.batch_size, dtype=np.int64))
 
@@ -247,9 +245,7 @@ def _at_least_one(pool: _Pool, option: str, value: int) -> None:
 def _few_enough(pool: _Pool, option: str, value: int) -> None:
     present = np.count_nonzero(pool.available)
     if value > present:
-        raise pool.error(
-            f"{option} {value} is more than the {present} classes that have images; use at most {present}"
-        )
+        raise pool.error(f"{option} {value} is more than the {present} classes that have images; use at most {present}")
 
 
 def _count(number: int, noun: str, plural: str = "") -> str:

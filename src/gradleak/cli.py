@@ -39,9 +39,7 @@ def describe(error: ValidationError, flag: str = "--") -> str:
 
 
 def _is_bool(annotation: Any) -> bool:
-    return annotation is bool or (
-        get_origin(annotation) in (UnionType,) and bool in get_args(annotation)
-    )
+    return annotation is bool or (get_origin(annotation) in (UnionType,) and bool in get_args(annotation))
 
 
 def _add(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
@@ -51,9 +49,7 @@ def _add(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
         shown = "" if default in (None, False, True) else f" (default: {_text(default)})"
         help_text = (field.description or "").replace("%", "%%") + shown.replace("%", "%%")
         if _is_bool(field.annotation):
-            parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help_text
-            )
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help_text)
         else:
             parser.add_argument(flag, default=argparse.SUPPRESS, help=help_text, metavar="VALUE")
 

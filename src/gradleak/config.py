@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gradleak.errors import InputError
@@ -19,8 +20,8 @@ class _Part(BaseModel):
 class Data(_Part):
     """Where the full data sets are."""
 
-    root: Path = Field(Path("data"), description="folder of the full data sets")
-    download: bool = Field(False, description="let torchvision fetch MNIST and CIFAR-100 into root")
+    root: Path = Field(default=Path("data"), description="folder of the full data sets")
+    download: bool = Field(default=False, description="let torchvision fetch MNIST and CIFAR-100 into root")
 
 
 class DatasetEntry(_Part):
@@ -35,12 +36,12 @@ class ModelEntry(_Part):
 
     kind: str = Field(description="architecture, see gradleak.models")
     label: str = Field(description="how tables and figures write it")
-    n_hidden: int | None = Field(None, description="hidden layers of the FCN after the first")
-    n_dim: int | None = Field(None, description="width of the FCN")
-    activation: str | None = Field(None, description="relu | silu | leaky_relu | sigmoid")
-    batchnorm: bool | None = Field(None, description="BatchNorm in LeNet-5")
-    dropout: bool | None = Field(None, description="dropout in VGG")
-    stem: str | None = Field(None, description="released | imagenet, for ResNets")
+    n_hidden: int | None = Field(default=None, description="hidden layers of the FCN after the first")
+    n_dim: int | None = Field(default=None, description="width of the FCN")
+    activation: str | None = Field(default=None, description="relu | silu | leaky_relu | sigmoid")
+    batchnorm: bool | None = Field(default=None, description="BatchNorm in LeNet-5")
+    dropout: bool | None = Field(default=None, description="dropout in VGG")
+    stem: str | None = Field(default=None, description="released | imagenet, for ResNets")
 
     def options(self) -> dict[str, Any]:
         """Return the spec fields that this entry sets."""
@@ -58,7 +59,7 @@ class AttackEntry(_Part):
 class Experiment(_Part):
     """A set of runs: the product of each block's axes."""
 
-    kind: Literal["labels"] = Field("labels", description="what its jobs do")
+    kind: Literal["labels"] = Field(default="labels", description="what its jobs do")
     attacks: list[str] = Field(description="names from the catalogue of attacks", min_length=1)
     axes: list[dict[str, Axis]] = Field(
         description="blocks; in each, a key is an option of the job and a list is an axis", min_length=1
@@ -73,22 +74,22 @@ class View(_Part):
 
     kind: str = Field(description="builder, see gradleak.tables or gradleak.figures")
     experiments: list[str] = Field(description="experiments that it shows", min_length=1)
-    caption: str | None = Field(None, description="replaces the builder's own caption")
+    caption: str | None = Field(default=None, description="replaces the builder's own caption")
 
 
 class Select(_Part):
     """What to make; null makes all."""
 
-    experiments: list[str] | None = Field(None, description="experiments to run")
-    tables: list[str] | None = Field(None, description="tables to build")
-    figures: list[str] | None = Field(None, description="figures to build")
+    experiments: list[str] | None = Field(default=None, description="experiments to run")
+    tables: list[str] | None = Field(default=None, description="tables to build")
+    figures: list[str] | None = Field(default=None, description="figures to build")
 
 
 class Config(_Part):
     """The whole configuration, after all config files are merged."""
 
     data: Data = Field(default_factory=Data, description="where the data is")
-    draft: bool = Field(False, description="let the paper be built with missing cells")
+    draft: bool = Field(default=False, description="let the paper be built with missing cells")
     defaults: dict[str, Axis] = Field(default_factory=dict, description="values for all experiments' axes")
     datasets: dict[str, DatasetEntry] = Field(description="catalogue of data sets")
     models: dict[str, ModelEntry] = Field(description="catalogue of victims")
@@ -99,12 +100,49 @@ class Config(_Part):
     select: Select = Field(default_factory=lambda: Select(experiments=None, tables=None, figures=None))
 
 
-def load(raw: Mapping[str, Any], source: str = "config") -> Config:
+class Sources:
+    """The files that a configuration was merged from, to say in which of them a fault is.
+
+    Args:
+        files: name -> what YAML gave, in the order of merging (later files win).
+    """
+
+    def __init__(self, files: Mapping[str, Any]) -> None:
+        self.files = files
+
+    @classmethod
+    def read(cls, paths: Sequence[Path]) -> "Sources":
+        """Read config files again, only to know which key is in which."""
+        folder = Path.cwd()
+        names = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in paths]
+        texts = [path.read_text(encoding="utf-8") for path in paths]
+        return cls({str(name): yaml.safe_load(text) for name, text in zip(names, texts, strict=True)})
+
+    def of(self, key: str) -> str:
+        """Return the file that sets a dotted key, or the longest beginning of it that a file sets."""
+        best, depth = "config", -1
+        for name, values in self.files.items():
+            reached = 0
+            for part in key.split("."):
+                if isinstance(values, Mapping) and part in values:
+                    values, reached = values[part], reached + 1
+                else:
+                    break
+            if reached >= depth:
+                best, depth = name, reached
+        return best
+
+    def fault(self, key: str, text: str) -> str:
+        """Return one line: file, key, what is wrong."""
+        return f"{self.of(key)}: {key}: {text}"
+
+
+def load(raw: Mapping[str, Any], sources: Sources) -> Config:
     """Check a merged configuration by shape.
 
     Args:
-        raw: what YAML gave.
-        source: the file names, for messages.
+        raw: what YAML gave, merged.
+        sources: the files that it came from, for messages.
 
     Raises:
         InputError: every fault, one a line, with file and key.
@@ -114,11 +152,8 @@ def load(raw: Mapping[str, Any], source: str = "config") -> Config:
     except ValidationError as error:
         faults = []
         for fault in error.errors():
-            key = ".".join(str(part) for part in fault["loc"])
-            given = "" if isinstance(fault["input"], Mapping | Sequence) and not isinstance(
-                fault["input"], str
-            ) else f" (given: {fault['input']!r})"
-            faults.append(f"{source}: {key}: {fault['msg']}{given}")
+            given = "" if isinstance(fault["input"], Mapping | list) else f" (given: {fault['input']!r})"
+            faults.append(sources.fault(".".join(map(str, fault["loc"])), fault["msg"] + given))
         raise InputError("\n".join(dict.fromkeys(faults))) from error
 
 

@@ -37,9 +37,7 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 DATASETS: dict[str, DatasetFacts] = {
     "mnist": DatasetFacts(10, 1, 28, *_MNIST, {"train": 60_000, "val": 10_000, "all": 70_000}, "mnist"),
-    "cifar100": DatasetFacts(
-        100, 3, 32, *_CIFAR100, {"train": 50_000, "val": 10_000, "all": 60_000}, "cifar100"
-    ),
+    "cifar100": DatasetFacts(100, 3, 32, *_CIFAR100, {"train": 50_000, "val": 10_000, "all": 60_000}, "cifar100"),
     "imagenet": DatasetFacts(1000, 3, 224, *_IMAGENET, {}, "imagenet"),
     "mnist-sample": DatasetFacts(10, 1, 28, *_MNIST, {"train": 5_000, "val": 5_000, "all": 5_000}, "mnist"),
     "cifar100-sample": DatasetFacts(100, 3, 32, *_CIFAR100, {"train": 20, "val": 20, "all": 20}, "cifar100"),
@@ -54,6 +52,10 @@ MODEL_SPELLINGS = {"dnn": "fcn", "lenetzhu": "lenet"}
 """Documented spellings (lower case) of model names."""
 
 LABEL_METHODS = ("gi", "idlg", "ilrg", "ilrg-estimate", "ilrg-simplified", "rlg")
+
+DEFENSES = {"dp": (0.0, 1e6), "clip": (0.0, 1e6), "sparse": (0.0, 100.0), "perturb": (0.0, 100.0)}
+"""Kinds of defenses, and the open lower and closed upper end of their one strength: standard deviation of the noise,
+bound on the norm, percent zeroed, percent of the embedding pruned."""
 
 DISTRIBUTIONS = (
     "random",

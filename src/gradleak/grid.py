@@ -1,7 +1,7 @@
 """From configuration to runs: the product of each block's axes, shared between experiments by run id."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gradleak import facts
 from gradleak.cli import describe
-from gradleak.config import Config, Experiment
+from gradleak.config import Config, Experiment, Sources
 from gradleak.errors import InputError
 from gradleak.models.options import OPTIONS
 from gradleak.spec import RestoreLabels
@@ -58,27 +58,40 @@ def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -
     )
 
 
-class _Faults(list[str]):
-    def unknown(self, where: str, kind: str, name: object, known: Any) -> None:
-        self.append(f"{where}: unknown {kind} {name!r}; known: {', '.join(known) or 'none'}")
+class _Faults:
+    """Faults of meaning, collected so that all are reported together."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.lines: dict[str, None] = {}
+
+    def add(self, key: str, text: str) -> None:
+        self.lines[self.sources.fault(key, text)] = None
+
+    def unknown(self, key: str, kind: str, name: object, known: Iterable[str]) -> None:
+        self.add(key, f"unknown {kind} {name!r}; known: {', '.join(known) or 'none'}")
+
+    def check(self) -> None:
+        if self.lines:
+            raise InputError("\n".join(self.lines))
 
 
-def _check_names(config: Config, faults: _Faults, source: str) -> None:
+def _check_names(config: Config, faults: _Faults) -> None:
     """Names must be in their catalogues, and catalogue entries must name something that exists."""
     for part, known in (("datasets", facts.DATASETS), ("attacks", facts.LABEL_METHODS), ("models", OPTIONS)):
         for name, entry in getattr(config, part).items():
             if entry.kind not in known:
-                faults.unknown(f"{source}: {part}.{name}.kind", part[:-1], entry.kind, known)
+                faults.unknown(f"{part}.{name}.kind", part[:-1], entry.kind, known)
     for name, experiment in config.experiments.items():
         for attack in experiment.attacks:
             if attack not in config.attacks:
-                faults.unknown(f"{source}: experiments.{name}.attacks", "attack", attack, config.attacks)
+                faults.unknown(f"experiments.{name}.attacks", "attack", attack, config.attacks)
         for number, block in enumerate(experiment.axes):
-            where = f"{source}: experiments.{name}.axes.{number}"
+            where = f"experiments.{name}.axes.{number}"
             point = {**config.defaults, **block}
             for axis in _CATALOGUE_AXES:
                 if axis not in point:
-                    faults.append(f"{where}: {axis} is missing")
+                    faults.add(where, f"{axis} is missing")
                     continue
                 values = point[axis] if isinstance(point[axis], list) else [point[axis]]
                 for value in values:
@@ -93,13 +106,11 @@ def _check_names(config: Config, faults: _Faults, source: str) -> None:
         for name, view in getattr(config, part).items():
             for experiment in view.experiments:
                 if experiment not in config.experiments:
-                    faults.unknown(
-                        f"{source}: {part}.{name}.experiments", "experiment", experiment, config.experiments
-                    )
+                    faults.unknown(f"{part}.{name}.experiments", "experiment", experiment, config.experiments)
     for part in ("experiments", "tables", "figures"):
         for name in getattr(config.select, part) or ():
             if name not in getattr(config, part):
-                faults.unknown(f"{source}: select.{part}", part[:-1], name, getattr(config, part))
+                faults.unknown(f"select.{part}", part[:-1], name, getattr(config, part))
 
 
 def _wanted(config: Config) -> list[str]:
@@ -114,9 +125,7 @@ def _wanted(config: Config) -> list[str]:
     return [name for view in shown for name in view.experiments]
 
 
-def _views(
-    config: Config, part: Literal["tables", "figures"], wanted: list[str], faults: "_Faults", source: str
-) -> tuple[str, ...]:
+def _views(config: Config, part: Literal["tables", "figures"], wanted: list[str], faults: _Faults) -> tuple[str, ...]:
     """Tables or figures to build: those selected, else those whose experiments are all run."""
     catalogue, chosen = getattr(config, part), getattr(config.select, part)
     if chosen is None:
@@ -124,28 +133,25 @@ def _views(
     for name in chosen:
         for experiment in catalogue[name].experiments:
             if experiment not in wanted:
-                faults.append(
-                    f"{source}: select.{part}: {name} shows {experiment}, which select.experiments leaves out"
-                )
+                faults.add(f"select.{part}", f"{name} shows {experiment}, which select.experiments leaves out")
     return tuple(chosen)
 
 
-def expand(config: Config, source: str = "config") -> Grid:
+def expand(config: Config, sources: Sources) -> Grid:
     """Expand the selected experiments, and those that the selected tables and figures show.
 
     Args:
         config: a configuration of the right shape.
-        source: the file names, for messages.
+        sources: the files that it came from, for messages.
 
     Raises:
         InputError: every fault of meaning, one a line, with file and key.
     """
-    faults = _Faults()
-    _check_names(config, faults, source)
-    if faults:
-        raise InputError("\n".join(dict.fromkeys(faults)))
+    faults = _Faults(sources)
+    _check_names(config, faults)
+    faults.check()
     wanted = _wanted(config)
-    tables, figures = (_views(config, part, wanted, faults, source) for part in ("tables", "figures"))
+    tables, figures = (_views(config, part, wanted, faults) for part in ("tables", "figures"))
     runs: dict[str, RestoreLabels] = {}
     experiments: dict[str, tuple[str, ...]] = {}
     for name in config.experiments:
@@ -161,13 +167,12 @@ def expand(config: Config, source: str = "config") -> Grid:
                     spec = _resolve(config, experiment, point)
                 except ValidationError as error:
                     reason = describe(error, flag="")
-                    faults.append(f"{source}: experiments.{name}.axes.{number}: {reason}")
+                    faults.add(f"experiments.{name}.axes.{number}", reason)
                     continue
                 runs[spec.run_id] = spec
                 ids[spec.run_id] = None
-        if not ids and not faults:
-            faults.append(f"{source}: experiments.{name}: no run is left after exclude")
+        if not ids and not faults.lines:
+            faults.add(f"experiments.{name}", "no run is left after exclude")
         experiments[name] = tuple(ids)
-    if faults:
-        raise InputError("\n".join(dict.fromkeys(faults)))
+    faults.check()
     return Grid(config, runs, experiments, tables, figures)

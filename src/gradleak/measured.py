@@ -113,11 +113,7 @@ class Measured:
         # A run may be one of several that share a cell (other methods), so the cell of an initialisation
         # counts.
         place = [*CELL, "model_seed"]
-        wanted = (
-            frame[place]
-            .drop_duplicates()
-            .merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
-        )
+        wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
         have = frame[[*place, "method", "metric"]].drop_duplicates()
         joined = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
         missing = joined[joined["_merge"] == "left_only"]

@@ -1,7 +1,7 @@
 """What the server sees of a client's batch: the threat model as a type, and the two ways to make it.
 
-:func:`observe_head` gives the gradients of the last linear layer in closed form, chunk by chunk, without autograd;
-:func:`observe_full` gives every parameter's gradient by autograd. They agree to float precision.
+:func:`observe_head` gives the gradients of the last linear layer in closed form, chunk by chunk, without
+autograd; :func:`observe_full` gives every parameter's gradient by autograd. They agree to float precision.
 """
 
 from collections.abc import Iterable
@@ -30,8 +30,8 @@ class Observation:
     """Everything that an attack is given. It holds no image, no label and no embedding.
 
     Attributes:
-        gradients: parameter name -> gradient of the mean cross-entropy over the batch, same shape as the parameter.
-            Head observations hold ``head.weight`` [C, d] and ``head.bias`` [C] only.
+        gradients: parameter name -> gradient of the mean cross-entropy over the batch, same shape as
+            the parameter. Head observations hold ``head.weight`` [C, d] and ``head.bias`` [C] only.
         model: the model that the server sent to the client, in eval mode.
         batch_size: B, or None if the client does not tell it.
         side: optional further knowledge.

@@ -115,9 +115,7 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
     tries = frame.loc[frame["trial"] >= 0, ["run", "seed", "trial"]].drop_duplicates()
     of_ilrg: Any = measured.summary[measured.summary["method"] == "ilrg"]
     datasets, models = list(dict.fromkeys(frame["dataset"])), list(dict.fromkeys(frame["model"]))
-    methods = [
-        name for name in dict.fromkeys(frame["method"]) if name != "job" and not name.startswith("floor-")
-    ]
+    methods = [name for name in dict.fromkeys(frame["method"]) if name != "job" and not name.startswith("floor-")]
     sizes = sorted(int(size) for size in set(frame["batch_size"]))
     values = {
         "runs": f"{frame['run'].nunique():,}",
@@ -134,9 +132,7 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
     }
     if int(of_ilrg["n_initialisations"].min()) > 1:
         values["several-initialisations"] = "yes"
-    diverged = frame.loc[
-        (frame["status"] != "ok") & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]
-    ]
+    diverged = frame.loc[(frame["status"] != "ok") & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]]
     if len(diverged):
         values["diverged"] = f"{len(diverged.drop_duplicates()):,}"
     values |= {f"data/{name}": labels.dataset.get(name, name) for name in datasets}
@@ -156,9 +152,7 @@ def _full_first(cells: list[Cell]) -> list[Cell]:
     usual = [cell for cell in cells if all(cell[name] == word for name, word in _PLAIN.items())]
     usual.sort(key=lambda cell: stands_for(cell["dataset"]) != cell["dataset"])
     full = {cell["dataset"] for cell in usual}
-    return [
-        c for c in usual if stands_for(c["dataset"]) == c["dataset"] or stands_for(c["dataset"]) not in full
-    ]
+    return [c for c in usual if stands_for(c["dataset"]) == c["dataset"] or stands_for(c["dataset"]) not in full]
 
 
 def _cells(measured: Measured, labels: Labels) -> dict[str, str]:
@@ -177,10 +171,7 @@ def _cells(measured: Measured, labels: Labels) -> dict[str, str]:
                     key = f"value/{method}/{dataset}/{cell['model']}/{cell['batch_size']}/{metric}"
                     values[key] = number(value.mean)
     for name, cells in series.items():
-        ends = {
-            end: pick(cells, key=lambda cell: cell["batch_size"])
-            for end, pick in (("first", min), ("last", max))
-        }
+        ends = {end: pick(cells, key=lambda cell: cell["batch_size"]) for end, pick in (("first", min), ("last", max))}
         for metric in _ACCURACIES:
             found = {end: measured.value(cell, "ilrg", metric) for end, cell in ends.items()}
             if ends["first"] == ends["last"] or not all(value.n_trials for value in found.values()):

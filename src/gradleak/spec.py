@@ -7,6 +7,7 @@ Raise a kind's ``VERSION`` when its code changes what an equal spec computes.
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -93,15 +94,15 @@ class RuntimeOptions(Spec):
 class BatchOptions(Spec):
     """Which images a client holds. Batches depend on these fields alone."""
 
-    dataset: str = Field("cifar100", description=f"data set: {', '.join(facts.DATASETS)}")
-    split: Literal["train", "val", "all"] = Field("train", description="part of the data set")
-    num_classes: int | None = Field(None, ge=2, description="number of classes; must be that of the data set")
-    num_images: int = Field(24, ge=1, description="batch size B")
-    distribution: str = Field("random", description=f"classes of a batch: {', '.join(facts.DISTRIBUTIONS)}")
-    num_uniform_cls: int | None = Field(None, ge=1, description="classes of a balanced batch (default 32)")
-    num_target_cls: int | None = Field(None, ge=1, description="classes of a random2 or sim batch (default 5)")
-    num_tries: int = Field(50, ge=1, description="batches, each attacked once")
-    seed: int = Field(12, ge=0, description="seed of every random stream")
+    dataset: str = Field(default="cifar100", description=f"data set: {', '.join(facts.DATASETS)}")
+    split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
+    num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
+    num_images: int = Field(default=24, ge=1, description="batch size B")
+    distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(facts.DISTRIBUTIONS)}")
+    num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
+    num_target_cls: int | None = Field(default=None, ge=1, description="classes of a random2 or sim batch (default 5)")
+    num_tries: int = Field(default=50, ge=1, description="batches, each attacked once")
+    seed: int = Field(default=12, ge=0, description="seed of every random stream")
 
     @field_validator("dataset", mode="before")
     @classmethod
@@ -157,14 +158,16 @@ class BatchOptions(Spec):
 class VictimOptions(Spec):
     """The model that the server sent to the client."""
 
-    model: str = Field("lenet5", description=f"architecture: {', '.join(OPTIONS)}")
-    n_hidden: int = Field(1, ge=0, le=16, description="hidden layers of the FCN after the first")
-    n_dim: int = Field(300, ge=1, description="width of the FCN")
-    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field("relu", description="of LeNet-5 and LeNet")
-    batchnorm: bool = Field(False, description="BatchNorm after each convolution of LeNet-5")
-    dropout: bool = Field(False, description="dropout 0.5 in the classifier of VGG (off while observing)")
-    stem: Literal["released", "imagenet"] = Field("released", description="first layers of a ResNet")
-    model_seed: int | None = Field(None, ge=0, description="seed of the victim's weights (default: --seed)")
+    model: str = Field(default="lenet5", description=f"architecture: {', '.join(OPTIONS)}")
+    n_hidden: int = Field(default=1, ge=0, le=16, description="hidden layers of the FCN after the first")
+    n_dim: int = Field(default=300, ge=1, description="width of the FCN")
+    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
+        default="relu", description="of LeNet-5 and LeNet"
+    )
+    batchnorm: bool = Field(default=False, description="BatchNorm after each convolution of LeNet-5")
+    dropout: bool = Field(default=False, description="dropout 0.5 in the classifier of VGG (off while observing)")
+    stem: Literal["released", "imagenet"] = Field(default="released", description="first layers of a ResNet")
+    model_seed: int | None = Field(default=None, ge=0, description="seed of the victim's weights (default: --seed)")
 
     @field_validator("model", mode="before")
     @classmethod
@@ -193,13 +196,94 @@ class VictimOptions(Spec):
         return "-".join(parts)
 
 
-class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions):
+class TrainingOptions(Spec):
+    """How far the victim was trained, and how. Untrained unless a stage is named."""
+
+    stage: str = Field(default="untrained", description="untrained, epoch<N> or iter<N>")
+    schedule: Literal["per-stage", "shared"] = Field(
+        default="per-stage",
+        description="each stage is a training of its own length, or a checkpoint of one training",
+    )
+    length: str | None = Field(default=None, description="epoch<N> or iter<N>: the whole training of a shared schedule")
+    optimizer: Literal["SGD", "AdamW"] = Field(default="SGD", description="of the training")
+    scheduler: Literal["linear", "none"] = Field(
+        default="linear", description="linear: learning rate x0.1 at 3/8, 5/8 and 7/8 of the training"
+    )
+    lr: float = Field(default=0.1, gt=0, description="learning rate of the training")
+    weight_decay: float = Field(default=5e-4, ge=0, description="weight decay of the training")
+    warmup: bool = Field(default=False, description="raise the learning rate linearly over the first tenth")
+    batch_size: int = Field(default=128, ge=1, description="batch size of the training")
+    augment: bool = Field(default=False, description="random crop and flip in the training")
+
+    @field_validator("stage", "length")
+    @classmethod
+    def _known_stage(cls, value: str | None) -> str | None:
+        if value is not None and value != "untrained" and not re.fullmatch(r"(epoch|iter)[1-9]\d*", value):
+            raise ValueError(f"stage {value!r}; use untrained, epoch<N> or iter<N>, for example epoch100")
+        return value
+
+    @model_validator(mode="after")
+    def _shared_has_a_length(self) -> Self:
+        if self.schedule == "shared" and self.stage != "untrained" and self.length is None:
+            raise ValueError("schedule shared needs length: the whole training, for example epoch100")
+        if self.schedule == "per-stage" and self.length is not None:
+            raise ValueError("length applies to schedule shared only; a per-stage training ends at its stage")
+        return self
+
+
+def canonical_defense(name: str) -> str:
+    """Return ``kind-strength`` with the strength in its shortest form, e.g. ``dp-1e-2`` -> ``dp-0.01``.
+
+    Raises:
+        ValueError: an unknown kind, or a strength outside its range.
+    """
+    kind, _, text = name.partition("-")
+    if kind not in facts.DEFENSES:
+        raise ValueError(f"unknown defense {name!r}; use {', '.join(f'{known}-STRENGTH' for known in facts.DEFENSES)}")
+    low, high = facts.DEFENSES[kind]
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = float("nan")
+    if not low < strength <= high:
+        raise ValueError(f"defense {name!r}: the strength must be a number above {low:g} and at most {high:g}")
+    return f"{kind}-{strength:g}"
+
+
+class DefenseOptions(Spec):
+    """What the client does to its gradient before sending it."""
+
+    defenses: Names = Field(
+        default=(),
+        description="in order, comma-separated: dp-STD, clip-BOUND, sparse-PERCENT, perturb-PERCENT",
+    )
+    defense_scope: Literal["head", "all"] = Field(
+        default="head",
+        description="defend the last layer's gradients alone, or those of all parameters together",
+    )
+
+    @field_validator("defenses")
+    @classmethod
+    def _known_defenses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_defense(name) for name in value)
+
+    @property
+    def defense_id(self) -> str:
+        """The defenses in order, e.g. ``clip-4+dp-0.01``, or ``none``."""
+        scope = "" if self.defense_scope == "head" or not self.defenses else "@all"
+        return "+".join(self.defenses) + scope if self.defenses else "none"
+
+
+class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):
     """Label restoration: observe the head gradient of each batch and count its labels."""
 
     KIND: ClassVar[str] = "labels"
 
-    methods: Names = Field(("ilrg",), description=f"comma-separated: {', '.join(facts.LABEL_METHODS)}")
-    alpha: float = Field(1.0, gt=0, description="factor on iLRG's recovered logits before the softmax")
+    methods: Names = Field(default=("ilrg",), description=f"comma-separated: {', '.join(facts.LABEL_METHODS)}")
+    analysis: bool = Field(default=False, description="measure the approximations and the recovered quantities")
+    checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
+    checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
+    alpha: float = Field(default=1.0, gt=0, description="factor on iLRG's recovered logits before the softmax")
     chunk_size: int | None = runtime(None, "images per forward pass (default: by image size)", ge=1)
     exp_name: str = runtime("labels", "folder under outputs/ for the metrics when --output is not given")
 
@@ -222,6 +306,10 @@ class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions):
     def run_id(self) -> str:
         """Readable path plus the digest: the run's folder under results/runs."""
         batch = f"{self.distribution_id}-B{self.num_images}-seed{self.victim_seed}"
+        if self.stage != "untrained":
+            batch = f"{self.stage}-{batch}"
+        if self.defenses:
+            batch = f"{batch}-{self.defense_id}"
         return f"{self.KIND}/{self.dataset}/{self.model_id}/{batch}-{self.digest}"
 
     @property
@@ -235,13 +323,23 @@ class RestoreLabelsShorthand(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    data_path: Path | None = Field(None, description="synonym of --data-root")
-    compare: bool = Field(False, description="add the prior works: idlg, gi, rlg")
-    simplified: bool = Field(False, description="iLRG given the classes that are present")
-    estimate: bool = Field(False, description="iLRG with 1/C in place of the recovered probabilities")
-    silu: bool = Field(False, description="same as --activation silu")
-    leaky_relu: bool = Field(False, description="same as --activation leaky_relu")
-    cpu: bool = Field(False, description="same as --device cpu")
+    data_path: Path | None = Field(default=None, description="synonym of --data-root")
+    compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
+    simplified: bool = Field(default=False, description="iLRG given the classes that are present")
+    estimate: bool = Field(default=False, description="iLRG with 1/C in place of the recovered probabilities")
+    silu: bool = Field(default=False, description="same as --activation silu")
+    leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
+    cpu: bool = Field(default=False, description="same as --device cpu")
+    trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
+    epochs: int = Field(default=10, ge=1, description="with --trained-model: same as --stage epoch<N>")
+    iter_train: bool = Field(default=False, description="with --trained-model: the stage counts iterations")
+    iters: int = Field(default=1000, ge=1, description="with --iter-train: same as --stage iter<N>")
+    defense: bool = Field(default=False, description="defend the gradient by --defense-method")
+    defense_method: Literal["dp", "clip", "sparse", "perturb"] = Field(default="dp", description="with --defense")
+    noise_std: str = Field(default="0.001", description="of dp: standard deviation of the noise")
+    clip_bound: str = Field(default="4", description="of clip: largest joint L2 norm")
+    sparse_ratio: str = Field(default="10", description="of sparse: percent of the entries that are zeroed")
+    prune_ratio: str = Field(default="10", description="of perturb (Soteria): percent of the embedding that is pruned")
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``options`` with the shorthands replaced by what they stand for.
@@ -264,6 +362,23 @@ class RestoreLabelsShorthand(BaseModel):
             put("activation", "silu", "--silu")
         if self.leaky_relu:
             put("activation", "leaky_relu", "--leaky-relu")
+        if self.trained_model:
+            put("stage", f"iter{self.iters}" if self.iter_train else f"epoch{self.epochs}", "--trained-model")
+        elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
+            raise ValueError("--epochs, --iters and --iter-train need --trained-model")
+        if self.defense:
+            strengths = {
+                "dp": self.noise_std, "clip": self.clip_bound, "sparse": self.sparse_ratio, "perturb": self.prune_ratio
+            }  # fmt: skip
+            put("defenses", (f"{self.defense_method}-{strengths[self.defense_method]}",), "--defense")
+        elif {
+            "defense_method",
+            "noise_std",
+            "clip_bound",
+            "sparse_ratio",
+            "prune_ratio",
+        } & self.model_fields_set:
+            raise ValueError("--defense-method and its strengths need --defense")
         methods = list(_split_commas(options.get("methods", "ilrg")))  # type: ignore[arg-type]
         if self.simplified and self.estimate:
             raise ValueError("--simplified and --estimate exclude each other; name both in --methods")

@@ -70,10 +70,7 @@ def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric
     ok = rows["status"].eq("ok") & np.isfinite(rows["value"].astype(np.float64))
     values = rows.assign(value=rows["value"].where(ok).astype(np.float64))
     trials = (
-        values.groupby([*keys, "model_seed", "seed", "trial"], sort=False)["value"]
-        .mean()
-        .rename("value")
-        .reset_index()
+        values.groupby([*keys, "model_seed", "seed", "trial"], sort=False)["value"].mean().rename("value").reset_index()
     )
     cells = trials.groupby(keys, sort=False)["value"].agg(n_trials="count", n_all="size", trial_sd="std")
     each = trials.dropna(subset="value").groupby([*keys, "model_seed"], sort=False)["value"].mean()
@@ -111,9 +108,7 @@ def verdicts(published: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[n
     return np.where(known, np.where(inside, AGREES, DIFFERS), UNDECIDED)
 
 
-def compare_means(
-    mean: float, sd: float, n: float, other_mean: float, other_sd: float, other_n: float
-) -> str:
+def compare_means(mean: float, sd: float, n: float, other_mean: float, other_sd: float, other_n: float) -> str:
     """Say whether two means over initialisations agree: Welch's 95 % interval of their difference, ± 0.0005.
 
     Args:

@@ -81,9 +81,7 @@ def escape(text: object) -> str:
         elif letter.isprintable() and ord(letter) < 0x180:
             shown.append(letter)
         else:
-            raise InputError(
-                f"{text!r}: the character {letter!r} cannot be typeset by pdfTeX; write it otherwise"
-            )
+            raise InputError(f"{text!r}: the character {letter!r} cannot be typeset by pdfTeX; write it otherwise")
     return "".join(shown)
 
 

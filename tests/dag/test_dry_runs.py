@@ -4,11 +4,10 @@ import copy
 from typing import Any
 
 import pytest
-
 from tests.workflow import RUNS, SMALL, Workflow
 
 
-@pytest.fixture()
+@pytest.fixture
 def workflow(tmp_path) -> Workflow:
     made = Workflow(tmp_path)
     made.configure(SMALL)

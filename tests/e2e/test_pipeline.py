@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from tests.workflow import RUNS, SMALL, Workflow
 
 from gradleak import records
-from tests.workflow import RUNS, SMALL, Workflow
 
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 
@@ -120,7 +120,13 @@ def test_a_killed_job_leaves_nothing_half_written_and_a_rerun_finishes(tmp_path)
     config: dict[str, Any] = copy.deepcopy(SMALL)
     config["select"] = {"experiments": ["comparison"], "tables": [], "figures": []}
     config["experiments"]["comparison"]["axes"] = [
-        {"dataset": "mnist-sample", "model": "fcn3", "num_images": 1024, "num_tries": 60, "model_seed": [1, 2, 3]}
+        {
+            "dataset": "mnist-sample",
+            "model": "fcn3",
+            "num_images": 1024,
+            "num_tries": 60,
+            "model_seed": [1, 2, 3],
+        }
     ]
     workflow.configure(config)
     process = subprocess.Popen(workflow.command(), start_new_session=True, **workflow.popen_options())

@@ -122,9 +122,7 @@ def test_custom_balanced_counts(each: int, seed: int):
     size=st.integers(1, 20),
     seed=SEEDS,
 )
-def test_random2_on_small_data_succeeds_exactly_if_it_can(
-    available: list[int], number: int, size: int, seed: int
-):
+def test_random2_on_small_data_succeeds_exactly_if_it_can(available: list[int], number: int, size: int, seed: int):
     labels = labels_of(dict(enumerate(available)))
     largest = sum(sorted(available)[::-1][:number])
     possible = number <= sum(count > 0 for count in available) and number <= size <= largest
@@ -242,8 +240,7 @@ ERRORS = [
         {},
         DIGITS,
         10,
-        "distribution balanced: num_uniform_cls 32 is more than the 10 classes that have images; "
-        "use at most 10",
+        "distribution balanced: num_uniform_cls 32 is more than the 10 classes that have images; use at most 10",
     ),
     (
         "balanced",
@@ -284,8 +281,7 @@ ERRORS = [
         {"num_target_cls": 11},
         DIGITS,
         10,
-        "distribution random2: num_target_cls 11 is more than the 10 classes that have images; "
-        "use at most 10",
+        "distribution random2: num_target_cls 11 is more than the 10 classes that have images; use at most 10",
     ),
     (
         "random2",

@@ -35,7 +35,12 @@ def test_variants_replace_ilrg():
 
 def test_shorthands_set_what_they_stand_for():
     spec = parse("--silu --cpu --data-path elsewhere --no-progress")
-    assert (spec.activation, spec.device, spec.data_root, spec.progress) == ("silu", "cpu", Path("elsewhere"), False)
+    assert (spec.activation, spec.device, spec.data_root, spec.progress) == (
+        "silu",
+        "cpu",
+        Path("elsewhere"),
+        False,
+    )
     assert parse("--leaky_relu").activation == "leaky_relu"
     assert parse("--data-root a") == parse("--data-path a")
 

@@ -16,11 +16,17 @@ ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {
     "defaults": {"num_tries": 2, "model_seed": [1, 2]},
     "datasets": {"digits": {"kind": "mnist-sample", "label": "MNIST"}},
-    "models": {"fcn": {"kind": "fcn", "label": "FCN-3"}, "deep": {"kind": "fcn", "n_hidden": 3, "label": "FCN"}},
+    "models": {
+        "fcn": {"kind": "fcn", "label": "FCN-3"},
+        "deep": {"kind": "fcn", "n_hidden": 3, "label": "FCN"},
+    },
     "attacks": {"ilrg": {"kind": "ilrg", "label": "iLRG"}, "gi": {"kind": "gi", "label": "GI"}},
     "experiments": {
         "a": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": "fcn", "num_images": [4, 8]}]},
-        "b": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": ["fcn", "deep"], "num_images": 8}]},
+        "b": {
+            "attacks": ["ilrg"],
+            "axes": [{"dataset": "digits", "model": ["fcn", "deep"], "num_images": 8}],
+        },
     },
     "tables": {"t": {"kind": "comparison", "experiments": ["a"]}},
     "figures": {"f": {"kind": "accuracy_over_batch", "experiments": ["b"]}},
@@ -35,7 +41,8 @@ def expand(changes: dict[str, Any] | None = None) -> grid.Grid:
         for part in path:
             place = place[part]
         place[last] = value
-    return grid.expand(configuration.load(raw, "my.yaml"), "my.yaml")
+    sources = configuration.Sources({"my.yaml": raw})
+    return grid.expand(configuration.load(raw, sources), sources)
 
 
 def test_the_product_of_the_axes():
@@ -118,7 +125,10 @@ def test_select_picks(select, experiments, tables, figures):
             {"experiments/a/exclude": [{"model": "fcn"}]},
             "my.yaml: experiments.a: no run is left after exclude",
         ),
-        ({"defaults/split": False}, "my.yaml: experiments.a.axes.0: split: Input should be 'train', 'val' or 'all'"),
+        (
+            {"defaults/split": False},
+            "my.yaml: experiments.a.axes.0: split: Input should be 'train', 'val' or 'all'",
+        ),
     ],
 )
 def test_faults_name_file_and_key(changes, message):
@@ -141,6 +151,16 @@ def test_yaml_text_numbers_are_numbers():
     assert {expanded.runs[run].alpha for run in expanded.experiments["a"]} == {0.01}
 
 
+def test_faults_name_the_file_that_sets_the_key():
+    sources = configuration.Sources({"base.yaml": BASE, "mine.yaml": {"tables": {"t": {"kind": 3}}}})
+    assert sources.of("tables.t.kind") == "mine.yaml"
+    assert sources.of("tables.t.experiments.0") == "base.yaml"
+    assert sources.of("experiments.a.axes.0.model") == "base.yaml"
+
+
+NO_FILES = configuration.Sources({})
+
+
 def merged(*files: str) -> dict[str, Any]:
     """Merge config files as Snakemake does: mappings are merged, lists replaced."""
 
@@ -157,17 +177,17 @@ def merged(*files: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("files", [("config.yaml",), ("config.yaml", "cpu.yaml")])
 def test_the_shipped_grids_expand(files):
-    expanded = grid.expand(configuration.load(merged(*files)))
+    expanded = grid.expand(configuration.load(merged(*files), NO_FILES), NO_FILES)
     assert len(expanded.runs) > 20
     assert {"comparison", "batch_size_and_depth"} <= set(expanded.tables)
 
 
 def test_the_default_grid_needs_no_download():
-    expanded = grid.expand(configuration.load(merged("config.yaml")))
+    expanded = grid.expand(configuration.load(merged("config.yaml"), NO_FILES), NO_FILES)
     assert all(spec.dataset.endswith("-sample") for spec in expanded.runs.values())
 
 
 def test_cpu_yaml_is_the_published_size():
-    expanded = grid.expand(configuration.load(merged("config.yaml", "cpu.yaml")))
+    expanded = grid.expand(configuration.load(merged("config.yaml", "cpu.yaml"), NO_FILES), NO_FILES)
     assert {spec.num_tries for spec in expanded.runs.values()} == {50}
     assert {spec.dataset for spec in expanded.runs.values()} == {"mnist", "cifar100"}

@@ -104,9 +104,7 @@ def test_several_logs_of_one_setting_are_kept(figures):
     assert found.verdict(0.1, 0.2) == "differs"
 
 
-@pytest.mark.parametrize(
-    "change", [{"model": "resnet50-imagenet"}, {"defense": "clip-4"}, {"stage": "epoch3"}]
-)
+@pytest.mark.parametrize("change", [{"model": "resnet50-imagenet"}, {"defense": "clip-4"}, {"stage": "epoch3"}])
 def test_other_settings_match_nothing(figures, change):
     found = published.match(figures, cell(**change), "ilrg", "leacc", ("comparison",))
     assert (found.values, found.text(), found.verdict(0, 1)) == ((), "—", "—")

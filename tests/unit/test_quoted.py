@@ -26,9 +26,7 @@ TABLES = {
     name: {"kind": name, "experiments": ["one", "two"], "caption": None}
     for name in ("comparison", "batch_size_and_depth", "agreement")
 }
-FIGURES = {
-    "accuracy_over_batch": {"kind": "accuracy_over_batch", "experiments": ["two"], "caption": "At 95 %"}
-}
+FIGURES = {"accuracy_over_batch": {"kind": "accuracy_over_batch", "experiments": ["two"], "caption": "At 95 %"}}
 
 
 def sidecar(**more) -> dict:
@@ -61,9 +59,7 @@ def sources(paper_folder):
 def gather(frames, sources, sidecars=None, tables=TABLES, figures=FIGURES):
     figures_published, rerun = sources
     runs = sidecars or [sidecar()]
-    return quoted.gather(
-        frames, figures_published, rerun, runs, tables=tables, figures=figures, labels=LABELS
-    )
+    return quoted.gather(frames, figures_published, rerun, runs, tables=tables, figures=figures, labels=LABELS)
 
 
 def test_extent(frames, sources):

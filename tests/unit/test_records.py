@@ -8,7 +8,22 @@ from gradleak import records
 from gradleak.errors import InputError
 
 ROW = records.Row(
-    "labels/x", "labels", "ilrg", "mnist", "fcn", "untrained", 8, "random", "none", 1, 12, 0, "", "ok", "leacc", 0.5
+    "labels/x",
+    "labels",
+    "ilrg",
+    "mnist",
+    "fcn",
+    "untrained",
+    8,
+    "random",
+    "none",
+    1,
+    12,
+    0,
+    "",
+    "ok",
+    "leacc",
+    0.5,
 )
 
 

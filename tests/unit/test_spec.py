@@ -13,7 +13,13 @@ from gradleak.spec import RestoreLabels, RestoreLabelsShorthand
 
 def test_default_spec_is_the_documented_default():
     spec = RestoreLabels()
-    assert (spec.dataset, spec.model, spec.num_images, spec.num_tries, spec.seed) == ("cifar100", "lenet5", 24, 50, 12)
+    assert (spec.dataset, spec.model, spec.num_images, spec.num_tries, spec.seed) == (
+        "cifar100",
+        "lenet5",
+        24,
+        50,
+        12,
+    )
     assert spec.methods == ("ilrg",)
 
 
@@ -58,7 +64,12 @@ def test_every_parameter_changes_the_run_id(change):
 )
 def test_ids_are_paths_and_commands_rebuild_their_spec(num_images, seed, methods, distribution):
     spec = RestoreLabels(
-        dataset="mnist", model="fcn", num_images=num_images, seed=seed, methods=methods, distribution=distribution
+        dataset="mnist",
+        model="fcn",
+        num_images=num_images,
+        seed=seed,
+        methods=methods,
+        distribution=distribution,
     )
     assert re.fullmatch(r"labels/mnist/fcn/[a-z0-9-]+-B\d+-seed\d+-[0-9a-f]{8}", spec.run_id)
     rebuilt = cli.parse(RestoreLabels, spec.to_argv(), shorthand=RestoreLabelsShorthand)

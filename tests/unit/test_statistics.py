@@ -109,10 +109,7 @@ def test_means_are_compared_as_welch_does():
     a, b = [0.30, 0.33, 0.36, 0.33], [0.25, 0.24, 0.28]
     reference = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     assert reference.low > 0.0005  # so they differ
-    assert (
-        compare_means(0.33, float(np.std(a, ddof=1)), 4, float(np.mean(b)), float(np.std(b, ddof=1)), 3)
-        == "differs"
-    )
+    assert compare_means(0.33, float(np.std(a, ddof=1)), 4, float(np.mean(b)), float(np.std(b, ddof=1)), 3) == "differs"
     assert compare_means(0.3, 0.1, 4, 0.31, 0.1, 5) == "agrees"
     assert compare_means(1.0, 0.0, 3, 1.0, 0.0, 5) == "agrees"
     assert compare_means(1.0, 0.0, 3, 0.998, 0.0, 5) == "differs"

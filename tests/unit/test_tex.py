@@ -50,9 +50,7 @@ def test_duration_and_listing():
 
 def test_macros(paper_folder):
     template = paper_folder / "templates" / "macros.tex.j2"
-    text = tex.macros(
-        {"value/ilrg/mnist/fcn-n_hidden=0/64/lnacc": "50 %", "raw": tex.Raw(r"\input{x}")}, template
-    )
+    text = tex.macros({"value/ilrg/mnist/fcn-n_hidden=0/64/lnacc": "50 %", "raw": tex.Raw(r"\input{x}")}, template)
     assert r"\SetValue{value/ilrg/mnist/fcn-n_hidden=0/64/lnacc}{50 \%}" in text
     assert r"\SetValue{raw}{\input{x}}" in text
 

@@ -1,8 +1,7 @@
 """Draw one figure of the paper as PDF and PNG."""
 
 from pathlib import Path
-
-from snakemake.script import snakemake  # pyright: ignore[reportAttributeAccessIssue]  # there when run
+from typing import Any
 
 from gradleak import published
 from gradleak.figures.all import build
@@ -11,7 +10,8 @@ from gradleak.measured import read_experiments
 from gradleak.script_jobs import logged
 from gradleak.tables.base import Labels
 
-view, name = snakemake.params.view, snakemake.wildcards.figure
+snakemake: Any = globals()["snakemake"]  # put there by Snakemake
+view, name = snakemake.params["view"], snakemake.wildcards["figure"]
 
 with logged(snakemake.log[0], "build_figure") as log:
     figure = build(

@@ -1,14 +1,14 @@
 """Write the numbers that the paper's prose quotes."""
 
 from pathlib import Path
-
-from snakemake.script import snakemake  # pyright: ignore[reportAttributeAccessIssue]  # there when run
+from typing import Any
 
 from gradleak import published, quoted, tex
 from gradleak.records import read_frame, write_text
 from gradleak.script_jobs import logged
 from gradleak.tables.base import Labels
 
+snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 params = snakemake.params
 
 with logged(snakemake.log[0], "build_macros") as log:
@@ -17,9 +17,9 @@ with logged(snakemake.log[0], "build_macros") as log:
         published.load(Path(snakemake.input.published)),
         published.load_rerun(Path(snakemake.input.rerun)),
         quoted.read_sidecars(Path(path) for path in snakemake.input.sidecars),
-        tables=params.tables,
-        figures=params.figures,
-        labels=Labels(**params.labels),
+        tables=params["tables"],
+        figures=params["figures"],
+        labels=Labels(**params["labels"]),
     )
     write_text(Path(snakemake.output[0]), tex.macros(values, Path(snakemake.input.template)))
     log.info("%d numbers", len(values))

@@ -1,8 +1,7 @@
 """Write one table of the paper as CSV, Markdown and LaTeX."""
 
 from pathlib import Path
-
-from snakemake.script import snakemake  # pyright: ignore[reportAttributeAccessIssue]  # there when run
+from typing import Any
 
 from gradleak import published
 from gradleak.measured import read_experiments
@@ -12,7 +11,8 @@ from gradleak.tables.all import build
 from gradleak.tables.base import Labels
 from gradleak.tables.render import to_csv, to_latex, to_markdown
 
-view, name = snakemake.params.view, snakemake.wildcards.table
+snakemake: Any = globals()["snakemake"]  # put there by Snakemake
+view, name = snakemake.params["view"], snakemake.wildcards["table"]
 
 with logged(snakemake.log[0], "build_table") as log:
     table = build(

@@ -27,9 +27,7 @@ def main(argv: Sequence[str]) -> None:
     splits = ("val",) if options.dataset == "imagenet" else ("train", "val")
     found = {}
     for split in splits:
-        data = datasets.load(
-            options.dataset, split=split, root=options.data_root, download=options.download
-        )
+        data = datasets.load(options.dataset, split=split, root=options.data_root, download=options.download)
         found[split] = {"images": len(data), "classes": data.num_classes}
     record = {"dataset": options.dataset, "root": str(options.data_root), "splits": found}
     write_text(options.output, json.dumps(record, indent=2) + "\n")

@@ -1,17 +1,16 @@
 """Gather the metrics of an experiment's runs into one CSV, in the order of the runs."""
 
-import sys
 from pathlib import Path
 
-from snakemake.script import snakemake
+from snakemake.iocontainers import Snakemake
 
-from gradleak.errors import InputError
 from gradleak.records import concatenate, read_frame, whole_file
+from gradleak.script_jobs import logged
 
-try:
+snakemake: Snakemake = globals()["snakemake"]  # put there by Snakemake
+
+with logged(snakemake.log[0], "collect") as log:
     frame = concatenate(read_frame(Path(path)) for path in snakemake.input)
-except InputError as error:
-    Path(snakemake.log[0]).write_text(f"{error}\n", encoding="utf-8")
-    sys.exit(f"collect: error: {error}")
-with whole_file(Path(snakemake.output[0])) as temporary:
-    frame.assign(experiment=snakemake.wildcards.experiment).to_csv(temporary, index=False, lineterminator="\n")
+    with whole_file(Path(snakemake.output[0])) as temporary:
+        frame.assign(experiment=snakemake.wildcards["experiment"]).to_csv(temporary, index=False, lineterminator="\n")
+    log.info("%d rows of %d runs", len(frame), len(snakemake.input))

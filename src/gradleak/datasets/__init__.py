@@ -30,9 +30,7 @@ LOADERS: dict[str, Callable[[str, Path, bool], ImageDataset]] = {
 """Name -> loader(split, root, download)."""
 
 
-def load(
-    name: str, *, split: str = "train", root: str | Path = "data", download: bool = False
-) -> ImageDataset:
+def load(name: str, *, split: str = "train", root: str | Path = "data", download: bool = False) -> ImageDataset:
     """Return a data set.
 
     Args:

@@ -70,9 +70,7 @@ def decode(path: str, size: int) -> Tensor:
         with Image.open(path) as file:
             image = file.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:  # PIL's decoders raise all three on damaged files
-        raise InputError(
-            f"cannot read image {path}: {one_line(error)}; replace or remove the file"
-        ) from error
+        raise InputError(f"cannot read image {path}: {one_line(error)}; replace or remove the file") from error
     image = transform.resize(image, [_RESIZE], InterpolationMode.BILINEAR, antialias=True)  # pyright: ignore[reportArgumentType]
     image = transform.center_crop(image, [size])
     return transform.pil_to_tensor(image)

@@ -41,9 +41,7 @@ def imagenet(split: str, root: Path, download: bool) -> FileDataset:
                 f"imagenet: no class folders such as n01440764 in {(folder / part).absolute()}; "
                 "sort the images into one folder per wnid"
             )
-    rank = {
-        wnid: index for index, wnid in enumerate(sorted({wnid for part in classes.values() for wnid in part}))
-    }
+    rank = {wnid: index for index, wnid in enumerate(sorted({wnid for part in classes.values() for wnid in part}))}
     paths: list[str] = []
     labels: list[int] = []
     for part in _PARTS[split]:

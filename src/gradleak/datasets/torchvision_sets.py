@@ -17,9 +17,7 @@ from gradleak.facts import DATASETS
 _PARTS = {"train": (True,), "val": (False,), "all": (True, False)}
 """Split -> values of torchvision's ``train`` flag, in order."""
 
-_MNIST_FILES = tuple(
-    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-)
+_MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _CIFAR100_FILES = ("train", "test", "meta")
 
 

@@ -1,0 +1,1 @@
+"""Gradient defenses: one file per transform of what the client sends."""

@@ -53,9 +53,7 @@ def draw(request: Request) -> Figure:
     for number, cells in enumerate(lines):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         handles.append(
-            Line2D(
-                [], [], color=colour, marker=marker, label=request.labels.setting(cells[0], batch_size=False)
-            )
+            Line2D([], [], color=colour, marker=marker, label=request.labels.setting(cells[0], batch_size=False))
         )
         for axes, (metric, _) in zip(panels, _PANELS, strict=True):
             has_published |= _line(axes, request, cells, metric, colour, marker, 4 + 0.1 * number)
@@ -78,9 +76,7 @@ def draw(request: Request) -> Figure:
     return figure
 
 
-def _line(
-    axes: Axes, request: Request, cells: list[Cell], metric: str, colour: str, marker: str, order: float
-) -> bool:
+def _line(axes: Axes, request: Request, cells: list[Cell], metric: str, colour: str, marker: str, order: float) -> bool:
     """Draw a line with its band and published points; return whether there are such points."""
     values = [request.measured.value(cell, "ilrg", metric) for cell in cells]
     sizes = [cell["batch_size"] for cell in cells]

@@ -57,9 +57,7 @@ def restore(spec: RestoreLabels) -> Result:
     methods = {name: build(name, alpha=spec.alpha) for name in spec.methods}
     baselines = floors(spec.num_images, data.num_classes)
     rows: list[Row] = []
-    for trial in tqdm(
-        range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True
-    ):
+    for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
         indices = batches.select(
             data.labels,
             data.num_classes,
@@ -105,9 +103,7 @@ def _tell(observation: Observation, spec: RestoreLabels, counts: Tensor) -> Obse
     """Grant the side knowledge that the spec's methods are defined with: only simplified iLRG has any."""
     if "ilrg-simplified" not in spec.methods:
         return observation
-    return Observation(
-        observation.gradients, observation.model, observation.batch_size, SideKnowledge(counts > 0)
-    )
+    return Observation(observation.gradients, observation.model, observation.batch_size, SideKnowledge(counts > 0))
 
 
 def _rows(spec: RestoreLabels, method: str, trial: int, metrics: dict[str, float]) -> list[Row]:

@@ -38,9 +38,7 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Non
         ValueError: guess and truth are not of the same number of classes.
     """
     if guess.presence.shape != truth.counts.shape:
-        raise ValueError(
-            f"the guess is over {len(guess.presence)} classes and the truth over {len(truth.counts)}"
-        )
+        raise ValueError(f"the guess is over {len(guess.presence)} classes and the truth over {len(truth.counts)}")
     B = int(truth.counts.sum())
     present = truth.counts > 0
     hits = int((guess.presence & present).sum())
@@ -64,9 +62,7 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Non
             W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
             values["output_cosine"] = _mean_cosine(torch.addmm(b, embeddings, W.T), truth.logits[present])
     if guess.probabilities is not None:
-        values["probability_cosine"] = _mean_cosine(
-            guess.probabilities[present], truth.probabilities[present]
-        )
+        values["probability_cosine"] = _mean_cosine(guess.probabilities[present], truth.probabilities[present])
     return values
 
 

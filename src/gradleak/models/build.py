@@ -88,7 +88,5 @@ def build(
     # Only the CPU generator: torch.manual_seed would also reseed every accelerator.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(stream_seed("victim", seed))
-        victim = REGISTRY[name](
-            num_classes=num_classes, channels=channels, image_size=image_size, **arguments
-        )
+        victim = REGISTRY[name](num_classes=num_classes, channels=channels, image_size=image_size, **arguments)
     return victim.eval()

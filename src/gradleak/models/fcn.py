@@ -18,9 +18,7 @@ class FCN(Victim):
         n_dim: width of every layer, and so d.
     """
 
-    def __init__(
-        self, *, num_classes: int, channels: int, image_size: int, n_hidden: int = 1, n_dim: int = 300
-    ):
+    def __init__(self, *, num_classes: int, channels: int, image_size: int, n_hidden: int = 1, n_dim: int = 300):
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
         width = channels * image_size**2

@@ -10,8 +10,8 @@ from gradleak.models.initialise import kaiming_fan_out
 class MobileNetV2(Victim):
     """torchvision's body and global average pooling, then one linear layer.
 
-    Unlike torchvision's, the last layer has the PyTorch initialisation, as all victims here, and no dropout before
-    it.
+    Unlike torchvision's, the last layer has the PyTorch initialisation, as in all victims here, and there is
+    no dropout before it.
 
     Args:
         num_classes: C.

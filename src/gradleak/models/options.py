@@ -64,9 +64,7 @@ def check_options(name: str, **options: object) -> None:
             raise InputError(f"model {name}: unknown option {option!r}; known: {', '.join(DEFAULTS)}")
         if option not in has and value != DEFAULTS[option]:
             takes = f"it takes {', '.join(sorted(has))}" if has else "it takes no options"
-            raise InputError(
-                f"model {name}: {option}={value!r} does not apply; keep {DEFAULTS[option]!r} ({takes})"
-            )
+            raise InputError(f"model {name}: {option}={value!r} does not apply; keep {DEFAULTS[option]!r} ({takes})")
     _check_choice(name, "activation", options, ACTIVATIONS.get(name, ("relu",)))
     _check_choice(name, "stem", options, STEMS)
     _check_at_least(name, "n_hidden", options, 0)

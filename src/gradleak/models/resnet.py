@@ -32,9 +32,7 @@ class ResNet(Victim):
             released iLRG code (Ma et al. 2023); ``imagenet`` is 7x7 of stride 2 and max-pooling of stride 2.
     """
 
-    def __init__(
-        self, depth: int, *, num_classes: int, channels: int, image_size: int, stem: str = "released"
-    ):
+    def __init__(self, depth: int, *, num_classes: int, channels: int, image_size: int, stem: str = "released"):
         super().__init__()
         block, blocks = DEPTHS[depth]
         if stem == "imagenet":
@@ -69,8 +67,6 @@ def _stage(
     outputs = width * block.expansion
     shortcut = None
     if stride != 1 or inputs != outputs:
-        shortcut = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
-        )
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
     first = block(inputs, width, stride, shortcut)
     return nn.Sequential(first, *(block(outputs, width) for _ in range(count - 1)))

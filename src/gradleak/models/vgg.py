@@ -22,9 +22,7 @@ class VGG(Victim):
         dropout: dropout 0.5 after both hidden linear layers; acts in training mode only.
     """
 
-    def __init__(
-        self, depth: int, *, num_classes: int, channels: int, image_size: int, dropout: bool = False
-    ):
+    def __init__(self, depth: int, *, num_classes: int, channels: int, image_size: int, dropout: bool = False):
         super().__init__()
         layers: list[nn.Module] = []
         inputs = channels

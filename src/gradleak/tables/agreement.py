@@ -34,8 +34,7 @@ def pair(request: Request) -> pd.DataFrame:
     found = found.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
     names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n"]
     found["rerun_verdict"] = [
-        compare_means(*(float(value) for value in row))
-        for row in found[names].itertuples(index=False, name=None)
+        compare_means(*(float(value) for value in row)) for row in found[names].itertuples(index=False, name=None)
     ]
     return found
 
@@ -55,9 +54,7 @@ def build(request: Request) -> Table:
         if new:
             lines.append(Line(heading=f"{head[0]}: {head[1]}", rule=True))
         previous = head
-        interval = (
-            f"[{number(row['pi_low'])}, {number(row['pi_high'])}]" if row["n_initialisations"] > 1 else "—"
-        )
+        interval = f"[{number(row['pi_low'])}, {number(row['pi_high'])}]" if row["n_initialisations"] > 1 else "—"
         has_rerun = pd.notna(row["rerun_mean"])
         lines.append(
             Line(

@@ -117,9 +117,7 @@ class Request:
         if not self.draft:
             self.measured.check(needs, f"table {self.name}")
 
-    def find(
-        self, cell: dict[str, Any], method: str, metric: str, experiments: tuple[str, ...]
-    ) -> tuple[Value, Match]:
+    def find(self, cell: dict[str, Any], method: str, metric: str, experiments: tuple[str, ...]) -> tuple[Value, Match]:
         """Return the measured value and the published figures that belong beside it."""
         return (
             self.measured.value(cell, method, metric),
@@ -180,9 +178,7 @@ def build(
         raise InputError(f"unknown table kind {kind!r}; known: {', '.join(kinds())}")
     if rerun is None:
         columns = ["source_log", "method", "metric"]
-        rerun = pd.DataFrame(
-            columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))]
-        )
+        rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
     request = Request(Measured(frame), published, rerun, labels, draft, name or kind)
     table = _BUILDERS[kind](request)
     return table if caption is None else replace(table, caption=caption)

@@ -117,9 +117,7 @@ def build(request: Request) -> Table:
         lines.append(Line(heading=_heading(request, axis, group[0]), rule=True))
         for cell in group:
             pairs = {header: request.find(cell, "ilrg", name, _PUBLISHED) for name, header in _JUDGED}
-            words = {
-                header: found.verdict(value.pi_low, value.pi_high) for header, (value, found) in pairs.items()
-            }
+            words = {header: found.verdict(value.pi_low, value.pi_high) for header, (value, found) in pairs.items()}
             first = next(iter(pairs.values()))[0]
             cells = [_setting(request, axis, cell), tries(first)]
             for header, (value, found) in pairs.items():
@@ -144,9 +142,7 @@ def build(request: Request) -> Table:
 def _setting(request: Request, axis: str, cell: Cell) -> str:
     """What changes within a block."""
     model = request.labels.model.get(cell["model"], cell["model"])
-    return {"batch size": f"B={cell['batch_size']}", "depth": model}.get(
-        axis, f"{model}, B={cell['batch_size']}"
-    )
+    return {"batch size": f"B={cell['batch_size']}", "depth": model}.get(axis, f"{model}, B={cell['batch_size']}")
 
 
 def _heading(request: Request, axis: str, cell: Cell) -> str:

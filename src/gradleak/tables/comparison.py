@@ -46,9 +46,7 @@ NOTE = (
 def build(request: Request) -> Table:
     """Build the table: three lines per setting (measured, published, blank answer), one column per figure."""
     measured, labels = request.measured, request.labels
-    request.check(
-        [(method, metric) for method, metric, _ in _SHOWN] + [(_FLOOR, metric) for metric in _FLOORED]
-    )
+    request.check([(method, metric) for method, metric, _ in _SHOWN] + [(_FLOOR, metric) for metric in _FLOORED])
     lines: list[Line] = []
     numbers = []
     for cell in measured.cells():

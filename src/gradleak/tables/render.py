@@ -23,10 +23,7 @@ def to_markdown(table: Table) -> str:
     headers = [f"{column.group} {column.header}".strip() or " " for column in table.columns]
     marks = {"l": ":--", "c": ":-:", "r": "--:"}
     lines = [table.caption, "", row(headers), row([marks[column.align] for column in table.columns])]
-    lines += [
-        row((f"**{line.heading}**", *[""] * (width - 1)) if line.heading else line.cells)
-        for line in table.lines
-    ]
+    lines += [row((f"**{line.heading}**", *[""] * (width - 1)) if line.heading else line.cells) for line in table.lines]
     return "\n".join([*lines, *(["", table.note] if table.note else [])]) + "\n"
 
 

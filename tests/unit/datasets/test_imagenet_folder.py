@@ -136,9 +136,7 @@ def test_missing_folder(download: bool, tmp_path: Path):
 @pytest.mark.parametrize("split", ["train", "all"])
 def test_missing_split(split: str, tmp_path: Path):
     write_folder(tmp_path / "imagenet")
-    with pytest.raises(
-        InputError, match=r"^imagenet: no split train in .*/imagenet \(present: val\); choose "
-    ):
+    with pytest.raises(InputError, match=r"^imagenet: no split train in .*/imagenet \(present: val\); choose "):
         imagenet(tmp_path, split)
 
 
@@ -150,9 +148,7 @@ def test_flat_folder(tmp_path: Path):
 
 def test_class_folders_without_images(tmp_path: Path):
     (tmp_path / "val" / WNIDS[0]).mkdir(parents=True)
-    with pytest.raises(
-        InputError, match=r"^imagenet: the class folders of split val in .* hold no JPEG or PNG"
-    ):
+    with pytest.raises(InputError, match=r"^imagenet: the class folders of split val in .* hold no JPEG or PNG"):
         imagenet(tmp_path)
 
 

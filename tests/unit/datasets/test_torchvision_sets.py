@@ -36,9 +36,7 @@ def full_data() -> Path:
     return Path(os.environ["GRADLEAK_DATA"])
 
 
-@pytest.mark.parametrize(
-    ("split", "parts"), [("train", ["train"]), ("val", ["t10k"]), ("all", ["train", "t10k"])]
-)
+@pytest.mark.parametrize(("split", "parts"), [("train", ["train"]), ("val", ["t10k"]), ("all", ["train", "t10k"])])
 def test_mnist_splits(split: str, parts: list[str], tmp_path: Path):
     pixels = write_mnist(tmp_path)
     data = load("mnist", split=split, root=tmp_path)
@@ -101,9 +99,7 @@ def test_cifar100_damaged(tmp_path: Path):
     folder.mkdir()
     for file in ("train", "test", "meta"):
         (folder / file).write_bytes(b"not a pickle")
-    with pytest.raises(
-        InputError, match=r"^cifar100: damaged files in .*; delete them and set download: true$"
-    ):
+    with pytest.raises(InputError, match=r"^cifar100: damaged files in .*; delete them and set download: true$"):
         load("cifar100", root=tmp_path)
 
 
@@ -148,9 +144,7 @@ def test_samples_are_images_of_the_full_sets():
     for name in ("mnist", "cifar100"):
         full, sample = load(name, split="all", root=root), load(f"{name}-sample")
         known: dict[bytes, int] = {}
-        for image, label in zip(
-            full.pixels(torch.arange(len(full))).numpy(), full.labels.tolist(), strict=True
-        ):
+        for image, label in zip(full.pixels(torch.arange(len(full))).numpy(), full.labels.tolist(), strict=True):
             known[image.tobytes()] = label
         images = sample.pixels(torch.arange(len(sample))).numpy()
         assert [known.get(image.tobytes()) for image in images] == sample.labels.tolist()

@@ -19,9 +19,7 @@ class ToyVictim(Victim):
         super().__init__()
         self.head = nn.Linear(dimension, num_classes)
         with torch.no_grad():
-            self.head.weight.copy_(
-                torch.randn(num_classes, dimension, generator=generator) * scale / dimension**0.5
-            )
+            self.head.weight.copy_(torch.randn(num_classes, dimension, generator=generator) * scale / dimension**0.5)
             self.head.bias.copy_(torch.randn(num_classes, generator=generator) * 0.1)
 
     def features(self, x: Tensor) -> Tensor:

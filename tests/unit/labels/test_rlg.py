@@ -26,9 +26,7 @@ def oracle(Q: np.ndarray) -> list[bool]:
     return [one_sided(Q, c) for c in range(Q.shape[1])]
 
 
-@pytest.mark.parametrize(
-    ("B", "C", "d"), [(3, 10, 20), (8, 40, 30), (20, 40, 60), (60, 40, 30), (80, 12, 30)]
-)
+@pytest.mark.parametrize(("B", "C", "d"), [(3, 10, 20), (8, 40, 30), (20, 40, 60), (60, 40, 30), (80, 12, 30)])
 @pytest.mark.parametrize("seed", range(2))
 def test_same_classes_as_the_linear_program(batch, B: int, C: int, d: int, seed: int):
     labels = np.random.default_rng(seed).integers(0, C, B).tolist()

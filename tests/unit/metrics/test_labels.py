@@ -29,9 +29,7 @@ def test_a_perfect_guess():
     head = nn.Linear(3, 4)
     W, b = head.weight.detach().double(), head.bias.detach().double()
     truth = replace(truth, logits=truth.embeddings @ W.T + b)
-    guess = replace(
-        guess_of([3, 0, 1, 0]), embeddings=7 * truth.embeddings, probabilities=truth.probabilities
-    )
+    guess = replace(guess_of([3, 0, 1, 0]), embeddings=7 * truth.embeddings, probabilities=truth.probabilities)
     values = label_metrics(guess, truth)
     assert values.pop("count_l1") == 0
     assert values == pytest.approx(dict.fromkeys(values, 1.0))
@@ -107,9 +105,7 @@ def test_a_blank_answer_scores_well():
     assert all(v["count_l1"] == 1 for v in values)
 
 
-@pytest.mark.parametrize(
-    ("B", "C", "count"), [(24, 100, 0), (64, 10, 6), (25, 10, 2), (35, 10, 4), (1, 1, 1)]
-)
+@pytest.mark.parametrize(("B", "C", "count"), [(24, 100, 0), (64, 10, 6), (25, 10, 2), (35, 10, 4), (1, 1, 1)])
 def test_floors(B: int, C: int, count: int):
     answers = floors(B, C)
     assert list(answers) == ["floor-blank", "floor-uniform"]

@@ -114,7 +114,7 @@ def test_agreement_has_a_line_per_published_figure(frame, sources):
     assert table.long
     assert len(cells(table)) == len(table.numbers)
     log = "Experiment2/dnn+mnist+batchsize/exp5"
-    row = table.numbers.query("source_log == @log and metric == 'lnacc'").iloc[0]
+    row = table.numbers.query(f"source_log == {log!r} and metric == 'lnacc'").iloc[0]
     assert (row["published"], row["verdict"], row["rerun_n"]) == (0.386, "differs", 5)
     assert row["rerun_mean"] == pytest.approx(0.221)
     # The sample of CIFAR-100 is measured at no published batch size.
@@ -130,7 +130,7 @@ def test_agreement_without_any_exact_setting(made_up, sources):
 @pytest.mark.parametrize("kind", ["comparison", "batch_size_and_depth"])
 def test_a_missing_cell_fails_unless_draft(kind, frame, sources):
     holey = frame[~((frame["metric"] == "lnacc") & (frame["batch_size"] == 64) & (frame["method"] == "ilrg"))]
-    with pytest.raises(InputError, match=rf"table mine: run .*B=64.* no lnacc of ilrg.*draft"):
+    with pytest.raises(InputError, match=r"table mine: run .*B=64.* no lnacc of ilrg.*draft"):
         make(kind, holey, sources, name="mine")
     assert any("?" in line for line in cells(make(kind, holey, sources, draft=True)))
 

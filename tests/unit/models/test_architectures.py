@@ -1,0 +1,141 @@
+"""Shapes against the papers and torchvision; initial weights against their definitions."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from gradleak.models.build import REGISTRY, build
+from gradleak.models.fcn import FCN
+from gradleak.models.lenet5 import LeNet5
+from gradleak.models.options import OPTIONS
+from gradleak.models.resnet import ResNet
+
+EMBEDDING = {"fcn": 300, "lenet5": 84, "lenet": 768, "resnet18": 512, "resnet34": 512, "mobilenet_v2": 1280}
+
+
+def on_meta(name: str, **options: Any) -> nn.Module:
+    """The victim without memory or computation: shapes only."""
+    arguments = {"num_classes": 10, "channels": 3, "image_size": 32, **options}
+    with torch.device("meta"):
+        return REGISTRY[name](**arguments).eval()
+
+
+def shapes(model: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(parameter.shape) for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (3, 64)])
+def test_embedding_and_head(name: str, channels: int, size: int):
+    if name.startswith("vgg") and size == 28:
+        pytest.skip("VGG needs a multiple of 32")
+    victim = on_meta(name, channels=channels, image_size=size, num_classes=7)
+    d = {("lenet", 28): 588, ("lenet", 64): 3072}.get((name, size))
+    d = d or EMBEDDING.get(name, 4096 if name.startswith("vgg") else 2048)
+    images = torch.empty(2, channels, size, size, device="meta")
+    assert victim.features(images).shape == (2, d)
+    assert victim.head.weight.shape == (7, d)
+    assert victim(images).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name.startswith(("vgg", "resnet", "mobile"))])
+def test_parameters_are_torchvisions(name: str):
+    options = {"stem": "imagenet"} if name.startswith("resnet") else {}
+    ours = on_meta(name, num_classes=1000, image_size=224, **options)
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(f"{name}_bn" if name.startswith("vgg") else name)
+    assert shapes(ours) == shapes(theirs)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
+def test_outputs_are_torchvisions(name: str):
+    options = {"stem": "imagenet"} if name.startswith("resnet") else {}
+    ours = build(name, num_classes=5, channels=3, image_size=64, seed=3, **options)
+    theirs = torchvision.models.get_model(name, num_classes=5).eval()
+    # Both register layers in the order of use.
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(images), theirs(images))
+
+
+def test_pretrained_names_fit_resnet():
+    theirs = {key.replace("fc.", "head.") for key in torchvision.models.resnet18().state_dict()}
+    assert set(on_meta("resnet18", stem="imagenet").state_dict()) == theirs
+
+
+def test_released_stem_keeps_the_resolution():
+    victim = on_meta("resnet18")
+    assert isinstance(victim, ResNet)
+    assert victim.conv1.weight.shape == (64, 3, 3, 3)
+    assert victim.layer1(victim.maxpool(victim.conv1(torch.empty(1, 3, 32, 32, device="meta")))).shape[2] == 32
+
+
+@pytest.mark.parametrize("n_hidden", [0, 1, 4])
+def test_fcn_depth_and_width(n_hidden: int):
+    victim = on_meta("fcn", channels=1, image_size=28, n_hidden=n_hidden, n_dim=50)
+    assert isinstance(victim, FCN)
+    linear = [layer for layer in victim.modules() if isinstance(layer, nn.Linear)]
+    assert [layer.in_features for layer in linear] == [784, *[50] * (n_hidden + 1)]
+    assert [layer.out_features for layer in linear] == [*[50] * (n_hidden + 1), 10]
+
+
+@pytest.mark.parametrize(("channels", "size", "inputs"), [(1, 28, 256), (3, 32, 400)])
+def test_lenet5_layers(channels: int, size: int, inputs: int):
+    victim = on_meta("lenet5", channels=channels, image_size=size, batchnorm=True, activation="leaky_relu")
+    assert isinstance(victim, LeNet5)
+    names = [type(layer).__name__ for layer in victim.body]
+    block = ["Conv2d", "BatchNorm2d", "LeakyReLU", "MaxPool2d"]
+    assert names == [*block, *block, "Flatten", "Linear", "LeakyReLU", "Linear", "LeakyReLU"]
+    assert isinstance(victim.body[2], nn.LeakyReLU)
+    assert victim.body[2].negative_slope == 0.01
+    assert victim.body[9].in_features == inputs
+
+
+def test_lenet_is_a_plain_convolution_chain():
+    """Against the same network written out with functional convolutions."""
+    victim = build("lenet", num_classes=4, channels=3, image_size=28, seed=1, activation="sigmoid")
+    weights: list[Tensor] = [p.detach() for p in victim.parameters()]
+    images = torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    x = images
+    for i, stride in enumerate((2, 2, 1)):
+        convolved = nn.functional.conv2d(x, weights[2 * i], weights[2 * i + 1], stride=stride, padding=2)
+        x = torch.sigmoid(convolved)
+    logits = x.flatten(1) @ weights[6].T + weights[7]
+    with torch.inference_mode():
+        torch.testing.assert_close(victim(images), logits)
+    assert all(p.abs().max() <= 0.5 for p in weights)
+    assert all(p.abs().max() > 0.4 for p in weights if p.numel() > 100)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "vgg11", "resnet18", "mobilenet_v2"])
+def test_initial_weights(name: str):
+    options = {"batchnorm": True} if name == "lenet5" else {}
+    victim = build(name, num_classes=10, channels=3, image_size=32, seed=0, **options)
+    for layer in victim.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_out = layer.weight[0, 0].numel() * layer.out_channels
+            if layer.weight.numel() > 400:  # else the sample says little
+                deviation = layer.weight.std().item() * math.sqrt(fan_out / 2)
+                assert deviation == pytest.approx(1, abs=4 / math.sqrt(2 * layer.weight.numel()))
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert (layer.weight == 1).all()
+            assert (layer.bias == 0).all()
+        elif isinstance(layer, nn.Linear):
+            bound = 1 / math.sqrt(layer.in_features)
+            assert 0.9 * bound < layer.weight.abs().max() <= bound
+            assert 0 < layer.bias.abs().max() <= bound
+
+
+def test_dropout_acts_in_training_only():
+    options: dict[str, Any] = {"num_classes": 3, "channels": 3, "image_size": 32, "seed": 0}
+    with_dropout, without = build("vgg11", dropout=True, **options), build("vgg11", **options)
+    assert sum(isinstance(layer, nn.Dropout) for layer in with_dropout.modules()) == 2
+    assert not any(isinstance(layer, nn.Dropout) for layer in without.modules())
+    images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(with_dropout(images), without(images))
