@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradleak.errors import InputError
 
-_CUSTOM_CLASSES = (0, 18, 92)
+CUSTOM_CLASSES = (0, 18, 92)
 """The classes of the two custom distributions, fixed in the released code."""
 
 
@@ -209,18 +209,18 @@ DRAWS: dict[str, Callable[[_Pool, int, int], np.ndarray]] = {
 
 def _custom(pool: _Pool, counts: np.ndarray) -> np.ndarray:
     C = len(pool.available)
-    if max(_CUSTOM_CLASSES) >= C:
+    if max(CUSTOM_CLASSES) >= C:
         raise pool.error(
             f"it is made of classes 0, 18 and 92 and the data set has {C} classes; "
-            f"use a data set with at least {max(_CUSTOM_CLASSES) + 1}"
+            f"use a data set with at least {max(CUSTOM_CLASSES) + 1}"
         )
-    for c, count in zip(_CUSTOM_CLASSES, counts, strict=True):
+    for c, count in zip(CUSTOM_CLASSES, counts, strict=True):
         if pool.available[c] < count:
             raise pool.error(
                 f"batch_size {pool.batch_size} needs {_count(count, 'image')} of class {c} and the data set "
                 f"has {pool.available[c]}; use a smaller batch or a larger data set"
             )
-    return pool.images(np.array(_CUSTOM_CLASSES), counts)
+    return pool.images(np.array(CUSTOM_CLASSES), counts)
 
 
 def _composition(pool: _Pool, parts: int) -> np.ndarray:

@@ -62,12 +62,15 @@ class BatchTruth:
         embeddings: [C, d] float64, mean embedding of each class in the batch (0 for absent classes).
         logits: [C, C] float64, mean logits of each class in the batch.
         probabilities: [C, C] float64, mean softmax output of each class in the batch.
+        own_residual_embeddings: [C, d] float64, mean of (p_n[c] - 1) e_n over the images n of class c: row c of
+            the weight gradient that these images alone would give. Only the error analysis needs it.
     """
 
     counts: Tensor
     embeddings: Tensor
     logits: Tensor
     probabilities: Tensor
+    own_residual_embeddings: Tensor | None = None
 
 
 def chunk_size(image_size: int) -> int:
@@ -109,9 +112,9 @@ def observe_head(
     kwargs = {"dtype": torch.float64, "device": device}
     weight, bias = torch.zeros(C, d, **kwargs), torch.zeros(C, **kwargs)
     counts = torch.zeros(C, dtype=torch.int64, device=device)
-    embeddings, logits, probabilities = (torch.zeros(C, n, **kwargs) for n in (d, C, C))
-    with torch.inference_mode():
-        for images, labels in chunks:
+    embeddings, logits, probabilities, own = (torch.zeros(C, n, **kwargs) for n in (d, C, C, d))
+    for images, labels in chunks:  # fetched outside inference mode: a loader may use threads, which are not in it
+        with torch.inference_mode():
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             if images.device.type == "cpu":
                 # oneDNN's convolutions run 1.2 to 1.3 times as fast channels last, and the input's layout
@@ -129,6 +132,7 @@ def observe_head(
             embeddings.index_add_(0, labels, e)
             logits.index_add_(0, labels, z)
             probabilities.index_add_(0, labels, p)
+            own.index_add_(0, labels, residual.gather(1, labels[:, None]) * e)
     B = int(counts.sum())
     if B == 0:
         raise ValueError("cannot observe an empty batch")
@@ -143,6 +147,7 @@ def observe_head(
         (embeddings / present).cpu(),
         (logits / present).cpu(),
         (probabilities / present).cpu(),
+        (own / present).cpu(),
     )
     return Observation(gradients, model, B), truth
 

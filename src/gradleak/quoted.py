@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradleak import statistics
 from gradleak.errors import InputError
 from gradleak.figures import all as figures_of
 from gradleak.measured import Measured, distinct
@@ -77,6 +78,8 @@ def gather(
     """
     everything = Measured(distinct(concatenate(frames)))
     values: dict[str, str] = {}
+    if statistics.FRESH_BATCHES:
+        values["fresh-batches"] = "yes"
     values |= _views(tables, figures)
     values |= _extent(everything, labels)
     values |= _cells(everything, labels)

@@ -20,6 +20,13 @@ LEVEL = 0.95
 HALF_UNIT = 0.0005
 """Published figures are rounded to three decimals, so each may be off by this much."""
 
+FRESH_BATCHES = False
+"""Whether views allow for the luck of drawing other batches, see :func:`summarise`.
+
+All initialisations of a setting meet the same batches, so the spread between them holds nothing of that luck,
+while a published figure was measured on other batches.
+"""
+
 CELL = ("dataset", "model", "stage", "batch_size", "distribution", "defense")
 """Columns that name a setting."""
 
@@ -45,7 +52,39 @@ def student(n: ArrayLike) -> NDArray[np.float64]:
     return np.where(n > 1, quantile, np.nan)
 
 
-def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric")) -> pd.DataFrame:
+def _batch_variance(trials: Any, keys: list[str]) -> Any:
+    """Estimate the variance between batches that several initialisations share.
+
+    Two-way layout without replication, initialisations by batches: the variance of the batches' means, less
+    what the residual contributes to it.
+
+    Returns:
+        A frame by ``keys`` with ``batch_variance`` (0 where batches are not shared) and ``n_batches``.
+    """
+    good = trials.dropna(subset="value").copy()
+    batch, initialisation = [*keys, "seed", "trial"], [*keys, "model_seed"]
+    of_batch = good.groupby(batch, sort=False)["value"].mean()
+    found = of_batch.groupby(level=keys, sort=False).agg(["var", "size"])
+    found.columns = ["batch_variance", "n_batches"]
+    columns = {"b": batch, "i": initialisation, "g": keys}
+    means = {name: good.groupby(by, sort=False)["value"].transform("mean") for name, by in columns.items()}
+    good["square"] = (good["value"] - means["b"] - means["i"] + means["g"]) ** 2
+    residual = good.groupby(keys, sort=False)["square"].sum()
+    m = good.groupby(keys, sort=False)["model_seed"].nunique()
+    n = good.groupby(keys, sort=False)["value"].size()
+    freedom = (n - m - found["n_batches"] + 1).clip(lower=1)
+    excess = found["batch_variance"] - residual / freedom / m
+    shared = (found["n_batches"] > 1) & (found["n_batches"] < n) & (m > 1)
+    found["batch_variance"] = excess.clip(lower=0).where(shared, 0.0)
+    return found
+
+
+def summarise(
+    frame: pd.DataFrame,
+    by: Sequence[str] = (*CELL, "method", "metric"),
+    *,
+    fresh_batches: bool = False,
+) -> pd.DataFrame:
     """Summarise rows of the long schema over trials and initialisations.
 
     A value counts when its status is ``ok`` and it is a number; a trial without such a value is diverged.
@@ -55,6 +94,10 @@ def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric
     Args:
         frame: rows with the columns of :data:`gradleak.records.COLUMNS`.
         by: columns that name a cell; must contain ``metric``, which decides how intervals are clipped.
+        fresh_batches: widen both intervals by the luck of the batches, where initialisations share them. With
+            v the variance between batches and T their number, t²v/T (Student, T - 1) is added to the square
+            of the half-width of the interval of the mean, and twice that to the square of the prediction's:
+            ours and as many fresh batches.
 
     Returns:
         One row per cell in order of first appearance, with the columns of ``by`` and, in the metric's own
@@ -63,7 +106,8 @@ def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric
         ``pi_low``/``pi_high``, the 95 % interval in which the rounded mean of one further initialisation
         falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005, clipped to the metric's range; and ``basis``, what the
         interval of the mean is over: ``initialisations``, or ``trials`` where there is one initialisation
-        (then there is no prediction interval), or ``none``.
+        (then there is no prediction interval), or ``none``; ``batch_variance`` between the ``n_batches``
+        shared batches, 0 where none is shared.
     """
     keys = list(by)
     rows: Any = frame  # pandas annotates its results as unions that no checker can follow
@@ -76,7 +120,7 @@ def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric
     each = trials.dropna(subset="value").groupby([*keys, "model_seed"], sort=False)["value"].mean()
     over = each.groupby(level=keys, sort=False).agg(["mean", "std", "size"])
     over.columns = ["mean", "sd", "n_initialisations"]
-    found = cells.join(over).reset_index()
+    found = cells.join(over).join(_batch_variance(trials, keys)).reset_index()
     found["n_initialisations"] = found["n_initialisations"].fillna(0).astype(int)
     found["n_diverged"] = found["n_all"] - found["n_trials"]
 
@@ -85,15 +129,21 @@ def summarise(frame: pd.DataFrame, by: Sequence[str] = (*CELL, "method", "metric
     sd = found["sd"].to_numpy(dtype=np.float64)
     centre = found["mean"].to_numpy(dtype=np.float64)
     of_trials = student(n) * found["trial_sd"].to_numpy(dtype=np.float64) / np.sqrt(np.maximum(n, 1))
-    half = np.where(several, student(m) * sd / np.sqrt(np.maximum(m, 1)), of_trials)
-    reach = student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1)) + HALF_UNIT
+    luck = np.zeros(len(found))
+    if fresh_batches:
+        batches = found["n_batches"].fillna(0).to_numpy()
+        variance = found["batch_variance"].to_numpy(dtype=np.float64)
+        luck = np.where(variance > 0, student(batches) * np.sqrt(variance / np.maximum(batches, 1)), 0.0)
+    half = np.where(several, np.hypot(student(m) * sd / np.sqrt(np.maximum(m, 1)), luck), of_trials)
+    reach = np.hypot(student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1)), np.sqrt(2) * luck) + HALF_UNIT
     low, high = _bounds(found["metric"])
     found["ci_low"], found["ci_high"] = centre - half, centre + half
     found["pi_low"] = np.clip(centre - reach, low, high)
     found["pi_high"] = np.clip(centre + reach, low, high)
     found["basis"] = np.where(several, "initialisations", np.where(n > 1, "trials", "none"))
+    batch = ["batch_variance", "n_batches"]
     columns = ["mean", "sd", "n_initialisations", "n_trials", "n_diverged"]
-    return found[[*keys, *columns, "ci_low", "ci_high", "pi_low", "pi_high", "basis"]]
+    return found[[*keys, *columns, "ci_low", "ci_high", "pi_low", "pi_high", "basis", *batch]]
 
 
 def verdicts(published: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.str_]:
@@ -108,7 +158,9 @@ def verdicts(published: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[n
     return np.where(known, np.where(inside, AGREES, DIFFERS), UNDECIDED)
 
 
-def compare_means(mean: float, sd: float, n: float, other_mean: float, other_sd: float, other_n: float) -> str:
+def compare_means(
+    mean: float, sd: float, n: float, other_mean: float, other_sd: float, other_n: float, variance: float = 0.0
+) -> str:
     """Say whether two means over initialisations agree: Welch's 95 % interval of their difference, ± 0.0005.
 
     Args:
@@ -118,13 +170,14 @@ def compare_means(mean: float, sd: float, n: float, other_mean: float, other_sd:
         other_mean: of the other sample, known to three decimals; ``other_sd`` and ``other_n`` belong to it.
         other_sd: see ``other_mean``.
         other_n: see ``other_mean``.
+        variance: added to that of the first mean, for what its values share.
 
     Returns:
         ``agrees``, ``differs``, or ``n/a`` where a sample has fewer than two values.
     """
     if not (n > 1 and other_n > 1 and np.isfinite([mean, sd, other_mean, other_sd]).all()):
         return UNDECIDED
-    a, b = sd**2 / n, other_sd**2 / other_n
+    a, b = sd**2 / n + variance, other_sd**2 / other_n
     reach = HALF_UNIT
     if a + b > 0:
         freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (other_n - 1))

@@ -37,6 +37,8 @@ _SPECIAL = {
     "–": "--",
     "—": "---",
     "…": r"\dots{}",
+    "“": "``",
+    "”": "''",
     "°": r"\ensuremath{^\circ}",
     "²": r"\ensuremath{^2}",
     "³": r"\ensuremath{^3}",

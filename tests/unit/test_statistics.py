@@ -81,6 +81,30 @@ def test_one_try_has_no_interval():
     assert np.isnan(row["ci_low"])
 
 
+def test_the_luck_of_shared_batches():
+    # Rows: initialisations, columns: batches. Every initialisation scores the same on a batch.
+    same = long({1: [0.1, 0.3, 0.8], 2: [0.1, 0.3, 0.8]})
+    assert summarise(same).iloc[0]["pi_high"] == pytest.approx(0.4 + 0.0005)
+    row = summarise(same, fresh_batches=True).iloc[0]
+    luck = 4.302653 * np.std([0.1, 0.3, 0.8], ddof=1) / np.sqrt(3)
+    assert row["ci_high"] == pytest.approx(0.4 + luck, abs=1e-6)
+    assert row["pi_high"] == pytest.approx(0.4 + luck * np.sqrt(2) + 0.0005, abs=1e-6)
+    assert row["n_batches"] == 3
+
+
+def test_batch_variance_is_that_of_a_random_effect():
+    rng = np.random.default_rng(1)
+    batches, noise = rng.normal(0, 0.3, 400), rng.normal(0, 0.5, (5, 400))
+    values = {seed: list(0.1 * seed + batches + noise[seed]) for seed in range(5)}
+    assert summarise(long(values)).iloc[0]["batch_variance"] == pytest.approx(0.09, rel=0.15)
+
+
+def test_batches_of_their_own_add_no_luck():
+    frame = long({1: [0.1, 0.3], 2: [0.5, 0.6]})
+    frame["seed"] = frame["model_seed"]
+    pd.testing.assert_frame_equal(summarise(frame), summarise(frame, fresh_batches=True))
+
+
 def test_diverged_tries_are_counted_and_do_not_count():
     frame = long({1: [1.0, 99.0], 2: [3.0, float("nan")]})
     frame.loc[1, "status"] = "diverged"

@@ -15,6 +15,7 @@ from gradleak.errors import InputError
         ("{#}$^~\\", r"\{\#\}\$\textasciicircum{}\textasciitilde{}\textbackslash{}"),
         ("1 ± 2 × 3", r"1\,\ensuremath{\pm}\,2 \ensuremath{\times} 3"),
         ("α—–", r"\ensuremath{\alpha}-----"),
+        ("“so”", "``so''"),
         ("Dröge", "Dröge"),
         ("two\nlines", "two lines"),
     ],

@@ -19,7 +19,7 @@ _EXPERIMENTS = ("batch_size_and_depth",)
 CAPTION = (
     "iLRG over the batch size. Lines: mean over initialisations. Bands: 95 % prediction interval for one "
     "initialisation. Open markers: published figures at the same setting. Dotted: score of the answer "
-    "'no class is present' on the data set of the same shade, 0 for IRec."
+    "“no class is present” on the data set of the same shade, 0 for IRec."
 )
 
 Cell = dict[str, Any]

@@ -1,6 +1,6 @@
 """Victims by name.
 
-A new model is one file beside this one and one row in each of ``REGISTRY``, ``options.py`` and ``facts.py``.
+A new model is one file beside this one and one row in each of ``REGISTRY`` and ``OPTIONS`` (``options.py``).
 """
 
 from collections.abc import Callable, Mapping

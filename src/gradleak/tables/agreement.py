@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradleak import statistics
 from gradleak.published import covered
 from gradleak.statistics import CELL, compare_means
 from gradleak.tables.base import Column, Line, Request, Table, register
@@ -32,11 +33,12 @@ def pair(request: Request) -> pd.DataFrame:
     """
     found = covered(request.measured.summary, request.published)
     found = found.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
-    names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n"]
+    found["shared"] = found["batch_variance"] / found["n_batches"] * float(statistics.FRESH_BATCHES)
+    names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n", "shared"]
     found["rerun_verdict"] = [
         compare_means(*(float(value) for value in row)) for row in found[names].itertuples(index=False, name=None)
     ]
-    return found
+    return found.drop(columns="shared")
 
 
 @register("agreement")

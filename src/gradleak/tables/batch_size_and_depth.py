@@ -38,7 +38,7 @@ CAPTION = (
 NOTE = (
     "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
     "there is no verdict (n/a). *: published figure outside the interval. (B=…): published for that batch "
-    "size only, so there is no verdict (—). Blank: LeAcc and LnAcc of the answer 'no class is present', "
+    "size only, so there is no verdict (—). Blank: LeAcc and LnAcc of the answer “no class is present”, "
     "whose IRec is 0. The CSV form adds F1, the count error, the share of batches restored exactly, and the "
     "floors of a uniform guess."
 )

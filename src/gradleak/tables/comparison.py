@@ -35,8 +35,8 @@ CAPTION = (
 )
 NOTE = (
     "Measured: mean ± half-width of its 95 % confidence interval between initialisations (between tries "
-    "where there is one initialisation). n: initialisations × tries. Blank answer: what the answer 'no class "
-    "is present' scores. Published: mean over the tries of one initialisation; (B=…): published for that "
+    "where there is one initialisation). n: initialisations × tries. Blank answer: what the answer “no class "
+    "is present” scores. Published: mean over the tries of one initialisation; (B=…): published for that "
     "batch size only; figures parted by a stroke come from several logs of one setting; —: not published for "
     "this victim."
 )
