@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradleak import statistics
 from gradleak.errors import InputError
 from gradleak.records import COLUMNS, concatenate, read_frame
 from gradleak.statistics import CELL, summarise
@@ -84,7 +83,7 @@ class Measured:
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
         tries: Any = frame[frame["trial"] >= 0]
-        self.summary = summarise(tries, fresh_batches=statistics.FRESH_BATCHES)
+        self.summary = summarise(tries)
         keys = self.summary[[*CELL, "method", "metric"]].itertuples(index=False, name=None)
         values = self.summary[list(Value.__dataclass_fields__)].itertuples(index=False, name=None)
         self._values = {key: Value(*row) for key, row in zip(keys, values, strict=True)}

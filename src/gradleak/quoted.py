@@ -13,14 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from gradleak import statistics
 from gradleak.errors import InputError
 from gradleak.figures import all as figures_of
 from gradleak.measured import Measured, distinct
 from gradleak.published import stands_for
 from gradleak.records import concatenate
 from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
-from gradleak.tables.agreement import pair
+from gradleak.tables.agreement import FRESH, pair
 from gradleak.tables.base import Labels, Request
 from gradleak.tex import Raw, duration, escape, listing, number
 
@@ -78,8 +77,6 @@ def gather(
     """
     everything = Measured(distinct(concatenate(frames)))
     values: dict[str, str] = {}
-    if statistics.FRESH_BATCHES:
-        values["fresh-batches"] = "yes"
     values |= _views(tables, figures)
     values |= _extent(everything, labels)
     values |= _cells(everything, labels)
@@ -216,12 +213,14 @@ def _agreement(request: Request, labels: Labels) -> dict[str, str]:
         "published/logs": str(found["source_log"].nunique()),
         "published/agreeing": str(int((judged["verdict"] == AGREES).sum())),
         "published/differing": str(int((judged["verdict"] == DIFFERS).sum())),
+        "published/fresh": str(int((judged["explained"] == FRESH).sum())),
         "published/judged": str(len(judged)),
     }
     checks = {"published/any": len(found), "published/any-judged": len(judged)}
     differs = judged[judged["verdict"] == DIFFERS]
     if len(differs):
         checks["published/any-differing"] = len(differs)
+        checks["published/any-fresh"] = int((judged["explained"] == FRESH).sum())
         worst = differs.loc[differs["difference"].abs().idxmax()]
         cell = {str(key): value for key, value in worst.items()} | {"dataset": worst["measured_on"]}
         values["published/worst"] = number(abs(worst["difference"]))

@@ -30,6 +30,11 @@ def runtime(default: Any, description: str, **kwargs: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"identity": False}, **kwargs)
 
 
+def _digest(identity: dict[str, Any]) -> str:
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 class Spec(BaseModel):
     """Base of all job specs."""
 
@@ -57,8 +62,7 @@ class Spec(BaseModel):
     @property
     def digest(self) -> str:
         """Eight hex digits that name this spec."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return _digest(self.identity())
 
     def to_argv(self, *, identity_only: bool = False) -> list[str]:
         """Return the command-line options that rebuild this spec, without those at their defaults.
@@ -91,18 +95,10 @@ class RuntimeOptions(Spec):
     progress: bool = runtime(True, "show a progress bar on standard error")
 
 
-class BatchOptions(Spec):
-    """Which images a client holds. Batches depend on these fields alone."""
+class DatasetOptions(Spec):
+    """Which data set."""
 
     dataset: str = Field(default="cifar100", description=f"data set: {', '.join(facts.DATASETS)}")
-    split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
-    num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
-    num_images: int = Field(default=24, ge=1, description="batch size B")
-    distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(facts.DISTRIBUTIONS)}")
-    num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
-    num_target_cls: int | None = Field(default=None, ge=1, description="classes of a random2 or sim batch (default 5)")
-    num_tries: int = Field(default=50, ge=1, description="batches, each attacked once")
-    seed: int = Field(default=12, ge=0, description="seed of every random stream")
 
     @field_validator("dataset", mode="before")
     @classmethod
@@ -111,6 +107,19 @@ class BatchOptions(Spec):
         name = facts.DATASET_SPELLINGS.get(name, name)
         facts.dataset_facts(name)
         return name
+
+
+class BatchOptions(DatasetOptions):
+    """Which images a client holds. Batches depend on these fields alone."""
+
+    split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
+    num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
+    num_images: int = Field(default=24, ge=1, description="batch size B")
+    distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(facts.DISTRIBUTIONS)}")
+    num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
+    num_target_cls: int | None = Field(default=None, ge=1, description="classes of a random2 or sim batch (default 5)")
+    num_tries: int = Field(default=50, ge=1, description="batches, each attacked once")
+    seed: int = Field(default=12, ge=0, description="seed of every random stream")
 
     @field_validator("distribution")
     @classmethod
@@ -196,6 +205,12 @@ class VictimOptions(Spec):
         return "-".join(parts)
 
 
+def stage_parts(stage: str) -> tuple[str, int]:
+    """Split the name of a stage, e.g. ``epoch10`` -> ``("epoch", 10)``."""
+    unit = stage.rstrip("0123456789")
+    return unit, int(stage[len(unit) :])
+
+
 class TrainingOptions(Spec):
     """How far the victim was trained, and how. Untrained unless a stage is named."""
 
@@ -222,12 +237,23 @@ class TrainingOptions(Spec):
             raise ValueError(f"stage {value!r}; use untrained, epoch<N> or iter<N>, for example epoch100")
         return value
 
+    @field_validator("length")
+    @classmethod
+    def _length_is_one(cls, value: str | None) -> str | None:
+        if value == "untrained":
+            raise ValueError("length 'untrained'; use epoch<N> or iter<N>, for example epoch100")
+        return value
+
     @model_validator(mode="after")
     def _shared_has_a_length(self) -> Self:
         if self.schedule == "shared" and self.stage != "untrained" and self.length is None:
             raise ValueError("schedule shared needs length: the whole training, for example epoch100")
         if self.schedule == "per-stage" and self.length is not None:
             raise ValueError("length applies to schedule shared only; a per-stage training ends at its stage")
+        if self.stage != "untrained" and self.length is not None:
+            (unit, stage), (whole, length) = stage_parts(self.stage), stage_parts(self.length)
+            if unit == whole and stage > length:
+                raise ValueError(f"stage {self.stage} is after the end of the training, length {self.length}")
         return self
 
 
@@ -274,6 +300,72 @@ class DefenseOptions(Spec):
         return "+".join(self.defenses) + scope if self.defenses else "none"
 
 
+def _check_model(dataset: str, model: str) -> None:
+    known = facts.DATASETS[dataset]
+    check_images(model, channels=known.channels, image_size=known.image_size)
+
+
+def _check_training(dataset: str, batch_size: int) -> None:
+    size = facts.DATASETS[dataset].sizes.get("train")
+    if size is not None and batch_size > size:
+        raise ValueError(f"batch_size {batch_size} is more than the {size} images of {dataset} (train)")
+
+
+class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions):
+    """The training of a victim on the train split, up to a stage.
+
+    One seed decides the weights and the order of the images: ``model_seed``, if given, is taken as ``seed``. A shared
+    schedule that ends at its stage is a training of the stage's own length, and becomes one.
+    """
+
+    KIND: ClassVar[str] = "train"
+
+    seed: int = Field(default=12, ge=0, description="seed of the weights and of the order of the images")
+    checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_spelling(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = dict(values)
+        model_seed = values.pop("model_seed", None)
+        if model_seed is not None:
+            values["seed"] = model_seed
+        if values.get("schedule") == "shared" and values.get("stage") == values.get("length") is not None:
+            del values["schedule"], values["length"]
+        return values
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.stage == "untrained":
+            raise ValueError("a training needs a stage: --stage epoch<N> or iter<N>")
+        _check_model(self.dataset, self.model)
+        _check_training(self.dataset, self.batch_size)
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """Readable path plus the digest: the checkpoint's folder under ``checkpoint_dir``."""
+        return f"{self.dataset}/{self.model_id}/{self.stage}-seed{self.seed}-{self.digest}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint is written."""
+        return self.checkpoint_dir / self.run_id
+
+    @property
+    def weights(self) -> Path:
+        """The checkpoint."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def training_digest(self) -> str:
+        """Names the training: stages of one shared training have it in common."""
+        identity = self.identity()
+        if self.schedule == "shared":
+            del identity["stage"]
+        return _digest(identity)
+
+
 class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):
     """Label restoration: observe the head gradient of each batch and count its labels."""
 
@@ -297,10 +389,21 @@ class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions
         return tuple(dict.fromkeys(value))
 
     @model_validator(mode="after")
-    def _model_reads_images(self) -> Self:
-        known = facts.DATASETS[self.dataset]
-        check_images(self.model, channels=known.channels, image_size=known.image_size)
+    def _possible(self) -> Self:
+        _check_model(self.dataset, self.model)
+        if self.stage != "untrained" and self.checkpoint is None:
+            _check_training(self.dataset, self.batch_size)
         return self
+
+    def victim(self) -> "TrainVictim | None":
+        """Return the training whose checkpoint this run needs: None if untrained, or if ``checkpoint`` is given.
+
+        Label runs that differ only in what does not touch the victim give equal trainings.
+        """
+        if self.stage == "untrained" or self.checkpoint is not None:
+            return None
+        shared = {name: getattr(self, name) for name in TrainVictim.model_fields if name in type(self).model_fields}
+        return TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
 
     @property
     def run_id(self) -> str:
@@ -318,22 +421,71 @@ class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions
         return self.seed if self.model_seed is None else self.model_seed
 
 
-class RestoreLabelsShorthand(BaseModel):
-    """Documented spellings that expand into the options of :class:`RestoreLabels`."""
+class _Shorthand(BaseModel):
+    """What the documented spellings of all programs have in common."""
 
     model_config = ConfigDict(extra="forbid")
 
     data_path: Path | None = Field(default=None, description="synonym of --data-root")
+    cpu: bool = Field(default=False, description="same as --device cpu")
+    silu: bool = Field(default=False, description="same as --activation silu")
+    leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
+    epochs: int = Field(default=10, ge=1, description="of a trained victim: same as --stage epoch<N>")
+    iter_train: bool = Field(default=False, description="of a trained victim: the stage counts iterations")
+    iters: int = Field(default=1000, ge=1, description="with --iter-train: same as --stage iter<N>")
+
+    @staticmethod
+    def _put(options: dict[str, Any], name: str, value: Any, flag: str) -> None:
+        if name in options:
+            raise ValueError(f"{flag} and --{name.replace('_', '-')} exclude each other")
+        options[name] = value
+
+    def _common(self, options: dict[str, Any]) -> dict[str, Any]:
+        options = dict(options)
+        if self.data_path is not None:
+            self._put(options, "data_root", self.data_path, "--data-path")
+        if self.cpu:
+            self._put(options, "device", "cpu", "--cpu")
+        if self.silu:
+            self._put(options, "activation", "silu", "--silu")
+        if self.leaky_relu:
+            self._put(options, "activation", "leaky_relu", "--leaky-relu")
+        return options
+
+    def _stage(self) -> str:
+        if "iters" in self.model_fields_set and not self.iter_train:
+            raise ValueError("--iters needs --iter-train")
+        return f"iter{self.iters}" if self.iter_train else f"epoch{self.epochs}"
+
+
+class TrainVictimShorthand(_Shorthand):
+    """Documented spellings that expand into the options of :class:`TrainVictim`."""
+
+    model_path: Path | None = Field(default=None, description="synonym of --checkpoint-dir")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Without ``stage`` the training has ``epochs`` epochs, or ``iters`` iterations with ``iter_train``.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = self._common(options)
+        if self.model_path is not None:
+            self._put(options, "checkpoint_dir", self.model_path, "--model-path")
+        if "stage" not in options or {"epochs", "iters", "iter_train"} & self.model_fields_set:
+            self._put(options, "stage", self._stage(), "--epochs, --iters")
+        return options
+
+
+class RestoreLabelsShorthand(_Shorthand):
+    """Documented spellings that expand into the options of :class:`RestoreLabels`."""
+
     compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
     simplified: bool = Field(default=False, description="iLRG given the classes that are present")
     estimate: bool = Field(default=False, description="iLRG with 1/C in place of the recovered probabilities")
-    silu: bool = Field(default=False, description="same as --activation silu")
-    leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
-    cpu: bool = Field(default=False, description="same as --device cpu")
     trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
-    epochs: int = Field(default=10, ge=1, description="with --trained-model: same as --stage epoch<N>")
-    iter_train: bool = Field(default=False, description="with --trained-model: the stage counts iterations")
-    iters: int = Field(default=1000, ge=1, description="with --iter-train: same as --stage iter<N>")
     defense: bool = Field(default=False, description="defend the gradient by --defense-method")
     defense_method: Literal["dp", "clip", "sparse", "perturb"] = Field(default="dp", description="with --defense")
     noise_std: str = Field(default="0.001", description="of dp: standard deviation of the noise")
@@ -347,30 +499,16 @@ class RestoreLabelsShorthand(BaseModel):
         Raises:
             ValueError: two of the given options contradict each other.
         """
-        options = dict(options)
-
-        def put(name: str, value: Any, flag: str) -> None:
-            if name in options:
-                raise ValueError(f"{flag} and --{name.replace('_', '-')} exclude each other")
-            options[name] = value
-
-        if self.data_path is not None:
-            put("data_root", self.data_path, "--data-path")
-        if self.cpu:
-            put("device", "cpu", "--cpu")
-        if self.silu:
-            put("activation", "silu", "--silu")
-        if self.leaky_relu:
-            put("activation", "leaky_relu", "--leaky-relu")
+        options = self._common(options)
         if self.trained_model:
-            put("stage", f"iter{self.iters}" if self.iter_train else f"epoch{self.epochs}", "--trained-model")
+            self._put(options, "stage", self._stage(), "--trained-model")
         elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
             raise ValueError("--epochs, --iters and --iter-train need --trained-model")
         if self.defense:
             strengths = {
                 "dp": self.noise_std, "clip": self.clip_bound, "sparse": self.sparse_ratio, "perturb": self.prune_ratio
             }  # fmt: skip
-            put("defenses", (f"{self.defense_method}-{strengths[self.defense_method]}",), "--defense")
+            self._put(options, "defenses", (f"{self.defense_method}-{strengths[self.defense_method]}",), "--defense")
         elif {
             "defense_method",
             "noise_std",

@@ -20,13 +20,6 @@ LEVEL = 0.95
 HALF_UNIT = 0.0005
 """Published figures are rounded to three decimals, so each may be off by this much."""
 
-FRESH_BATCHES = False
-"""Whether views allow for the luck of drawing other batches, see :func:`summarise`.
-
-All initialisations of a setting meet the same batches, so the spread between them holds nothing of that luck,
-while a published figure was measured on other batches.
-"""
-
 CELL = ("dataset", "model", "stage", "batch_size", "distribution", "defense")
 """Columns that name a setting."""
 
@@ -82,8 +75,6 @@ def _batch_variance(trials: Any, keys: list[str]) -> Any:
 def summarise(
     frame: pd.DataFrame,
     by: Sequence[str] = (*CELL, "method", "metric"),
-    *,
-    fresh_batches: bool = False,
 ) -> pd.DataFrame:
     """Summarise rows of the long schema over trials and initialisations.
 
@@ -94,10 +85,6 @@ def summarise(
     Args:
         frame: rows with the columns of :data:`gradleak.records.COLUMNS`.
         by: columns that name a cell; must contain ``metric``, which decides how intervals are clipped.
-        fresh_batches: widen both intervals by the luck of the batches, where initialisations share them. With
-            v the variance between batches and T their number, t²v/T (Student, T - 1) is added to the square
-            of the half-width of the interval of the mean, and twice that to the square of the prediction's:
-            ours and as many fresh batches.
 
     Returns:
         One row per cell in order of first appearance, with the columns of ``by`` and, in the metric's own
@@ -107,7 +94,11 @@ def summarise(
         falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005, clipped to the metric's range; and ``basis``, what the
         interval of the mean is over: ``initialisations``, or ``trials`` where there is one initialisation
         (then there is no prediction interval), or ``none``; ``batch_variance`` between the ``n_batches``
-        shared batches, 0 where none is shared.
+        shared batches, 0 where none is shared; and ``fresh_low``/``fresh_high``, the prediction interval for one
+        further initialisation on other batches: all initialisations of a setting meet the same batches, so their
+        spread holds nothing of the luck of the draw, while a published figure was measured on other batches. With v
+        the variance between batches and T their number, 2t²v/T (Student, T - 1; ours and as many fresh batches) is
+        added to the square of the half-width.
     """
     keys = list(by)
     rows: Any = frame  # pandas annotates its results as unions that no checker can follow
@@ -129,21 +120,22 @@ def summarise(
     sd = found["sd"].to_numpy(dtype=np.float64)
     centre = found["mean"].to_numpy(dtype=np.float64)
     of_trials = student(n) * found["trial_sd"].to_numpy(dtype=np.float64) / np.sqrt(np.maximum(n, 1))
-    luck = np.zeros(len(found))
-    if fresh_batches:
-        batches = found["n_batches"].fillna(0).to_numpy()
-        variance = found["batch_variance"].to_numpy(dtype=np.float64)
-        luck = np.where(variance > 0, student(batches) * np.sqrt(variance / np.maximum(batches, 1)), 0.0)
-    half = np.where(several, np.hypot(student(m) * sd / np.sqrt(np.maximum(m, 1)), luck), of_trials)
-    reach = np.hypot(student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1)), np.sqrt(2) * luck) + HALF_UNIT
+    batches = found["n_batches"].fillna(0).to_numpy()
+    variance = found["batch_variance"].to_numpy(dtype=np.float64)
+    luck = np.where(variance > 0, student(batches) * np.sqrt(2 * variance / np.maximum(batches, 1)), 0.0)
+    half = np.where(several, student(m) * sd / np.sqrt(np.maximum(m, 1)), of_trials)
+    reach = student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1))
     low, high = _bounds(found["metric"])
     found["ci_low"], found["ci_high"] = centre - half, centre + half
-    found["pi_low"] = np.clip(centre - reach, low, high)
-    found["pi_high"] = np.clip(centre + reach, low, high)
+    for name, width in (("pi", reach), ("fresh", np.hypot(reach, luck))):
+        found[f"{name}_low"] = np.clip(centre - width - HALF_UNIT, low, high)
+        found[f"{name}_high"] = np.clip(centre + width + HALF_UNIT, low, high)
     found["basis"] = np.where(several, "initialisations", np.where(n > 1, "trials", "none"))
     batch = ["batch_variance", "n_batches"]
     columns = ["mean", "sd", "n_initialisations", "n_trials", "n_diverged"]
-    return found[[*keys, *columns, "ci_low", "ci_high", "pi_low", "pi_high", "basis", *batch]]
+    return found[
+        [*keys, *columns, "ci_low", "ci_high", "pi_low", "pi_high", "fresh_low", "fresh_high", "basis", *batch]
+    ]
 
 
 def verdicts(published: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.str_]:

@@ -7,7 +7,7 @@ from gradleak.defenses.base import Defense, DefenseContext, Gradients, below_per
 from gradleak.models.base import Victim
 
 _EPSILON = 1e-10
-_BUDGET = 2**20  # pixels times embedding units that one backward pass carries
+_BUDGET = 2**18  # pixels times embedding units that one backward pass carries
 
 
 @register("perturb")

@@ -3,21 +3,27 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from gradleak import batches, datasets
+from gradleak.batches import CUSTOM_CLASSES
 from gradleak.datasets.base import ImageDataset
+from gradleak.defenses.all import DefenseContext
+from gradleak.defenses.all import apply as defend
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
 from gradleak.labels.all import build
 from gradleak.labels.base import LabelGuess
+from gradleak.metrics.analysis import analyse
 from gradleak.metrics.labels import floors, label_metrics
 from gradleak.models.base import Victim
 from gradleak.models.build import build as build_model
-from gradleak.observe import Observation, SideKnowledge, chunk_size, observe_head
+from gradleak.observe import BatchTruth, Observation, SideKnowledge, chunk_size, observe_full, observe_head
 from gradleak.provenance import peak_memory_mb
 from gradleak.records import Row
 from gradleak.spec import RestoreLabels
@@ -58,23 +64,16 @@ def restore(spec: RestoreLabels) -> Result:
     baselines = floors(spec.num_images, data.num_classes)
     rows: list[Row] = []
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
-        indices = batches.select(
-            data.labels,
-            data.num_classes,
-            spec.distribution,
-            spec.num_images,
-            stream("batch", spec.dataset, spec.distribution_id, spec.num_images, spec.seed, trial),
-            num_uniform_cls=spec.num_uniform_cls or 0,
-            num_target_cls=spec.num_target_cls or 0,
-        )
-        size = spec.chunk_size or chunk_size(data.facts.image_size)
-        observation, truth = observe_head(model, _chunks(data, indices, size), device=device)
-        observation = _tell(observation, spec, truth.counts)
+        client = _Client(spec, data, model, device, trial)
+        sent, truth = client.observe()
+        observation = _tell(sent, spec, truth.counts)
         for name, method in methods.items():
             begin = time.perf_counter()
-            guess: LabelGuess = method(observation)
-            seconds = time.perf_counter() - begin
-            found = {**label_metrics(guess, truth, head=model.head), "seconds": seconds}
+            guess = method(observation)
+            found = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
+            if spec.analysis and guess.embeddings is not None:
+                found |= analyse(observation, guess, truth, model.head)
+            found |= _restored_instances(spec, guess)
             rows += _rows(spec, name, trial, found)
         for name, guess in baselines.items():
             rows += _rows(spec, name, trial, label_metrics(guess, truth))
@@ -84,7 +83,7 @@ def restore(spec: RestoreLabels) -> Result:
 
 
 def _victim(spec: RestoreLabels, data: ImageDataset) -> Victim:
-    return build_model(
+    model = build_model(
         spec.model,
         num_classes=data.num_classes,
         channels=data.facts.channels,
@@ -92,11 +91,56 @@ def _victim(spec: RestoreLabels, data: ImageDataset) -> Victim:
         seed=spec.victim_seed,
         **spec.model_options(),
     )
+    return model
 
 
-def _chunks(data: ImageDataset, indices: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for part in torch.split(indices, size):
-        yield data.fetch(part), data.labels[part]
+@dataclass(frozen=True)
+class _Client:
+    """The client of one try: its batch, and the gradient that it sends."""
+
+    spec: RestoreLabels
+    data: ImageDataset
+    model: Victim
+    device: torch.device
+    trial: int
+
+    def _stream(self, purpose: str, *more: object) -> np.random.Generator:
+        spec = self.spec
+        keys = (spec.dataset, spec.distribution_id, spec.num_images, spec.seed, self.trial)
+        return stream(purpose, *keys, *more)
+
+    @cached_property
+    def indices(self) -> Tensor:
+        """[B] int64, the images of the batch."""
+        return batches.select(
+            self.data.labels,
+            self.data.num_classes,
+            self.spec.distribution,
+            self.spec.num_images,
+            self._stream("batch"),
+            num_uniform_cls=self.spec.num_uniform_cls or 0,
+            num_target_cls=self.spec.num_target_cls or 0,
+        )
+
+    def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Fetch the batch part by part, so that memory does not depend on its size."""
+        size = self.spec.chunk_size or chunk_size(self.data.facts.image_size)
+        for part in torch.split(self.indices, size):
+            yield self.data.fetch(part), self.data.labels[part]
+
+    def observe(self) -> tuple[Observation, BatchTruth]:
+        """Return what the server gets, defended as the spec says, and the truth."""
+        spec = self.spec
+        observation, truth = observe_head(self.model, self.chunks(), device=self.device)
+        if not spec.defenses:
+            return observation, truth
+        if spec.defense_scope == "all":
+            images, labels = self.data.fetch(self.indices), self.data.labels[self.indices]
+            observation = observe_full(self.model, images.to(self.device), labels.to(self.device))
+        noise = self._stream("defense", spec.victim_seed)
+        generator = torch.Generator().manual_seed(int(noise.integers(2**63)))
+        context = DefenseContext(generator, self.model, self.chunks)
+        return defend(observation, spec.defenses, scope=spec.defense_scope, context=context), truth
 
 
 def _tell(observation: Observation, spec: RestoreLabels, counts: Tensor) -> Observation:
@@ -104,6 +148,13 @@ def _tell(observation: Observation, spec: RestoreLabels, counts: Tensor) -> Obse
     if "ilrg-simplified" not in spec.methods:
         return observation
     return Observation(observation.gradients, observation.model, observation.batch_size, SideKnowledge(counts > 0))
+
+
+def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:
+    """Counts of the three classes that the custom distributions are made of, as the extreme-batch table shows."""
+    if not spec.distribution.startswith("custom") or guess.counts is None:
+        return {}
+    return {f"restored_class_{c}": float(guess.counts[c]) for c in CUSTOM_CLASSES}
 
 
 def _rows(spec: RestoreLabels, method: str, trial: int, metrics: dict[str, float]) -> list[Row]:
@@ -114,10 +165,10 @@ def _rows(spec: RestoreLabels, method: str, trial: int, metrics: dict[str, float
             method=method,
             dataset=spec.dataset,
             model=spec.model_id,
-            stage="untrained",
+            stage=spec.stage,
             batch_size=spec.num_images,
             distribution=spec.distribution_id,
-            defense="none",
+            defense=spec.defense_id,
             model_seed=spec.victim_seed,
             seed=spec.seed,
             trial=trial,

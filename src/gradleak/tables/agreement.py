@@ -2,11 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from gradleak import statistics
 from gradleak.published import covered
-from gradleak.statistics import CELL, compare_means
+from gradleak.statistics import AGREES, CELL, DIFFERS, compare_means, verdicts
 from gradleak.tables.base import Column, Line, Request, Table, register
 from gradleak.tex import number
 
@@ -19,9 +19,13 @@ _METRICS = {
     "probability_cosine": "prob. cos.",
 }
 
+FRESH = "(batches)"
+"""Why a figure differs: the luck of the draw of batches, which initialisations share, explains it."""
+
 CAPTION = (
     "Every published figure whose exact setting was measured. Verdict: whether it lies in the 95 % "
-    "prediction interval for one initialisation. Rerun: mean over five seeds of the authors' released code, "
+    "prediction interval for one initialisation on our batches; (batches): not in it, but in the interval that also "
+    "allows for drawing other batches. Rerun: mean over five seeds of the authors' released code, "
     "where it was run again, and whether our mean agrees with it (Welch, 95 %)."
 )
 
@@ -29,16 +33,19 @@ CAPTION = (
 def pair(request: Request) -> pd.DataFrame:
     """Pair published figures, measurements and the rerun: :func:`gradleak.published.covered` and more.
 
-    Adds ``rerun_mean``, ``rerun_sd``, ``rerun_n``, ``rerun_low``, ``rerun_high`` and ``rerun_verdict``.
+    Adds ``explained`` (:data:`FRESH` where the figure is outside the interval for our batches and inside that for
+    other batches), ``rerun_mean``, ``rerun_sd``, ``rerun_n``, ``rerun_low``, ``rerun_high`` and ``rerun_verdict``.
     """
     found = covered(request.measured.summary, request.published)
     found = found.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
-    found["shared"] = found["batch_variance"] / found["n_batches"] * float(statistics.FRESH_BATCHES)
-    names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n", "shared"]
+    fresh = verdicts(found["published"], found["fresh_low"], found["fresh_high"])
+    differs = found["verdict"] == DIFFERS
+    found["explained"] = np.where(differs & (fresh == AGREES), FRESH, "")
+    names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n"]
     found["rerun_verdict"] = [
         compare_means(*(float(value) for value in row)) for row in found[names].itertuples(index=False, name=None)
     ]
-    return found.drop(columns="shared")
+    return found
 
 
 @register("agreement")
@@ -69,7 +76,7 @@ def build(request: Request) -> Table:
                     interval,
                     number(row["published"]),
                     ("+" if row["difference"] >= 0.0005 else "") + number(row["difference"]),
-                    row["verdict"],
+                    " ".join(filter(None, (row["verdict"], row["explained"]))),
                     number(row["rerun_mean"]) if has_rerun else "",
                     row["rerun_verdict"] if has_rerun else "",
                 )

@@ -50,3 +50,30 @@ def test_the_simplified_variant_is_told_the_classes():
     found = rows(methods=("ilrg-simplified", "ilrg-estimate", "ilrg"))
     assert values(found, "leacc", "ilrg-simplified") == [1.0, 1.0]
     assert len(values(found, "lnacc", "ilrg-estimate")) == 2
+
+
+def test_defenses_change_the_gradient_and_are_named():
+    plain = rows(num_images=64)
+    defended = rows(num_images=64, defenses=("clip-4", "dp-0.1"))
+    assert {row.defense for row in defended} == {"clip-4+dp-0.1"}
+    assert values(defended, "lnacc") != values(plain, "lnacc")
+    assert values(defended, "leacc", "floor-blank") == values(plain, "leacc", "floor-blank")
+    assert values(rows(num_images=64, defenses=("clip-4", "dp-0.1")), "lnacc") == values(defended, "lnacc")
+
+
+def test_a_defense_of_all_gradients_clips_their_joint_norm():
+    head, whole = rows(defenses=("clip-0.01",)), rows(defenses=("clip-0.01",), defense_scope="all")
+    assert {row.defense for row in whole} == {"clip-0.01@all"}
+    assert values(head, "embedding_cosine") == pytest.approx(values(whole, "embedding_cosine"), rel=1e-3)
+
+
+@pytest.mark.parametrize("defense", ["dp-0.001", "sparse-10", "perturb-10"])
+def test_every_defense_runs(defense):
+    assert len(values(rows(defenses=(defense,)), "leacc")) == 2
+
+
+def test_analysis_measures_the_approximations():
+    found = rows(analysis=True, num_images=16)
+    for metric in ("approx1_mse", "approx4_mse", "embedding_mse", "soteria_embedding_cosine", "out_mre"):
+        assert len(values(found, metric)) == 2, metric
+    assert "approx1_mse" not in {row.metric for row in rows(num_images=16)}

@@ -1,0 +1,65 @@
+# One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
+from gradleak.spec import stage_parts
+
+
+CHECKPOINTS = "results/checkpoints"
+VICTIMS = {victim.run_id: victim for victim in (run.victim() for run in GRID.runs.values()) if victim is not None}
+
+
+def victim_checkpoint(run):
+    """The checkpoint that a run's victim needs, for the inputs of its rule; none if it is untrained."""
+    victim = GRID.runs[run].victim()
+    return [] if victim is None else f"{CHECKPOINTS}/{victim.run_id}/model.safetensors"
+
+
+def victim_data(wildcards):
+    """The check of the training data; packaged samples need none."""
+    name = VICTIMS[wildcards.victim].dataset
+    return [] if name.endswith("-sample") else ancient(f"results/data/{name}.json")
+
+
+def earlier_stage(wildcards):
+    """The stage before this one of the same shared training, which then goes on from there."""
+    victim = VICTIMS[wildcards.victim]
+    unit, number = stage_parts(victim.stage)
+    if victim.schedule != "shared":
+        return []
+    same = [
+        (stage_parts(other.stage)[1], name)
+        for name, other in VICTIMS.items()
+        if other.training_digest == victim.training_digest and stage_parts(other.stage)[0] == unit
+    ]
+    before = [name for stage, name in sorted(same) if stage < number]
+    return ancient(f"{CHECKPOINTS}/{before[-1]}/model.safetensors") if before else []
+
+
+def victim_options(wildcards):
+    """The training as command-line options, without those that only say where things are."""
+    return shlex.join(VICTIMS[wildcards.victim].to_argv(identity_only=True))
+
+
+rule train_model:
+    input:
+        victim_data,
+        earlier_stage,
+    output:
+        weights=f"{CHECKPOINTS}/{{victim}}/model.safetensors",
+        history=f"{CHECKPOINTS}/{{victim}}/history.csv",
+        sidecar=f"{CHECKPOINTS}/{{victim}}/train.json",
+    log:
+        f"{CHECKPOINTS}/{{victim}}/log.txt",
+    benchmark:
+        f"{CHECKPOINTS}/{{victim}}/benchmark.tsv"
+    wildcard_constraints:
+        victim=r"[a-z0-9-]+/[^/]+/(epoch|iter)\d+-seed\d+-[0-9a-f]{8}",
+    threads: 1
+    resources:
+        mem_mb=6000,
+        # gpu=1,  # a cluster profile sets it: --set-resources train_model:gpu=1
+    params:
+        options=victim_options,
+    message:
+        "Training the victim {wildcards.victim}"
+    shell:
+        "{PYTHON} workflow/scripts/train_model.py {params.options} --data-root {DATA_ROOT}"
+        " --checkpoint-dir {CHECKPOINTS} --no-progress > {log} 2>&1"

@@ -1,0 +1,101 @@
+"""Weights on disk: written as safetensors, read from safetensors or a plain PyTorch state dict."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gradleak.errors import InputError
+from gradleak.records import whole_file
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_COUNTER = "num_batches_tracked"
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write the parameters and buffers of a model as safetensors, whole or not at all.
+
+    Args:
+        model: on any device; tensors keep their shapes and types and are written contiguous.
+        path: the file; its folder is made.
+    """
+    # clone: safetensors refuses tensors that share memory, as tied weights do
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load(model: nn.Module, path: Path) -> None:
+    """Read weights into a model, in place and on its device; on an error the model is left as it was.
+
+    Keys and shapes must be those of ``model.state_dict()``. The dictionary may be wrapped as ``state_dict``,
+    ``model_state_dict`` or ``model``, its keys may carry the prefix ``module.`` of DataParallel, and BatchNorm's
+    ``num_batches_tracked`` may be missing.
+
+    Args:
+        model: receives the weights.
+        path: ``*.safetensors``, or any other name for a state dict of ``torch.save``, which is read without
+            running the code that a pickle may hold.
+
+    Raises:
+        InputError: no such file, a folder, not a file of weights, a pickle with more than tensors, a missing or
+            unexpected key, or another shape; one line that names the first one.
+    """
+    found = _read(path)
+    wanted: dict[str, Tensor] = model.state_dict()
+    missing = [name for name in wanted if name not in found and not name.endswith(_COUNTER)]
+    unexpected = [name for name in found if name not in wanted]
+    kind = type(model).__name__
+    hint = "the checkpoint is of another architecture or of other model options"
+    for what, names in (("has no", missing), ("has an unexpected", unexpected)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise InputError(f"{path}: {what} {names[0]}{more}, for the model {kind}; {hint}")
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            shape, right = list(tensor.shape), list(wanted[name].shape)
+            raise InputError(
+                f"{path}: {name} has shape {shape}, the model {kind} needs {right}; {hint}, or of another data set"
+            )
+    model.load_state_dict({**wanted, **found})
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name the file, for example {path / 'model.safetensors'}")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; name a .safetensors file or a saved state dict")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path}: not read, since it is damaged or holds more than tensors and could run code; "
+            "save model.state_dict() instead of the model, or use safetensors"
+        ) from None
+    # A damaged file fails in the zip reader, the unpickler or the tensor code, with an error of any type
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise InputError(f"{path}: is no readable file of weights ({reason}); save it again") from error
+    return _unwrap(content, path)
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        for wrapper in _WRAPPERS:
+            if isinstance(content.get(wrapper), Mapping):
+                content = content[wrapper]
+                break
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(f"{path}: holds {type(content).__name__}, not a state dict; save model.state_dict()")
+    other = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
+    if other is not None:
+        raise InputError(f"{path}: {other!r} is no tensor; save model.state_dict() alone or as 'state_dict'")
+    if all(str(name).startswith("module.") for name in content):
+        return {str(name).removeprefix("module."): value for name, value in content.items()}
+    return {str(name): value for name, value in content.items()}

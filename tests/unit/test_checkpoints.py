@@ -1,0 +1,96 @@
+"""Weights on disk: what is read, and one line for what is not."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gradleak import checkpoints
+from gradleak.errors import InputError
+from gradleak.models.base import Victim
+from gradleak.models.build import build
+
+
+def victim(seed: int, model: str = "lenet5", **options) -> Victim:
+    return build(model, num_classes=10, channels=1, image_size=28, seed=seed, **options)
+
+
+def equal(a: Victim, b: Victim) -> bool:
+    found, wanted = a.state_dict(), b.state_dict()
+    return all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    source, model = victim(1, batchnorm=True).to(memory_format=torch.channels_last), victim(2, batchnorm=True)
+    checkpoints.save(source, tmp_path / "deep" / "model.safetensors")
+    checkpoints.load(model, tmp_path / "deep" / "model.safetensors")
+    assert equal(model, source)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_state_dicts_in_common_wrappings(tmp_path, wrapper, prefix):
+    source, model = victim(1), victim(2)
+    content = {prefix + name: value for name, value in source.state_dict().items()}
+    torch.save({wrapper: content, "epoch": 3} if wrapper else content, tmp_path / "model.pth")
+    checkpoints.load(model, tmp_path / "model.pth")
+    assert equal(model, source)
+
+
+def test_the_counter_of_batchnorm_may_be_missing(tmp_path):
+    source, model = victim(1, batchnorm=True), victim(2, batchnorm=True)
+    content = {name: value for name, value in source.state_dict().items() if "num_batches" not in name}
+    save_file(content, tmp_path / "model.safetensors")
+    checkpoints.load(model, tmp_path / "model.safetensors")
+    assert equal(model, source)
+
+
+class Pickled:
+    """Anything that is no tensor."""
+
+
+def missing_key(path: Path) -> None:
+    content = victim(1).state_dict()
+    del content["head.bias"]
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.mkdir(), "is a folder; name the file"),
+        (lambda path: path.write_bytes(b""), "is no readable file"),
+        (lambda path: path.write_bytes(b"hello there, this is text"), "is no readable file"),
+        (lambda path: torch.save(Pickled(), path), "could run code"),
+        (lambda path: torch.save(victim(1), path), "save model.state_dict()"),
+        (lambda path: torch.save([1, 2], path), "holds list, not a state dict"),
+        (lambda path: torch.save({"a": 1}, path), "'a' is no tensor"),
+        (missing_key, "has no head.bias, for the model LeNet5"),
+        (lambda path: torch.save(victim(1, batchnorm=True).state_dict(), path), "has "),
+        (lambda path: torch.save({**victim(1).state_dict(), "x": torch.ones(1)}, path), "has an unexpected x, for"),
+        (
+            lambda path: torch.save({**victim(1).state_dict(), "head.bias": torch.ones(7)}, path),
+            "head.bias has shape [7], the model LeNet5 needs [10]",
+        ),
+    ],
+)
+def test_faults_are_one_line_and_leave_the_model_alone(tmp_path, write, message):
+    path = tmp_path / "model.pt"
+    write(path)
+    model, before = victim(2), victim(2)
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        checkpoints.load(model, path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert equal(model, before)
+
+
+def test_damaged_safetensors(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
+    with pytest.raises(InputError, match="is no readable file of weights"):
+        checkpoints.load(victim(1), path)

@@ -1,0 +1,32 @@
+"""Train a victim up to a stage: the checkpoint that experiments on trained victims attack.
+
+Written under --checkpoint-dir, in a folder that names the data set, the model, the stage and the seed:
+model.safetensors, train.json and history.csv. A killed training goes on where it stopped.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from gradleak import cli
+from gradleak.spec import TrainVictim, TrainVictimShorthand
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train the victim that the options in ``argv`` name."""
+    spec = cli.parse(TrainVictim, argv, shorthand=TrainVictimShorthand, prog="train_model.py", description=__doc__)
+    # Imported only now: --help and a wrong option answer at once.
+    from gradleak.records import write_text
+    from gradleak.training import train
+
+    trained = train(spec)
+    if spec.output is not None:
+        write_text(spec.output, (spec.folder / "history.csv").read_text(encoding="utf-8"))
+    print(
+        f"{spec.stage:<16}accuracy {trained.accuracy:.4f}  loss {trained.loss:.4f}  "
+        f"train loss {trained.train_loss:.4f}  ({trained.steps} steps)"
+    )
+    print(f"checkpoint: {trained.weights}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    cli.run(main)
