@@ -9,6 +9,7 @@ configfile: "config/config.yaml"
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/train.smk"
 include: "rules/attack.smk"
 include: "rules/collect.smk"
 include: "rules/tables.smk"

@@ -15,6 +15,7 @@ def run_options(wildcards):
 rule restore_labels:
     input:
         run_data,
+        lambda wildcards: victim_checkpoint(wildcards.run),
     output:
         metrics=paths.RUN_METRICS,
         sidecar=paths.RUN_SIDECAR,

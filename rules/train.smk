@@ -22,8 +22,6 @@ def earlier_stage(wildcards):
     """The stage before this one of the same shared training, which then goes on from there."""
     victim = VICTIMS[wildcards.victim]
     unit, number = stage_parts(victim.stage)
-    if victim.schedule != "shared":
-        return []
     same = [
         (stage_parts(other.stage)[1], name)
         for name, other in VICTIMS.items()
@@ -38,6 +36,7 @@ def victim_options(wildcards):
     return shlex.join(VICTIMS[wildcards.victim].to_argv(identity_only=True))
 
 
+# Where there are GPUs, a profile gives it one: --set-resources train_model:gpu=1
 rule train_model:
     input:
         victim_data,
@@ -55,7 +54,6 @@ rule train_model:
     threads: 1
     resources:
         mem_mb=6000,
-        # gpu=1,  # a cluster profile sets it: --set-resources train_model:gpu=1
     params:
         options=victim_options,
     message:

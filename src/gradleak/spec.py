@@ -359,11 +359,9 @@ class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions
 
     @property
     def training_digest(self) -> str:
-        """Names the training: stages of one shared training have it in common."""
-        identity = self.identity()
-        if self.schedule == "shared":
-            del identity["stage"]
-        return _digest(identity)
+        """Names the training whatever its stage: those of one shared training have it in common, its end included."""
+        identity = {name: value for name, value in self.identity().items() if name not in ("stage", "schedule")}
+        return _digest({**identity, "length": self.length or self.stage})
 
 
 class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):

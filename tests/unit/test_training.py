@@ -205,6 +205,9 @@ def test_a_shared_schedule_stops_on_the_way_and_later_stages_go_on(tmp_path, mon
     # the last stage of a shared training is the per-stage training of that length
     assert end.schedule == "per-stage"
     assert end.run_id == spec(tmp_path, stage="iter8").run_id
+    chained = spec(tmp_path / "chain", stage="iter8", **options)
+    assert train(chained).resumed_from == 7
+    assert same(weights(chained), weights(end))
     per_stage = spec(tmp_path / "chain", stage="iter4")
     train(per_stage)
     assert not same(weights(per_stage), weights(first))  # its learning rate has dropped

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gradleak import batches, datasets
+from gradleak import batches, checkpoints, datasets
 from gradleak.batches import CUSTOM_CLASSES
 from gradleak.datasets.base import ImageDataset
 from gradleak.defenses.all import DefenseContext
@@ -28,6 +28,7 @@ from gradleak.provenance import peak_memory_mb
 from gradleak.records import Row
 from gradleak.spec import RestoreLabels
 from gradleak.streams import stream
+from gradleak.training import victim_weights
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def _victim(spec: RestoreLabels, data: ImageDataset) -> Victim:
         seed=spec.victim_seed,
         **spec.model_options(),
     )
+    weights = victim_weights(spec)
+    if weights is not None:
+        checkpoints.load(model, weights)
     return model
 
 

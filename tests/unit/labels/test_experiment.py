@@ -77,3 +77,15 @@ def test_analysis_measures_the_approximations():
     for metric in ("approx1_mse", "approx4_mse", "embedding_mse", "soteria_embedding_cosine", "out_mre"):
         assert len(values(found, metric)) == 2, metric
     assert "approx1_mse" not in {row.metric for row in rows(num_images=16)}
+
+
+def test_a_trained_victim_is_trained_once_and_leaks_less(tmp_path):
+    options = {"stage": "iter30", "checkpoint_dir": tmp_path, "num_images": 64, "num_tries": 5}
+    trained = rows(**options)
+    assert {row.stage for row in trained} == {"iter30"}
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert len(written) == 1
+    assert values(rows(**options), "irec") == values(trained, "irec")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == written
+    untrained = rows(num_images=64, num_tries=5)
+    assert sum(values(trained, "irec")) < sum(values(untrained, "irec"))
