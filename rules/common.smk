@@ -1,6 +1,8 @@
 # What all rules share: the expanded grid and the functions that look things up in it.
 import shlex
+import os
 import shutil
+import subprocess
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -8,7 +10,7 @@ from snakemake.logging import logger
 
 from gradleak import config as configuration
 from gradleak import grid as grids
-from gradleak import paths
+from gradleak import paths, provenance
 from gradleak.errors import InputError
 from gradleak.spec import VictimOptions
 
@@ -24,7 +26,14 @@ except InputError as error:
 # Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated.
 PYTHON = shlex.quote(sys.executable)
 DATA_ROOT = shlex.quote(str(GRID.config.data.root))
-HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
+HAS_TEX = all(
+    shutil.which(program) for program in ("latexmk", "pdflatex", "kpsewhich")
+) and not subprocess.call(
+    ["kpsewhich", "lmodern.sty", "microtype.sty", "booktabs.sty", "natbib.sty"],
+    stdout=subprocess.DEVNULL,
+)
+# Told to all jobs, so that git runs once per workflow and not in each of them.
+os.environ.setdefault("GRADLEAK_COMMIT", provenance.stamp())
 
 
 wildcard_constraints:
@@ -52,7 +61,7 @@ def deliverables():
         made.append(paths.PAPER)
     else:
         logger.warning(
-            "latexmk or pdflatex is missing: tables and figures are made, the PDF is not"
+            "latexmk or a TeX package is missing (see `make tex`): tables and figures are made, the PDF is not"
         )
     return made
 

@@ -1,6 +1,15 @@
 # Full data sets are looked at once, before any job needs them: a missing one is one message, not hundreds.
 
 
+def data_splits(dataset):
+    """The splits of a data set that runs and trainings read."""
+    used = {run.split for run in GRID.runs.values() if run.dataset == dataset}
+    trained = any(
+        run.victim() is not None for run in GRID.runs.values() if run.dataset == dataset
+    )
+    return sorted(used | ({"train", "val"} if trained else set()))
+
+
 rule check_data:
     output:
         "results/data/{dataset}.json",
@@ -8,9 +17,10 @@ rule check_data:
         "results/data/{dataset}.log",
     params:
         root=str(GRID.config.data.root),
+        splits=lambda wildcards: ",".join(data_splits(wildcards.dataset)),
         download="--download" if GRID.config.data.download else "--no-download",
     message:
         "Checking the data set {wildcards.dataset}"
     shell:
         "{PYTHON} workflow/scripts/check_data.py --dataset {wildcards.dataset} --data-root {params.root:q}"
-        " {params.download} --output {output} > {log} 2>&1"
+        " --splits {params.splits} {params.download} --output {output} > {log} 2>&1"

@@ -1,9 +1,12 @@
 # One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
 from gradleak.spec import stage_parts
 
-
 CHECKPOINTS = "results/checkpoints"
-VICTIMS = {victim.run_id: victim for victim in (run.victim() for run in GRID.runs.values()) if victim is not None}
+VICTIMS = {
+    victim.run_id: victim
+    for victim in (run.victim() for run in GRID.runs.values())
+    if victim is not None
+}
 
 
 def victim_checkpoint(run):
@@ -25,7 +28,8 @@ def earlier_stage(wildcards):
     same = [
         (stage_parts(other.stage)[1], name)
         for name, other in VICTIMS.items()
-        if other.training_digest == victim.training_digest and stage_parts(other.stage)[0] == unit
+        if other.training_digest == victim.training_digest
+        and stage_parts(other.stage)[0] == unit
     ]
     before = [name for stage, name in sorted(same) if stage < number]
     return ancient(f"{CHECKPOINTS}/{before[-1]}/model.safetensors") if before else []

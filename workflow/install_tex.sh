@@ -1,12 +1,12 @@
 #!/bin/sh
 # Install what the paper needs from the system's packages, if it is missing and we may. Never fails: without TeX the
 # workflow still makes tables, figures and the HTML report.
-packages="latexmk texlive-latex-recommended texlive-science texlive-fonts-recommended lmodern"
-if command -v latexmk >/dev/null && command -v pdflatex >/dev/null && kpsewhich siunitx.sty >/dev/null; then
+packages="latexmk texlive-latex-recommended texlive-fonts-recommended lmodern"
+if command -v latexmk >/dev/null && kpsewhich lmodern.sty microtype.sty booktabs.sty natbib.sty >/dev/null; then
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  echo "TeX is missing: install latexmk and TeX Live with siunitx for the PDF; going on without" >&2
+  echo "TeX is missing: install latexmk and TeX Live for the PDF; going on without" >&2
   exit 0
 fi
 if [ "$(id -u)" = 0 ]; then

@@ -57,6 +57,16 @@ DEFENSES = {"dp": (0.0, 1e6), "clip": (0.0, 1e6), "sparse": (0.0, 100.0), "pertu
 """Kinds of defenses, and the open lower and closed upper end of their one strength: standard deviation of the noise,
 bound on the norm, percent zeroed, percent of the embedding pruned."""
 
+TABLES = {
+    "agreement": (),
+    "batch_size_and_depth": ("ilrg",),
+    "comparison": ("ilrg", "idlg", "gi", "rlg"),
+}
+"""Kinds of tables, and the methods that an experiment must have for a table to show it."""
+
+FIGURES = {"accuracy_over_batch": ("ilrg",)}
+"""Kinds of figures, likewise."""
+
 DISTRIBUTIONS = (
     "random",
     "extreme",

@@ -9,13 +9,15 @@ from pydantic import ValidationError
 
 from gradleak import facts
 from gradleak.cli import describe
-from gradleak.config import Config, Experiment, Sources
+from gradleak.config import Axis, Config, Experiment, Scalar, Sources
 from gradleak.errors import InputError
 from gradleak.models.options import OPTIONS
-from gradleak.spec import RestoreLabels
+from gradleak.spec import RestoreLabels, VictimOptions
 
 _CATALOGUE_AXES = ("dataset", "model")
-_NOT_AXES = {"methods"} | {name for name in RestoreLabels.model_fields if not RestoreLabels.is_identity(name)}
+_NOT_AXES = {"methods", "checkpoint"} | {
+    name for name in RestoreLabels.model_fields if not RestoreLabels.is_identity(name)
+}
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,12 @@ class Grid:
     figures: tuple[str, ...]
 
 
+def _values(axis: Axis) -> list[Scalar]:
+    return axis if isinstance(axis, list) else [axis]
+
+
 def _combinations(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    axes = [value if isinstance(value, list) else [value] for value in block.values()]
-    for values in itertools.product(*axes):
+    for values in itertools.product(*map(_values, block.values())):
         yield dict(zip(block, values, strict=True))
 
 
@@ -82,6 +87,11 @@ def _check_names(config: Config, faults: _Faults) -> None:
         for name, entry in getattr(config, part).items():
             if entry.kind not in known:
                 faults.unknown(f"{part}.{name}.kind", part[:-1], entry.kind, known)
+    for name, entry in config.models.items():
+        try:
+            VictimOptions(**entry.options())
+        except ValidationError as error:
+            faults.add(f"models.{name}", describe(error, flag=""))
     for name, experiment in config.experiments.items():
         for attack in experiment.attacks:
             if attack not in config.attacks:
@@ -93,8 +103,7 @@ def _check_names(config: Config, faults: _Faults) -> None:
                 if axis not in point:
                     faults.add(where, f"{axis} is missing")
                     continue
-                values = point[axis] if isinstance(point[axis], list) else [point[axis]]
-                for value in values:
+                for value in _values(point[axis]):
                     catalogue = getattr(config, axis + "s")
                     if value not in catalogue:
                         faults.unknown(f"{where}.{axis}", axis, value, catalogue)
@@ -102,11 +111,26 @@ def _check_names(config: Config, faults: _Faults) -> None:
                 if key in _NOT_AXES or key not in RestoreLabels.model_fields:
                     known = [field for field in RestoreLabels.model_fields if field not in _NOT_AXES]
                     faults.unknown(f"{where}.{key}", "axis", key, known)
-    for part in ("tables", "figures"):
+        axes = {key for block in experiment.axes for key in (*config.defaults, *block)}
+        for number, rule in enumerate(experiment.exclude):
+            for key in rule:
+                if key not in axes:
+                    faults.unknown(f"experiments.{name}.exclude.{number}", "axis", key, sorted(axes))
+    for part, kinds in (("tables", facts.TABLES), ("figures", facts.FIGURES)):
         for name, view in getattr(config, part).items():
+            if view.kind not in kinds:
+                faults.unknown(f"{part}.{name}.kind", "kind", view.kind, kinds)
+                continue
             for experiment in view.experiments:
                 if experiment not in config.experiments:
                     faults.unknown(f"{part}.{name}.experiments", "experiment", experiment, config.experiments)
+                    continue
+                attacks = config.experiments[experiment].attacks
+                kinds_run = {config.attacks[attack].kind for attack in attacks if attack in config.attacks}
+                missing = [method for method in kinds[view.kind] if method not in kinds_run]
+                if missing:
+                    text = f"a {view.kind} needs {', '.join(missing)}, which {experiment} does not run"
+                    faults.add(f"{part}.{name}.experiments", text)
     for part in ("experiments", "tables", "figures"):
         for name in getattr(config.select, part) or ():
             if name not in getattr(config, part):

@@ -51,6 +51,23 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop_duplicates(_SAME_CELL, ignore_index=True)
 
 
+def unambiguous(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the settings of which :func:`distinct` would refuse the runs, and drop doubled rows.
+
+    Text speaks of all experiments at once; a setting that stands for several (two values of ``alpha``, say) has no one
+    number to quote.
+    """
+    setting = [*CELL, "method", "model_seed", "metric"]
+    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
+    timeless = rows[~rows["metric"].isin(_TIMES)]
+    spread = timeless.groupby(_SAME_CELL, sort=False)["value"].agg(["min", "max"])
+    unequal = ~np.isclose(spread["min"], spread["max"], rtol=1e-9, atol=1e-12, equal_nan=True)
+    if not unequal.any():
+        return distinct(frame)
+    refused = pd.MultiIndex.from_frame(spread[unequal].reset_index()[setting].drop_duplicates())
+    return distinct(rows[~pd.MultiIndex.from_frame(rows[setting]).isin(refused)])
+
+
 @dataclass(frozen=True)
 class Value:
     """A summarised metric; fields as in :func:`gradleak.statistics.summarise`, NaN where there is nothing."""

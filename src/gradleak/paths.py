@@ -1,8 +1,5 @@
 """Where results are. Everything below ``results/`` is generated; nothing else is."""
 
-from pathlib import Path
-
-RESULTS = Path("results")
 RUN_METRICS = "results/runs/{run}/metrics.csv"
 RUN_SIDECAR = "results/runs/{run}/run.json"
 PAPER = "results/paper/main.pdf"

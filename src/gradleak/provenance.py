@@ -43,6 +43,12 @@ def commit() -> dict[str, Any]:
     return {"commit": sha, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
 
 
+def stamp() -> str:
+    """Return :func:`commit` as one word for ``GRADLEAK_COMMIT``; empty outside a checkout."""
+    found = commit()
+    return f"{found['commit']}{'+dirty' if found['dirty'] else ''}" if found["commit"] else ""
+
+
 def hardware() -> dict[str, Any]:
     """Return the processor's name and the number of cores this process may use."""
     name = platform.processor() or platform.machine()

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gradleak.errors import InputError
 from gradleak.figures import all as figures_of
-from gradleak.measured import Measured, distinct
+from gradleak.measured import Measured, distinct, unambiguous
 from gradleak.published import stands_for
 from gradleak.records import concatenate
 from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
@@ -75,7 +75,7 @@ def gather(
         InputError: runs that must not be averaged, see :func:`gradleak.measured.distinct`; an unknown figure
             kind.
     """
-    everything = Measured(distinct(concatenate(frames)))
+    everything = Measured(unambiguous(concatenate(frames)))
     values: dict[str, str] = {}
     values |= _views(tables, figures)
     values |= _extent(everything, labels)
@@ -113,7 +113,7 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
     if frame.empty:
         return {"runs": "0", "tries": "0", "settings": "0"}
     tries = frame.loc[frame["trial"] >= 0, ["run", "seed", "trial"]].drop_duplicates()
-    of_ilrg: Any = measured.summary[measured.summary["method"] == "ilrg"]
+    of_methods: Any = measured.summary[~measured.summary["method"].str.startswith(("floor-", "job"))]
     datasets, models = list(dict.fromkeys(frame["dataset"])), list(dict.fromkeys(frame["model"]))
     methods = [name for name in dict.fromkeys(frame["method"]) if name != "job" and not name.startswith("floor-")]
     sizes = sorted(int(size) for size in set(frame["batch_size"]))
@@ -121,7 +121,7 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
         "runs": f"{frame['run'].nunique():,}",
         "tries": f"{len(tries):,}",
         "settings": str(len(measured.cells())),
-        "initialisations": _span(of_ilrg["n_initialisations"]),
+        "initialisations": _span(of_methods["n_initialisations"]),
         "tries-per-run": _span(tries.groupby("run").size()),
         "data-sets": listing([labels.dataset.get(name, name) for name in datasets]),
         "victims": listing([labels.model.get(name, name) for name in models]),
@@ -130,7 +130,7 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
         "batch-min": str(sizes[0]),
         "batch-max": str(sizes[-1]),
     }
-    if int(of_ilrg["n_initialisations"].min()) > 1:
+    if int(of_methods["n_initialisations"].min()) > 1:
         values["several-initialisations"] = "yes"
     diverged = frame.loc[(frame["status"] != "ok") & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]]
     if len(diverged):

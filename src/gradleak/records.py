@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,7 +56,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_TEXT = {field.name: str for field in fields(Row) if field.type is str}
+_TEXT: Any = {field.name: str for field in fields(Row) if field.type is str}  # pandas types dtype narrowly
 
 
 @contextmanager
@@ -73,6 +74,24 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Look at the place of a metrics CSV before the work that fills it.
+
+    Raises:
+        InputError: it is no CSV name, is a folder, or its folder cannot be made or written.
+    """
+    if path.suffix != ".csv":
+        raise InputError(f"--output {path}: must end in .csv (the sidecar of the same name ends in .json)")
+    if path.is_dir():
+        raise InputError(f"--output {path}: is a folder; name a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {path}: cannot make its folder: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"--output {path}: its folder is not writable")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -391,7 +391,20 @@ class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions
         _check_model(self.dataset, self.model)
         if self.stage != "untrained" and self.checkpoint is None:
             _check_training(self.dataset, self.batch_size)
+        else:
+            unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
+            if unused:
+                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage to train to")
+        if self.checkpoint is not None and self.stage != "untrained":
+            raise ValueError("checkpoint and stage exclude each other: weights that are given are not trained")
+        if self._is_set("alpha") and not {"ilrg", "ilrg-simplified"} & set(self.methods):
+            raise ValueError("alpha applies to the methods ilrg and ilrg-simplified only")
+        if self._is_set("defense_scope") and not self.defenses:
+            raise ValueError("defense_scope needs defenses")
         return self
+
+    def _is_set(self, name: str) -> bool:
+        return getattr(self, name) != type(self).model_fields[name].default
 
     def victim(self) -> "TrainVictim | None":
         """Return the training whose checkpoint this run needs: None if untrained, or if ``checkpoint`` is given.

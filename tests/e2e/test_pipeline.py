@@ -37,7 +37,7 @@ def test_every_run_has_metrics_and_provenance(finished):
 
 
 def test_experiments_hold_all_rows_of_their_runs(finished):
-    frame = pd.read_csv(finished.folder / "results/experiments/comparison.csv", keep_default_na=False)
+    frame: Any = pd.read_csv(finished.folder / "results/experiments/comparison.csv", keep_default_na=False)
     assert tuple(frame.columns) == (*records.COLUMNS, "experiment")
     assert frame["run"].nunique() == 4
     assert {"ilrg", "idlg", "gi", "rlg", "floor-blank", "floor-uniform", "job"} == set(frame["method"])
@@ -45,7 +45,7 @@ def test_experiments_hold_all_rows_of_their_runs(finished):
 
 
 def test_methods_of_a_run_meet_the_same_batches_and_seeds_differ(finished):
-    frame = pd.read_csv(finished.folder / "results/experiments/comparison.csv", keep_default_na=False)
+    frame: Any = pd.read_csv(finished.folder / "results/experiments/comparison.csv", keep_default_na=False)
     blank = frame.query("method == 'floor-blank' and metric == 'leacc' and dataset == 'mnist-sample'")
     # The blank answer's accuracy tells the batch's classes: equal for all victims of a trial.
     assert (blank.groupby("trial")["value"].nunique() == 1).all()
@@ -134,8 +134,10 @@ def test_a_killed_job_leaves_nothing_half_written_and_a_rerun_finishes(tmp_path)
     while not workflow.files("runs/**/log.txt") and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(2.5)  # into the tries of the first two jobs
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    assert len(workflow.files("runs/**/metrics.csv")) < 3
     for name in workflow.files("runs/**/metrics.csv"):
         # What exists is whole: 60 tries of four methods.
         assert len(records.read_frame(workflow.folder / name).query("metric == 'leacc' and method == 'rlg'")) == 60

@@ -28,7 +28,7 @@ BASE: dict[str, Any] = {
             "axes": [{"dataset": "digits", "model": ["fcn", "deep"], "num_images": 8}],
         },
     },
-    "tables": {"t": {"kind": "comparison", "experiments": ["a"]}},
+    "tables": {"t": {"kind": "batch_size_and_depth", "experiments": ["a"]}},
     "figures": {"f": {"kind": "accuracy_over_batch", "experiments": ["b"]}},
 }
 
@@ -110,6 +110,10 @@ def test_select_picks(select, experiments, tables, figures):
             "my.yaml: experiments.a.axes.0.device: unknown axis 'device'",
         ),
         ({"experiments/a/attacks": ["dlg"]}, "my.yaml: experiments.a.attacks: unknown attack 'dlg'"),
+        ({"tables/t/kind": "comparisn"}, "my.yaml: tables.t.kind: unknown kind 'comparisn'"),
+        ({"tables/t/kind": "comparison"}, "my.yaml: tables.t.experiments: a comparison needs idlg, gi, rlg, which a"),
+        ({"experiments/a/exclude": [{"modell": "x"}]}, "my.yaml: experiments.a.exclude.0: unknown axis 'modell'"),
+        ({"models/deep/activation": "silu"}, "my.yaml: models.deep: model fcn: activation='silu' does not apply"),
         ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
         ({"tables/t/experiments": ["z"]}, "my.yaml: tables.t.experiments: unknown experiment 'z'"),
         ({"select": {"figures": ["z"]}}, "my.yaml: select.figures: unknown figure 'z'; known: f"),

@@ -8,11 +8,13 @@ from pathlib import Path
 from gradleak import config as configuration
 from gradleak import facts
 from gradleak.batches import DRAWS
+from gradleak.figures.all import kinds as figure_kinds
 from gradleak.labels.all import names
+from gradleak.tables.all import kinds as table_kinds
 
 ROOT = Path(__file__).parents[2]
 PLAN_LAYER = ("spec", "grid", "config", "cli", "records", "provenance", "paths", "facts", "streams", "published",
-              "statistics", "tex", "tables", "figures")  # fmt: skip
+              "statistics", "tex", "tables.all", "figures.all", "measured", "quoted", "script_jobs")  # fmt: skip
 
 
 def test_the_plan_layer_never_imports_torch():
@@ -24,6 +26,8 @@ def test_the_plan_layer_never_imports_torch():
 def test_facts_are_the_registries():
     assert list(facts.LABEL_METHODS) == names()
     assert set(facts.DISTRIBUTIONS) == set(DRAWS)
+    assert sorted(facts.TABLES) == table_kinds()
+    assert sorted(facts.FIGURES) == figure_kinds()
 
 
 def test_the_schema_file_is_generated():

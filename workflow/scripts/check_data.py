@@ -7,12 +7,14 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from gradleak import cli, facts
+from gradleak.spec import Names
 
 
 class CheckData(BaseModel):
     """Options of this program."""
 
     dataset: str = Field(description=f"data set: {', '.join(facts.DATASETS)}")
+    splits: Names = Field(("train",), description="comma-separated: train, val, all")
     data_root: Path = Field(Path("data"), description="folder of the data sets")
     download: bool = Field(False, description="let torchvision fetch a missing data set")
     output: Path = Field(description="JSON file for what was found")
@@ -24,9 +26,8 @@ def main(argv: Sequence[str]) -> None:
     from gradleak import datasets
     from gradleak.records import write_text
 
-    splits = ("val",) if options.dataset == "imagenet" else ("train", "val")
     found = {}
-    for split in splits:
+    for split in options.splits:
         data = datasets.load(options.dataset, split=split, root=options.data_root, download=options.download)
         found[split] = {"images": len(data), "classes": data.num_classes}
     record = {"dataset": options.dataset, "root": str(options.data_root), "splits": found}

@@ -21,11 +21,12 @@ def main(argv: Sequence[str]) -> None:
     # Imported only now: --help and a wrong option answer at once.
     from gradleak.labels.experiment import restore
     from gradleak.provenance import Clock, write_sidecar
-    from gradleak.records import write_rows
+    from gradleak.records import check_output, write_rows
 
+    output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"
+    check_output(output)
     clock = Clock()
     result = restore(spec)
-    output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"
     write_sidecar(output.with_name(sidecar_name(output)), spec, clock, run=spec.run_id, device=result.device)
     write_rows(output, result.rows)
     for method in result.methods:

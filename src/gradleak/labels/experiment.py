@@ -1,9 +1,10 @@
 """One label-restoration run: the tries of one victim, from spec to rows."""
 
+import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -49,8 +50,8 @@ class Result:
 def restore(spec: RestoreLabels) -> Result:
     """Attack ``spec.num_tries`` batches of one victim with every method of the spec.
 
-    All methods of a try see the same observation. Memory does not depend on the batch size: images are fetched and
-    passed through the model chunk by chunk.
+    All methods of a try see the same observation. Memory does not depend on the batch size, because images are fetched
+    and passed through the model chunk by chunk; only a defense of all gradients needs the whole batch at once.
 
     Raises:
         InputError: data missing, or a request that the data cannot meet.
@@ -64,22 +65,23 @@ def restore(spec: RestoreLabels) -> Result:
     methods = {name: build(name, alpha=spec.alpha) for name in spec.methods}
     baselines = floors(spec.num_images, data.num_classes)
     rows: list[Row] = []
+    row = partial(_rows, spec, _stage(spec))
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
         client = _Client(spec, data, model, device, trial)
         sent, truth = client.observe()
-        observation = _tell(sent, spec, truth.counts)
         for name, method in methods.items():
+            observation = _tell(sent, name, truth.counts)
             begin = time.perf_counter()
             guess = method(observation)
             found = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
             if spec.analysis and guess.embeddings is not None:
                 found |= analyse(observation, guess, truth, model.head)
             found |= _restored_instances(spec, guess)
-            rows += _rows(spec, name, trial, found)
+            rows += row(name, trial, found)
         for name, guess in baselines.items():
-            rows += _rows(spec, name, trial, label_metrics(guess, truth))
+            rows += row(name, trial, label_metrics(guess, truth))
     whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
-    rows += _rows(spec, "job", -1, whole)
+    rows += row("job", -1, whole)
     return Result(rows, spec.methods, str(device))
 
 
@@ -147,11 +149,9 @@ class _Client:
         return defend(observation, spec.defenses, scope=spec.defense_scope, context=context), truth
 
 
-def _tell(observation: Observation, spec: RestoreLabels, counts: Tensor) -> Observation:
-    """Grant the side knowledge that the spec's methods are defined with: only simplified iLRG has any."""
-    if "ilrg-simplified" not in spec.methods:
-        return observation
-    return Observation(observation.gradients, observation.model, observation.batch_size, SideKnowledge(counts > 0))
+def _tell(observation: Observation, method: str, counts: Tensor) -> Observation:
+    """Grant the side knowledge that a method is defined with: only simplified iLRG has any."""
+    return replace(observation, side=SideKnowledge(counts > 0)) if method == "ilrg-simplified" else observation
 
 
 def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:
@@ -161,7 +161,15 @@ def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, flo
     return {f"restored_class_{c}": float(guess.counts[c]) for c in CUSTOM_CLASSES}
 
 
-def _rows(spec: RestoreLabels, method: str, trial: int, metrics: dict[str, float]) -> list[Row]:
+def _stage(spec: RestoreLabels) -> str:
+    """The stage that results name; a user's own weights are named by their content, so that they are no known stage."""
+    if spec.checkpoint is None:
+        return spec.stage
+    with spec.checkpoint.open("rb") as file:
+        return f"checkpoint-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+
+
+def _rows(spec: RestoreLabels, stage: str, method: str, trial: int, metrics: dict[str, float]) -> list[Row]:
     return [
         Row(
             run=spec.run_id,
@@ -169,7 +177,7 @@ def _rows(spec: RestoreLabels, method: str, trial: int, metrics: dict[str, float
             method=method,
             dataset=spec.dataset,
             model=spec.model_id,
-            stage=spec.stage,
+            stage=stage,
             batch_size=spec.num_images,
             distribution=spec.distribution_id,
             defense=spec.defense_id,

@@ -48,8 +48,8 @@ def save(state: State, path: Path) -> None:
 def newest(spec: TrainVictim, *, stop: int, num_images: int) -> State | None:
     """Return the furthest saved state of this training that is not after ``stop``, or None.
 
-    The stages of a shared training find each other's states, the last one included. A state that cannot be read, or that saw a training set
-    of another size, is passed over.
+    The stages of a shared training find each other's states, the last one included. A state that cannot be read,
+    or that saw a training set of another size, is passed over.
     """
     best: tuple[int, Path] | None = None
     for path in sorted(spec.folder.parent.glob(f"*-seed{spec.seed}-*/{state_path(spec).name}")):
