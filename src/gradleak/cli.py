@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from gradleak.errors import InputError
+from gradleak.shorthand import Shorthand
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -42,7 +43,7 @@ def _is_bool(annotation: Any) -> bool:
     return annotation is bool or (get_origin(annotation) in (UnionType,) and bool in get_args(annotation))
 
 
-def _add(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
+def _add(parser: argparse._ActionsContainer, model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         flag = "--" + name.replace("_", "-")
         default = field.default
@@ -70,7 +71,7 @@ def parse(
     spec: type[S],
     argv: Sequence[str],
     *,
-    shorthand: type[BaseModel] | None = None,
+    shorthand: type[Shorthand] | None = None,
     prog: str | None = None,
     description: str | None = None,
 ) -> S:
@@ -79,7 +80,7 @@ def parse(
     Args:
         spec: its fields become the options.
         argv: arguments without the program's name.
-        shorthand: a model with a method ``expand(options) -> options``; its fields become options too.
+        shorthand: documented spellings; its fields become options too.
         prog: the program's name in messages.
         description: shown by ``--help``.
 
@@ -89,12 +90,12 @@ def parse(
     parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     _add(parser, spec)
     if shorthand is not None:
-        _add(parser.add_argument_group("documented shorthands"), shorthand)  # type: ignore[arg-type]
+        _add(parser.add_argument_group("documented shorthands"), shorthand)
     options = vars(parser.parse_args([_hyphens(argument) for argument in argv]))
     try:
         if shorthand is not None:
             short = {name: options.pop(name) for name in list(options) if name in shorthand.model_fields}
-            options = shorthand(**short).expand(options)  # type: ignore[attr-defined]
+            options = shorthand(**short).expand(options)
         return spec(**options)
     except ValidationError as error:
         raise InputError(describe(error)) from error

@@ -17,11 +17,12 @@ from gradleak import facts
 from gradleak.models.options import DEFAULTS, OPTIONS, check_images, check_options
 
 
-def _split_commas(value: object) -> object:
+def split_commas(value: object) -> Any:
+    """``"a,b"`` -> ``("a", "b")``; anything that is no text is returned as it is."""
     return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 """Several names: a comma-separated text on the command line, a list in YAML."""
 
 
@@ -430,111 +431,3 @@ class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions
     def victim_seed(self) -> int:
         """Seed of the victim's weights."""
         return self.seed if self.model_seed is None else self.model_seed
-
-
-class _Shorthand(BaseModel):
-    """What the documented spellings of all programs have in common."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    data_path: Path | None = Field(default=None, description="synonym of --data-root")
-    cpu: bool = Field(default=False, description="same as --device cpu")
-    silu: bool = Field(default=False, description="same as --activation silu")
-    leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
-    epochs: int = Field(default=10, ge=1, description="of a trained victim: same as --stage epoch<N>")
-    iter_train: bool = Field(default=False, description="of a trained victim: the stage counts iterations")
-    iters: int = Field(default=1000, ge=1, description="with --iter-train: same as --stage iter<N>")
-
-    @staticmethod
-    def _put(options: dict[str, Any], name: str, value: Any, flag: str) -> None:
-        if name in options:
-            raise ValueError(f"{flag} and --{name.replace('_', '-')} exclude each other")
-        options[name] = value
-
-    def _common(self, options: dict[str, Any]) -> dict[str, Any]:
-        options = dict(options)
-        if self.data_path is not None:
-            self._put(options, "data_root", self.data_path, "--data-path")
-        if self.cpu:
-            self._put(options, "device", "cpu", "--cpu")
-        if self.silu:
-            self._put(options, "activation", "silu", "--silu")
-        if self.leaky_relu:
-            self._put(options, "activation", "leaky_relu", "--leaky-relu")
-        return options
-
-    def _stage(self) -> str:
-        if "iters" in self.model_fields_set and not self.iter_train:
-            raise ValueError("--iters needs --iter-train")
-        return f"iter{self.iters}" if self.iter_train else f"epoch{self.epochs}"
-
-
-class TrainVictimShorthand(_Shorthand):
-    """Documented spellings that expand into the options of :class:`TrainVictim`."""
-
-    model_path: Path | None = Field(default=None, description="synonym of --checkpoint-dir")
-
-    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return ``options`` with the shorthands replaced by what they stand for.
-
-        Without ``stage`` the training has ``epochs`` epochs, or ``iters`` iterations with ``iter_train``.
-
-        Raises:
-            ValueError: two of the given options contradict each other.
-        """
-        options = self._common(options)
-        if self.model_path is not None:
-            self._put(options, "checkpoint_dir", self.model_path, "--model-path")
-        if "stage" not in options or {"epochs", "iters", "iter_train"} & self.model_fields_set:
-            self._put(options, "stage", self._stage(), "--epochs, --iters")
-        return options
-
-
-class RestoreLabelsShorthand(_Shorthand):
-    """Documented spellings that expand into the options of :class:`RestoreLabels`."""
-
-    compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
-    simplified: bool = Field(default=False, description="iLRG given the classes that are present")
-    estimate: bool = Field(default=False, description="iLRG with 1/C in place of the recovered probabilities")
-    trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
-    defense: bool = Field(default=False, description="defend the gradient by --defense-method")
-    defense_method: Literal["dp", "clip", "sparse", "perturb"] = Field(default="dp", description="with --defense")
-    noise_std: str = Field(default="0.001", description="of dp: standard deviation of the noise")
-    clip_bound: str = Field(default="4", description="of clip: largest joint L2 norm")
-    sparse_ratio: str = Field(default="10", description="of sparse: percent of the entries that are zeroed")
-    prune_ratio: str = Field(default="10", description="of perturb (Soteria): percent of the embedding that is pruned")
-
-    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return ``options`` with the shorthands replaced by what they stand for.
-
-        Raises:
-            ValueError: two of the given options contradict each other.
-        """
-        options = self._common(options)
-        if self.trained_model:
-            self._put(options, "stage", self._stage(), "--trained-model")
-        elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
-            raise ValueError("--epochs, --iters and --iter-train need --trained-model")
-        if self.defense:
-            strengths = {
-                "dp": self.noise_std, "clip": self.clip_bound, "sparse": self.sparse_ratio, "perturb": self.prune_ratio
-            }  # fmt: skip
-            self._put(options, "defenses", (f"{self.defense_method}-{strengths[self.defense_method]}",), "--defense")
-        elif {
-            "defense_method",
-            "noise_std",
-            "clip_bound",
-            "sparse_ratio",
-            "prune_ratio",
-        } & self.model_fields_set:
-            raise ValueError("--defense-method and its strengths need --defense")
-        methods = list(_split_commas(options.get("methods", "ilrg")))  # type: ignore[arg-type]
-        if self.simplified and self.estimate:
-            raise ValueError("--simplified and --estimate exclude each other; name both in --methods")
-        variant = "ilrg-simplified" if self.simplified else "ilrg-estimate" if self.estimate else None
-        if variant:
-            methods = [variant if name == "ilrg" else name for name in methods]
-        if self.compare:
-            methods += ["idlg", "gi", "rlg"]
-        options["methods"] = tuple(methods)
-        return options

@@ -6,7 +6,8 @@ import pytest
 
 from gradleak import cli
 from gradleak.errors import InputError
-from gradleak.spec import RestoreLabels, RestoreLabelsShorthand
+from gradleak.shorthand import RestoreLabelsShorthand
+from gradleak.spec import RestoreLabels
 
 
 def parse(text: str) -> RestoreLabels:

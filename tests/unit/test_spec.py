@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gradleak import cli
-from gradleak.spec import RestoreLabels, RestoreLabelsShorthand
+from gradleak.shorthand import RestoreLabelsShorthand
+from gradleak.spec import RestoreLabels
 
 
 def test_default_spec_is_the_documented_default():

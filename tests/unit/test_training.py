@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from gradleak import checkpoints, cli, datasets
 from gradleak.errors import InputError
 from gradleak.models.build import build
-from gradleak.spec import RestoreLabels, TrainingOptions, TrainVictim, TrainVictimShorthand
+from gradleak.shorthand import TrainVictimShorthand
+from gradleak.spec import RestoreLabels, TrainingOptions, TrainVictim
 from gradleak.training import Plan, learning_rate, plan, train, victim_weights
 from gradleak.training import loop as loops
 from gradleak.training import state as states

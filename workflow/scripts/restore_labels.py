@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import fmean
 
 from gradleak import cli
-from gradleak.spec import RestoreLabels, RestoreLabelsShorthand
+from gradleak.shorthand import RestoreLabelsShorthand
+from gradleak.spec import RestoreLabels
 
 
 def main(argv: Sequence[str]) -> None:

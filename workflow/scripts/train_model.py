@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from gradleak import cli
-from gradleak.spec import TrainVictim, TrainVictimShorthand
+from gradleak.shorthand import TrainVictimShorthand
+from gradleak.spec import TrainVictim
 
 
 def main(argv: Sequence[str]) -> None:
