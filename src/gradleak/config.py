@@ -7,10 +7,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gradleak import facts
 from gradleak.errors import InputError
+from gradleak.spec import canonical_defense
 
 Scalar = str | int | float | bool
-Axis = Scalar | list[Scalar]
+Axis = Scalar | list[Scalar | list[str]]
 
 
 class _Part(BaseModel):
@@ -47,6 +49,29 @@ class ModelEntry(_Part):
         """Return the spec fields that this entry sets."""
         values = self.model_dump(exclude={"kind", "label"}, exclude_none=True)
         return {"model": self.kind, **values}
+
+
+class DefenseEntry(_Part):
+    """A defense of one strength, and its name in tables."""
+
+    kind: str = Field(description="transform, see gradleak.defenses")
+    label: str = Field(description="how tables and figures write it")
+    noise_std: float | None = Field(default=None, description="of dp: standard deviation of the noise")
+    clip_bound: float | None = Field(default=None, description="of clip: largest joint L2 norm")
+    sparse_ratio: float | None = Field(default=None, description="of sparse: percent of the entries zeroed")
+    prune_ratio: float | None = Field(default=None, description="of perturb: percent of the embedding pruned")
+
+    def canonical(self) -> str:
+        """Return the name that specs and results use, e.g. ``dp-0.01``.
+
+        Raises:
+            ValueError: an unknown kind, or not exactly the strength that the kind has, or one outside its range.
+        """
+        given = self.model_dump(exclude={"kind", "label"}, exclude_none=True)
+        needed = facts.DEFENSES[self.kind].strength if self.kind in facts.DEFENSES else None
+        if needed and set(given) != {needed}:
+            raise ValueError(f"kind {self.kind} has one strength, {needed}")
+        return canonical_defense(f"{self.kind}-{given.get(needed, 0)}")
 
 
 class AttackEntry(_Part):
@@ -94,6 +119,7 @@ class Config(_Part):
     datasets: dict[str, DatasetEntry] = Field(description="catalogue of data sets")
     models: dict[str, ModelEntry] = Field(description="catalogue of victims")
     attacks: dict[str, AttackEntry] = Field(description="catalogue of attacks")
+    defenses: dict[str, DefenseEntry] = Field(default_factory=dict, description="catalogue of defenses")
     experiments: dict[str, Experiment] = Field(description="what is run")
     tables: dict[str, View] = Field(default_factory=dict, description="tables of the paper")
     figures: dict[str, View] = Field(default_factory=dict, description="figures of the paper")

@@ -53,9 +53,28 @@ MODEL_SPELLINGS = {"dnn": "fcn", "lenetzhu": "lenet"}
 
 LABEL_METHODS = ("gi", "idlg", "ilrg", "ilrg-estimate", "ilrg-simplified", "rlg")
 
-DEFENSES = {"dp": (0.0, 1e6), "clip": (0.0, 1e6), "sparse": (0.0, 100.0), "perturb": (0.0, 100.0)}
-"""Kinds of defenses, and the open lower and closed upper end of their one strength: standard deviation of the noise,
-bound on the norm, percent zeroed, percent of the embedding pruned."""
+
+@dataclass(frozen=True)
+class DefenseFacts:
+    """A kind of defense has one strength.
+
+    Attributes:
+        strength: documented name of the strength.
+        high: largest strength; it must be above 0.
+    """
+
+    strength: str
+    high: float
+
+
+DEFENSES = {
+    "dp": DefenseFacts("noise_std", 1e6),
+    "clip": DefenseFacts("clip_bound", 1e6),
+    "sparse": DefenseFacts("sparse_ratio", 100.0),
+    "perturb": DefenseFacts("prune_ratio", 100.0),
+}
+"""Kinds of defenses, by standard deviation of the noise, bound on the norm, percent zeroed, percent of the embedding
+pruned."""
 
 TABLES = {
     "agreement": (),

@@ -15,9 +15,14 @@ from gradleak.models.options import OPTIONS
 from gradleak.spec import RestoreLabels, VictimOptions
 
 _CATALOGUE_AXES = ("dataset", "model")
-_NOT_AXES = {"methods", "checkpoint"} | {
+_NOT_OPTIONS = {"methods", "checkpoint", "defenses"} | {
     name for name in RestoreLabels.model_fields if not RestoreLabels.is_identity(name)
 }
+AXES = (*(name for name in RestoreLabels.model_fields if name not in _NOT_OPTIONS), "defense")
+"""Options of the job that may be axes; ``defense`` takes names of the catalogue in place of ``defenses``."""
+
+UNDEFENDED = "none"
+"""The value of the axis ``defense`` that stands for no defense."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,13 @@ class Grid:
     figures: tuple[str, ...]
 
 
-def _values(axis: Axis) -> list[Scalar]:
+def _values(axis: Axis) -> list[Scalar | list[str]]:
     return axis if isinstance(axis, list) else [axis]
+
+
+def _composed(value: Any) -> list[str]:
+    """Names of the defenses that one value of the axis ``defense`` applies, in order."""
+    return [name for name in (value if isinstance(value, list) else [value]) if name != UNDEFENDED]
 
 
 def _combinations(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -55,7 +65,9 @@ def _excluded(point: Mapping[str, Any], experiment: Experiment) -> bool:
 def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> RestoreLabels:
     values = dict(point)
     dataset, model = config.datasets[values.pop("dataset")], config.models[values.pop("model")]
+    defenses = _composed(values.pop("defense", UNDEFENDED))
     return RestoreLabels(
+        defenses=tuple(config.defenses[name].canonical() for name in defenses),
         **{"dataset": dataset.kind, **model.options(), **values},
         methods=tuple(config.attacks[name].kind for name in experiment.attacks),
         data_root=config.data.root,
@@ -92,6 +104,13 @@ def _check_names(config: Config, faults: _Faults) -> None:
             VictimOptions(**entry.options())
         except ValidationError as error:
             faults.add(f"models.{name}", describe(error, flag=""))
+    for name, entry in config.defenses.items():
+        if name == UNDEFENDED:
+            faults.add(f"defenses.{name}", "this name stands for no defense; choose another")
+        try:
+            entry.canonical()
+        except ValueError as error:
+            faults.add(f"defenses.{name}", str(error))
     for name, experiment in config.experiments.items():
         for attack in experiment.attacks:
             if attack not in config.attacks:
@@ -102,15 +121,19 @@ def _check_names(config: Config, faults: _Faults) -> None:
             for axis in _CATALOGUE_AXES:
                 if axis not in point:
                     faults.add(where, f"{axis} is missing")
-                    continue
-                for value in _values(point[axis]):
-                    catalogue = getattr(config, axis + "s")
-                    if value not in catalogue:
-                        faults.unknown(f"{where}.{axis}", axis, value, catalogue)
-            for key in point:
-                if key in _NOT_AXES or key not in RestoreLabels.model_fields:
-                    known = [field for field in RestoreLabels.model_fields if field not in _NOT_AXES]
-                    faults.unknown(f"{where}.{key}", "axis", key, known)
+            for key, axis in point.items():
+                if key not in AXES:
+                    faults.unknown(f"{where}.{key}", "axis", key, AXES)
+                for value in _values(axis):
+                    if key == "defense":
+                        unknown = [part for part in _composed(value) if part not in config.defenses]
+                    elif isinstance(value, list):
+                        faults.add(f"{where}.{key}", "a list in a list composes defenses; no other axis has that")
+                        continue
+                    else:
+                        unknown = [value] if key in _CATALOGUE_AXES and value not in getattr(config, key + "s") else []
+                    for name_of in unknown:
+                        faults.unknown(f"{where}.{key}", key, name_of, getattr(config, key + "s"))
         axes = {key for block in experiment.axes for key in (*config.defaults, *block)}
         for number, rule in enumerate(experiment.exclude):
             for key in rule:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gradleak.errors import InputError
-from gradleak.records import COLUMNS, concatenate, read_frame
+from gradleak.records import COLUMNS, VICTIM, concatenate, read_frame
 from gradleak.statistics import CELL, summarise
 
 _TIMES = ("seconds", "peak_memory_mb")
@@ -99,7 +99,7 @@ class Measured:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
-        tries: Any = frame[frame["trial"] >= 0]
+        tries: Any = frame[(frame["trial"] >= 0) | (frame["method"] == VICTIM)]
         self.summary = summarise(tries)
         keys = self.summary[[*CELL, "method", "metric"]].itertuples(index=False, name=None)
         values = self.summary[list(Value.__dataclass_fields__)].itertuples(index=False, name=None)

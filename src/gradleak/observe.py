@@ -42,6 +42,10 @@ class Observation:
     batch_size: int | None
     side: SideKnowledge = field(default_factory=SideKnowledge)
 
+    def is_finite(self) -> bool:
+        """Whether no gradient has a NaN or infinite entry."""
+        return all(bool(torch.isfinite(gradient).all()) for gradient in self.gradients.values())
+
     @property
     def head_weight(self) -> Tensor:
         """Gradient of the last layer's weight, dL/dW, [C, d]."""

@@ -17,7 +17,7 @@ from gradleak.errors import InputError
 from gradleak.figures import all as figures_of
 from gradleak.measured import Measured, distinct, unambiguous
 from gradleak.published import stands_for
-from gradleak.records import concatenate
+from gradleak.records import concatenate, is_attack
 from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
 from gradleak.tables.agreement import FRESH, pair
 from gradleak.tables.base import Labels, Request
@@ -113,9 +113,9 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
     if frame.empty:
         return {"runs": "0", "tries": "0", "settings": "0"}
     tries = frame.loc[frame["trial"] >= 0, ["run", "seed", "trial"]].drop_duplicates()
-    of_methods: Any = measured.summary[~measured.summary["method"].str.startswith(("floor-", "job"))]
+    of_methods: Any = measured.summary[measured.summary["method"].map(is_attack)]
     datasets, models = list(dict.fromkeys(frame["dataset"])), list(dict.fromkeys(frame["model"]))
-    methods = [name for name in dict.fromkeys(frame["method"]) if name != "job" and not name.startswith("floor-")]
+    methods = [name for name in dict.fromkeys(frame["method"]) if is_attack(name)]
     sizes = sorted(int(size) for size in set(frame["batch_size"]))
     values = {
         "runs": f"{frame['run'].nunique():,}",

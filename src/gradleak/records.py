@@ -21,7 +21,8 @@ class Row:
     Attributes:
         run: run id.
         kind: kind of the job, e.g. ``labels``.
-        method: attack, or ``floor-blank`` / ``floor-uniform`` / ``job`` for figures that no attack made.
+        method: attack, or for figures that no attack made one of :data:`JOB`, :data:`VICTIM`, ``floor-blank``,
+            ``floor-uniform``.
         dataset: data set name.
         model: architecture with its options.
         stage: how far the victim was trained, ``untrained`` if not at all.
@@ -55,8 +56,19 @@ class Row:
     value: float
 
 
+JOB = "job"
+"""Method of the run's own figures: time and memory."""
+
+VICTIM = "victim"
+"""Method of the trained victim's accuracy and loss on the validation images."""
+
 COLUMNS = tuple(field.name for field in fields(Row))
 _TEXT: Any = {field.name: str for field in fields(Row) if field.type is str}  # pandas types dtype narrowly
+
+
+def is_attack(method: str) -> bool:
+    """Whether the rows of a method are an attack's."""
+    return method not in (JOB, VICTIM) and not method.startswith("floor-")
 
 
 @contextmanager

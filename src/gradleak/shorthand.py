@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gradleak import facts
 from gradleak.spec import split_commas
 
 
@@ -96,18 +97,11 @@ class RestoreLabelsShorthand(Shorthand):
             self._put(options, "stage", self._stage(), "--trained-model")
         elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
             raise ValueError("--epochs, --iters and --iter-train need --trained-model")
+        strengths = {kind: known.strength for kind, known in facts.DEFENSES.items()}
         if self.defense:
-            strengths = {
-                "dp": self.noise_std, "clip": self.clip_bound, "sparse": self.sparse_ratio, "perturb": self.prune_ratio
-            }  # fmt: skip
-            self._put(options, "defenses", (f"{self.defense_method}-{strengths[self.defense_method]}",), "--defense")
-        elif {
-            "defense_method",
-            "noise_std",
-            "clip_bound",
-            "sparse_ratio",
-            "prune_ratio",
-        } & self.model_fields_set:
+            strength = getattr(self, strengths[self.defense_method])
+            self._put(options, "defenses", (f"{self.defense_method}-{strength}",), "--defense")
+        elif {"defense_method", *strengths.values()} & self.model_fields_set:
             raise ValueError("--defense-method and its strengths need --defense")
         methods = list(split_commas(options.get("methods", "ilrg")))
         if self.simplified and self.estimate:

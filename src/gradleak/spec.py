@@ -267,13 +267,13 @@ def canonical_defense(name: str) -> str:
     kind, _, text = name.partition("-")
     if kind not in facts.DEFENSES:
         raise ValueError(f"unknown defense {name!r}; use {', '.join(f'{known}-STRENGTH' for known in facts.DEFENSES)}")
-    low, high = facts.DEFENSES[kind]
+    high = facts.DEFENSES[kind].high
     try:
         strength = float(text)
     except ValueError:
         strength = float("nan")
-    if not low < strength <= high:
-        raise ValueError(f"defense {name!r}: the strength must be a number above {low:g} and at most {high:g}")
+    if not 0 < strength <= high:
+        raise ValueError(f"defense {name!r}: the strength must be a number above 0 and at most {high:g}")
     return f"{kind}-{strength:g}"
 
 
@@ -357,6 +357,11 @@ class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions
     def weights(self) -> Path:
         """The checkpoint."""
         return self.folder / "model.safetensors"
+
+    @property
+    def sidecar(self) -> Path:
+        """The record of the training: spec, provenance, accuracy and loss of the victim."""
+        return self.folder / "train.json"
 
     @property
     def training_digest(self) -> str:

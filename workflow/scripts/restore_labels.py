@@ -32,11 +32,15 @@ def main(argv: Sequence[str]) -> None:
     write_rows(output, result.rows)
     for method in result.methods:
         values = {
-            name: [row.value for row in result.rows if row.method == method and row.metric == name]
+            name: [
+                row.value for row in result.rows if row.method == method and row.metric == name and row.status == "ok"
+            ]
             for name in ("leacc", "lnacc", "irec", "probability_cosine")
         }
         shown = "  ".join(f"{name} {fmean(series):.3f}" for name, series in values.items() if series)
-        print(f"{method:<16}{shown}  ({spec.num_tries} tries)")
+        diverged = len({row.trial for row in result.rows if row.method == method and row.status == "diverged"})
+        tries = f"{spec.num_tries} tries" + (f", {diverged} diverged" if diverged else "")
+        print(f"{method:<16}{shown}  ({tries})")
     print(f"metrics: {output}", file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """One label-restoration run: the tries of one victim, from spec to rows."""
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,10 +27,13 @@ from gradleak.models.base import Victim
 from gradleak.models.build import build as build_model
 from gradleak.observe import BatchTruth, Observation, SideKnowledge, chunk_size, observe_full, observe_head
 from gradleak.provenance import peak_memory_mb
-from gradleak.records import Row
+from gradleak.records import JOB, VICTIM, Row
 from gradleak.spec import RestoreLabels
 from gradleak.streams import stream
-from gradleak.training import victim_weights
+from gradleak.training import victim_quality, victim_weights
+
+_DIVERGED = ("leacc", "lnacc", "irec", "f1", "count_l1", "exact_match")
+"""What counts as not measured when the gradient is no number."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,10 @@ def restore(spec: RestoreLabels) -> Result:
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
         client = _Client(spec, data, model, device, trial)
         sent, truth = client.observe()
+        if not sent.is_finite():
+            for name in methods:
+                rows += row(name, trial, dict.fromkeys(_DIVERGED, math.nan), status="diverged")
+            continue
         for name, method in methods.items():
             observation = _tell(sent, name, truth.counts)
             begin = time.perf_counter()
@@ -81,7 +89,8 @@ def restore(spec: RestoreLabels) -> Result:
         for name, guess in baselines.items():
             rows += row(name, trial, label_metrics(guess, truth))
     whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
-    rows += row("job", -1, whole)
+    rows += row(VICTIM, -1, victim_quality(spec))
+    rows += row(JOB, -1, whole)
     return Result(rows, spec.methods, str(device))
 
 
@@ -169,7 +178,9 @@ def _stage(spec: RestoreLabels) -> str:
         return f"checkpoint-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
 
 
-def _rows(spec: RestoreLabels, stage: str, method: str, trial: int, metrics: dict[str, float]) -> list[Row]:
+def _rows(
+    spec: RestoreLabels, stage: str, method: str, trial: int, metrics: dict[str, float], status: str = "ok"
+) -> list[Row]:
     return [
         Row(
             run=spec.run_id,
@@ -185,7 +196,7 @@ def _rows(spec: RestoreLabels, stage: str, method: str, trial: int, metrics: dic
             seed=spec.seed,
             trial=trial,
             unit="",
-            status="ok",
+            status=status,
             metric=name,
             value=value,
         )

@@ -2,6 +2,6 @@
 
 from gradleak.training.loop import Trained, train
 from gradleak.training.schedule import Plan, learning_rate, plan
-from gradleak.training.weights import victim_weights
+from gradleak.training.weights import victim_quality, victim_weights
 
-__all__ = ["Plan", "Trained", "learning_rate", "plan", "train", "victim_weights"]
+__all__ = ["Plan", "Trained", "learning_rate", "plan", "train", "victim_quality", "victim_weights"]

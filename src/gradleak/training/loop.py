@@ -245,7 +245,7 @@ def _finish(spec: TrainVictim, runner: _Runner, clock: Clock) -> Trained:
     )
     write_history(spec.folder / "history.csv", runner.history, runner.plan.steps_per_epoch)
     write_sidecar(
-        spec.folder / "train.json",
+        spec.sidecar,
         spec,
         clock,
         run=spec.run_id,

@@ -1,8 +1,10 @@
-"""Where the weights of a run's victim are, trained first if they are not there yet."""
+"""Where the weights of a run's victim are, trained first if they are not there yet, and how good they are."""
 
+import json
 import sys
 from pathlib import Path
 
+from gradleak.errors import InputError
 from gradleak.spec import RestoreLabels
 from gradleak.training.loop import train
 
@@ -26,3 +28,22 @@ def victim_weights(spec: RestoreLabels) -> Path | None:
         trained = train(victim)
         print(f"trained: {victim.stage}  accuracy {trained.accuracy:.4f}  loss {trained.loss:.4f}", file=sys.stderr)
     return victim.weights
+
+
+def victim_quality(spec: RestoreLabels) -> dict[str, float]:
+    """Return ``accuracy`` and ``loss`` of a run's trained victim on the validation images; nothing if gradleak did not
+    train it.
+
+    Raises:
+        InputError: the sidecar beside the checkpoint is missing or unreadable.
+    """
+    victim = spec.victim()
+    if victim is None:
+        return {}
+    try:
+        record = json.loads(victim.sidecar.read_text(encoding="utf-8"))
+        return {name: float(record[name]) for name in ("accuracy", "loss")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{victim.sidecar}: no readable record of the training; delete its folder and run again"
+        ) from error
