@@ -68,10 +68,12 @@ class DefenseEntry(_Part):
             ValueError: an unknown kind, or not exactly the strength that the kind has, or one outside its range.
         """
         given = self.model_dump(exclude={"kind", "label"}, exclude_none=True)
-        needed = facts.DEFENSES[self.kind].strength if self.kind in facts.DEFENSES else None
-        if needed and set(given) != {needed}:
+        if self.kind not in facts.DEFENSES:
+            raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(facts.DEFENSES)}")
+        needed = facts.DEFENSES[self.kind].strength
+        if set(given) != {needed}:
             raise ValueError(f"kind {self.kind} has one strength, {needed}")
-        return canonical_defense(f"{self.kind}-{given.get(needed, 0)}")
+        return canonical_defense(f"{self.kind}-{given[needed]}")
 
 
 class AttackEntry(_Part):

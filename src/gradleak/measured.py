@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from gradleak.errors import InputError
-from gradleak.records import COLUMNS, VICTIM, concatenate, read_frame
+from gradleak.frames import concatenate, read_frame
+from gradleak.records import COLUMNS, VICTIM
 from gradleak.statistics import CELL, summarise
 
 _TIMES = ("seconds", "peak_memory_mb")

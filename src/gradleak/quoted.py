@@ -15,9 +15,10 @@ import pandas as pd
 
 from gradleak.errors import InputError
 from gradleak.figures import all as figures_of
+from gradleak.frames import concatenate
 from gradleak.measured import Measured, distinct, unambiguous
 from gradleak.published import stands_for
-from gradleak.records import concatenate, is_attack
+from gradleak.records import is_attack
 from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
 from gradleak.tables.agreement import FRESH, pair
 from gradleak.tables.base import Labels, Request

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from tests.workflow import RUNS, SMALL, Workflow
 
-from gradleak import records
+from gradleak import frames, records
 
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 
@@ -140,7 +140,7 @@ def test_a_killed_job_leaves_nothing_half_written_and_a_rerun_finishes(tmp_path)
     assert len(workflow.files("runs/**/metrics.csv")) < 3
     for name in workflow.files("runs/**/metrics.csv"):
         # What exists is whole: 60 tries of four methods.
-        assert len(records.read_frame(workflow.folder / name).query("metric == 'leacc' and method == 'rlg'")) == 60
+        assert len(frames.read_frame(workflow.folder / name).query("metric == 'leacc' and method == 'rlg'")) == 60
     unlocked = workflow.snakemake("--unlock")
     assert unlocked.returncode == 0, unlocked.stdout
     done = workflow.snakemake()

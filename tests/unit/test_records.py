@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from gradleak import records
+from gradleak import frames, records
 from gradleak.errors import InputError
 
 ROW = records.Row(
@@ -31,7 +31,7 @@ def test_rows_survive_the_round_trip(tmp_path):
     path = tmp_path / "deep" / "metrics.csv"
     rows = [ROW, dataclasses.replace(ROW, trial=1, value=1 / 3), dataclasses.replace(ROW, value=float("nan"))]
     records.write_rows(path, rows)
-    frame = records.read_frame(path)
+    frame = frames.read_frame(path)
     assert tuple(frame.columns) == records.COLUMNS
     assert frame["defense"].tolist() == ["none"] * 3
     assert frame["unit"].tolist() == [""] * 3
@@ -65,9 +65,9 @@ def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / "metrics.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=message):
-        records.read_frame(path)
+        frames.read_frame(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.csv: no such file"):
-        records.read_frame(tmp_path / "nothing.csv")
+        frames.read_frame(tmp_path / "nothing.csv")

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from gradleak import published, quoted, tex
-from gradleak.records import read_frame, write_text
+from gradleak.frames import read_frame
+from gradleak.records import write_text
 from gradleak.script_jobs import logged
 from gradleak.tables.base import Labels
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from snakemake.iocontainers import Snakemake
 
-from gradleak.records import concatenate, read_frame, whole_file
+from gradleak.frames import concatenate, read_frame
+from gradleak.records import whole_file
 from gradleak.script_jobs import logged
 
 snakemake: Snakemake = globals()["snakemake"]  # put there by Snakemake

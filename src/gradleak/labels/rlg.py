@@ -1,10 +1,10 @@
 """RLG, "Revealing Labels from Gradients" (Dang et al., NeurIPS 2021), as a cone test."""
 
 import numpy as np
+import scipy  # its optimize is loaded on first use: importing it takes longer than most runs of other methods
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import eigh, qr
-from scipy.optimize import linprog, nnls
 from torch import Tensor
 
 from gradleak.labels.base import LabelGuess, LabelMethod, head_gradient, register
@@ -140,7 +140,7 @@ def positive_spanning_set(Q: Floats) -> Bools | None:
     units = Q / np.linalg.norm(Q, axis=0)
     basis = pivots[:k]
     try:
-        weights, _ = nnls(units, -units[:, basis].sum(axis=1))
+        weights, _ = scipy.optimize.nnls(units, -units[:, basis].sum(axis=1))
     except RuntimeError:
         return None
     chosen = weights > 0
@@ -156,9 +156,9 @@ def _outside_cone(columns: Floats, point: Floats) -> bool:
     try:
         # The last row makes the residual at least _WEIGHT times the sum of the weights.
         rows = np.vstack([columns, np.full((1, n), _WEIGHT)])
-        return bool(nnls(rows, np.append(point, 0.0))[1] > _OUTSIDE)
+        return bool(scipy.optimize.nnls(rows, np.append(point, 0.0))[1] > _OUTSIDE)
     except RuntimeError:  # the active set can cycle on degenerate columns
-        answer = linprog(np.ones(n), A_eq=columns, b_eq=point, method="highs")
+        answer = scipy.optimize.linprog(np.ones(n), A_eq=columns, b_eq=point, method="highs")
         return answer.status == 2 or answer.fun * _WEIGHT > _OUTSIDE
 
 

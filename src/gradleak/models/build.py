@@ -4,37 +4,42 @@ A new model is one file beside this one and one row in each of ``REGISTRY`` and 
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from importlib import import_module
+from typing import Any
 
 import torch
 
 from gradleak.errors import InputError
 from gradleak.models.base import Victim
-from gradleak.models.fcn import FCN
-from gradleak.models.lenet import LeNet
-from gradleak.models.lenet5 import LeNet5
-from gradleak.models.mobilenet import MobileNetV2
 from gradleak.models.options import OPTIONS, check_images, check_options
-from gradleak.models.resnet import ResNet
-from gradleak.models.vgg import VGG
 from gradleak.streams import stream_seed
 
+
+def _lazily(module: str, name: str, *depth: int) -> Callable[..., Victim]:
+    """Return a builder that imports its module on first use: torchvision's models take two seconds to import."""
+
+    def make(**arguments: Any) -> Victim:
+        return getattr(import_module(f"gradleak.models.{module}"), name)(*depth, **arguments)
+
+    return make
+
+
 REGISTRY: Mapping[str, Callable[..., Victim]] = {
-    "fcn": FCN,
-    "lenet5": LeNet5,
-    "lenet": LeNet,
-    "vgg11": partial(VGG, 11),
-    "vgg13": partial(VGG, 13),
-    "vgg16": partial(VGG, 16),
-    "vgg19": partial(VGG, 19),
-    "resnet18": partial(ResNet, 18),
-    "resnet34": partial(ResNet, 34),
-    "resnet50": partial(ResNet, 50),
-    "resnet101": partial(ResNet, 101),
-    "resnet152": partial(ResNet, 152),
-    "mobilenet_v2": MobileNetV2,
+    "fcn": _lazily("fcn", "FCN"),
+    "lenet5": _lazily("lenet5", "LeNet5"),
+    "lenet": _lazily("lenet", "LeNet"),
+    "vgg11": _lazily("vgg", "VGG", 11),
+    "vgg13": _lazily("vgg", "VGG", 13),
+    "vgg16": _lazily("vgg", "VGG", 16),
+    "vgg19": _lazily("vgg", "VGG", 19),
+    "resnet18": _lazily("resnet", "ResNet", 18),
+    "resnet34": _lazily("resnet", "ResNet", 34),
+    "resnet50": _lazily("resnet", "ResNet", 50),
+    "resnet101": _lazily("resnet", "ResNet", 101),
+    "resnet152": _lazily("resnet", "ResNet", 152),
+    "mobilenet_v2": _lazily("mobilenet", "MobileNetV2"),
 }
-"""Model name -> class; every class takes num_classes, channels, image_size and its options by keyword."""
+"""Model name -> builder; every builder takes num_classes, channels, image_size and its options by keyword."""
 
 
 def build(

@@ -132,5 +132,5 @@ def test_a_cycling_active_set_falls_back_to_a_linear_program(monkeypatch: pytest
     def cycle(*_):
         raise RuntimeError("Maximum number of iterations reached.")
 
-    monkeypatch.setattr(module, "nnls", cycle)
+    monkeypatch.setattr(module.scipy.optimize, "nnls", cycle)
     assert separable(Q).tolist() == expected
