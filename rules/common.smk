@@ -77,6 +77,9 @@ def view_params(view):
             "dataset": {entry.kind: entry.label for entry in chosen.datasets.values()},
             "model": {model_id(entry): entry.label for entry in chosen.models.values()},
             "method": {entry.kind: entry.label for entry in chosen.attacks.values()},
+            "defense": {
+                entry.canonical(): entry.label for entry in chosen.defenses.values()
+            },
         },
     }
 

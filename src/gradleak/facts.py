@@ -79,11 +79,23 @@ pruned."""
 TABLES = {
     "agreement": (),
     "batch_size_and_depth": ("ilrg",),
+    "batchnorm_dropout": ("ilrg",),
+    "class_distribution": ("ilrg",),
     "comparison": ("ilrg", "idlg", "gi", "rlg"),
+    "defenses": ("ilrg",),
+    "error_analysis": ("ilrg",),
+    "extreme_distribution": ("ilrg",),
+    "probability_cosine": ("ilrg",),
+    "soteria_embedding": ("ilrg",),
+    "training_stage": ("ilrg",),
 }
 """Kinds of tables, and the methods that an experiment must have for a table to show it."""
 
-FIGURES = {"accuracy_over_batch": ("ilrg",)}
+FIGURES = {
+    "accuracy_over_batch": ("ilrg",),
+    "accuracy_over_defenses": ("ilrg",),
+    "accuracy_over_stage": ("ilrg",),
+}
 """Kinds of figures, likewise."""
 
 DISTRIBUTIONS = (

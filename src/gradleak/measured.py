@@ -73,6 +73,7 @@ def unambiguous(frame: pd.DataFrame) -> pd.DataFrame:
 class Value:
     """A summarised metric; fields as in :func:`gradleak.statistics.summarise`, NaN where there is nothing."""
 
+    metric: str = ""
     mean: float = float("nan")
     sd: float = float("nan")
     n_initialisations: int = 0
@@ -113,7 +114,7 @@ class Measured:
 
     def value(self, cell: dict[str, Any], method: str, metric: str) -> Value:
         """Return a summarised metric; its ``basis`` is ``missing`` if no run has rows for it."""
-        return self._values.get((*(cell[name] for name in CELL), method, metric), Value())
+        return self._values.get((*(cell[name] for name in CELL), method, metric), Value(metric))
 
     def check(self, needs: Sequence[tuple[str, str]], where: str) -> None:
         """Require rows for every (method, metric) from every run.

@@ -12,6 +12,7 @@ from gradleak import facts
 from gradleak.errors import InputError
 from gradleak.spec import VictimOptions
 from gradleak.statistics import AGREES, CELL, DIFFERS, UNDECIDED, verdicts
+from gradleak.tex import figure
 
 VALUES: dict[str, tuple[str, str]] = {
     "ilrg_leacc": ("ilrg", "leacc"),
@@ -23,6 +24,23 @@ VALUES: dict[str, tuple[str, str]] = {
     "embedding_cosine": ("ilrg", "embedding_cosine"),
     "output_cosine": ("ilrg", "output_cosine"),
     "probability_cosine": ("ilrg", "probability_cosine"),
+    **{
+        name: ("ilrg", name)
+        for name in (
+            "soteria_embedding_cosine",
+            "embedding_mse",
+            "out_mse",
+            "probabilities_mse",
+            "soteria_embedding_mse",
+            "approx1_mse",
+            "approx2_mse",
+            "approx3_mse",
+            "approx4_mse",
+            "approx_out_mse",
+            "approx_probabilities_mse",
+            "scale_mse",
+        )
+    },
 }
 """Column of ``paper/published/ilrg.csv`` -> our (method, metric)."""
 
@@ -122,6 +140,7 @@ class Match:
     """Published figures that belong beside a measured cell.
 
     Attributes:
+        metric: our name of the metric.
         values: distinct figures of the logs that describe the setting, in the order of the file; empty if
             none.
         batch_size: B that they were published for; None if there are none.
@@ -129,6 +148,7 @@ class Match:
         logs: names of the logs.
     """
 
+    metric: str = ""
     values: tuple[float, ...] = ()
     batch_size: int | None = None
     exact: bool = False
@@ -139,11 +159,15 @@ class Match:
         """Mean of the distinct figures, NaN if there are none."""
         return float(np.mean(self.values)) if self.values else float("nan")
 
+    def shown(self) -> list[str]:
+        """Return each figure as tables show it."""
+        return [figure(self.metric, value) for value in self.values]
+
     def text(self) -> str:
         """Return what a table shows: ``0.994``, ``0.089/0.150``, ``1.000 (B=24)`` or a dash."""
         if not self.values:
             return "—"
-        shown = "/".join(f"{value:.3f}" for value in self.values)
+        shown = "/".join(self.shown())
         return shown if self.exact else f"{shown} (B={self.batch_size})"
 
     def verdict(self, low: float, high: float) -> str:
@@ -185,17 +209,17 @@ def match(
     for some in (own, rows):
         exact = some[some["batch_size"] == cell["batch_size"]]
         if len(exact):
-            return _match(exact, exact=True)
+            return _match(metric, exact, exact=True)
     if own.empty:
-        return Match()
+        return Match(metric)
     sizes = sorted({int(size) for size in own["batch_size"]})
     nearest = min(sizes, key=lambda size: abs(np.log(size / cell["batch_size"])))
-    return _match(own[own["batch_size"] == nearest], exact=False)
+    return _match(metric, own[own["batch_size"] == nearest], exact=False)
 
 
-def _match(rows: Any, *, exact: bool) -> Match:
+def _match(metric: str, rows: Any, *, exact: bool) -> Match:
     values = tuple(dict.fromkeys(float(value) for value in rows["published"]))
-    return Match(values, int(rows["batch_size"].iloc[0]), exact, tuple(rows["source_log"]))
+    return Match(metric, values, int(rows["batch_size"].iloc[0]), exact, tuple(rows["source_log"]))
 
 
 def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

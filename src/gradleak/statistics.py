@@ -26,7 +26,7 @@ CELL = ("dataset", "model", "stage", "batch_size", "distribution", "defense")
 FRACTIONS = ("leacc", "lnacc", "irec", "f1", "exact_match")
 """Metrics that lie in [0, 1]."""
 
-COSINES = ("embedding_cosine", "output_cosine", "probability_cosine")
+COSINES = ("embedding_cosine", "output_cosine", "probability_cosine", "soteria_embedding_cosine")
 """Metrics that lie in [-1, 1]."""
 
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "n/a"
@@ -34,8 +34,14 @@ AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "n/a"
 
 def _bounds(metric: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     fraction, cosine = metric.isin(FRACTIONS).to_numpy(), metric.isin(COSINES).to_numpy()
-    low = np.where(cosine, -1.0, np.where(fraction | metric.eq("count_l1").to_numpy(), 0.0, -np.inf))
+    error = metric.eq("count_l1").to_numpy() | _is_error(metric)
+    low = np.where(cosine, -1.0, np.where(fraction | error, 0.0, -np.inf))
     return low, np.where(fraction | cosine, 1.0, np.inf)
+
+
+def _is_error(metric: pd.Series) -> NDArray[np.bool_]:
+    """Mean squared and relative errors: not negative, and published with seven digits instead of three decimals."""
+    return metric.str.endswith(("_mse", "_mre")).to_numpy(dtype=bool)
 
 
 def student(n: ArrayLike) -> NDArray[np.float64]:
@@ -91,7 +97,7 @@ def summarise(
         unit: ``mean`` and ``sd`` over initialisations; ``n_initialisations`` and ``n_trials`` that count,
         ``n_diverged`` trials that do not; ``ci_low``/``ci_high``, the 95 % interval of the mean (Student);
         ``pi_low``/``pi_high``, the 95 % interval in which the rounded mean of one further initialisation
-        falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005, clipped to the metric's range; and ``basis``, what the
+        falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005 (0 for errors), clipped to the metric's range; and ``basis``, what the
         interval of the mean is over: ``initialisations``, or ``trials`` where there is one initialisation
         (then there is no prediction interval), or ``none``; ``batch_variance`` between the ``n_batches``
         shared batches, 0 where none is shared; and ``fresh_low``/``fresh_high``, the prediction interval for one
@@ -126,10 +132,11 @@ def summarise(
     half = np.where(several, student(m) * sd / np.sqrt(np.maximum(m, 1)), of_trials)
     reach = student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1))
     low, high = _bounds(found["metric"])
+    rounding = np.where(_is_error(found["metric"]), 0.0, HALF_UNIT)
     found["ci_low"], found["ci_high"] = centre - half, centre + half
     for name, width in (("pi", reach), ("fresh", np.hypot(reach, luck))):
-        found[f"{name}_low"] = np.clip(centre - width - HALF_UNIT, low, high)
-        found[f"{name}_high"] = np.clip(centre + width + HALF_UNIT, low, high)
+        found[f"{name}_low"] = np.clip(centre - width - rounding, low, high)
+        found[f"{name}_high"] = np.clip(centre + width + rounding, low, high)
     found["basis"] = np.where(several, "initialisations", np.where(n > 1, "trials", "none"))
     batch = ["batch_variance", "n_batches"]
     columns = ["mean", "sd", "n_initialisations", "n_trials", "n_diverged"]
@@ -145,7 +152,8 @@ def verdicts(published: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[n
         ``agrees``, ``differs``, or ``n/a`` where a figure or a bound is NaN. Bounds count as inside.
     """
     published, low, high = (np.asarray(each, dtype=np.float64) for each in (published, low, high))
-    inside = (published >= low - 1e-9) & (published <= high + 1e-9)
+    slack = 1e-9 * np.minimum(1.0, np.abs(published))
+    inside = (published >= low - slack) & (published <= high + slack)
     known = np.isfinite(published) & np.isfinite(low) & np.isfinite(high)
     return np.where(known, np.where(inside, AGREES, DIFFERS), UNDECIDED)
 

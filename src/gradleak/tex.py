@@ -97,6 +97,19 @@ def number(value: float, digits: int = 3) -> str:
     return shown.lstrip("-") if float(shown) == 0 else shown.replace("-", "−")
 
 
+def scientific(value: float) -> str:
+    """Return a number with two significant digits and an exponent, e.g. ``1.6e−5``; a dash for NaN."""
+    if not math.isfinite(value):
+        return number(value)
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return "0" if value == 0 else f"{mantissa}e{int(exponent)}".replace("-", "−")
+
+
+def figure(metric: str, value: float, digits: int = 3) -> str:
+    """Return a metric's value as tables show it: errors range over many powers of ten, all else has three decimals."""
+    return scientific(value) if metric.endswith(("_mse", "_mre")) else number(value, digits)
+
+
 def duration(seconds: float) -> str:
     """Return a time with a unit that suits it: seconds, minutes or hours."""
     if seconds < 120:

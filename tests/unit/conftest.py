@@ -10,11 +10,13 @@ import pytest
 
 from gradleak import facts
 from gradleak.records import COLUMNS
+from gradleak.tables.error_analysis import QUANTITIES
 
 ROOT = Path(__file__).parents[2]
 
 _COUNTED = ("leacc", "lnacc", "irec", "f1", "exact_match")
 _COSINES = ("embedding_cosine", "output_cosine", "probability_cosine")
+_ERRORS = tuple(f"{name}_{error}" for name in (*QUANTITIES, "soteria_embedding") for error in ("mse", "mre"))
 Rows = Callable[..., pd.DataFrame]
 
 
@@ -28,6 +30,10 @@ def _rows(
     methods: tuple[str, ...] = ("ilrg", "idlg", "gi", "rlg"),
     level: float = 0.9,
     experiment: str = "made_up",
+    stage: str = "untrained",
+    distribution: str = "random",
+    defense: str = "none",
+    analysis: bool = False,
     values: Mapping[tuple[str, str], float] | None = None,
 ) -> pd.DataFrame:
     """Rows of one setting; ``values`` fixes the figure of a (method, metric) everywhere."""
@@ -38,14 +44,14 @@ def _rows(
     for seed in model_seeds:
         shift = 0.01 * (seed - 2)
         cell = {
-            "run": f"labels/{dataset}/{model}/random-B{batch_size}-seed{seed}-{len(methods):08x}",
+            "run": f"labels/{dataset}/{model}/{stage}-{distribution}-B{batch_size}-seed{seed}-{defense}",
             "kind": "labels",
             "dataset": dataset,
             "model": model,
-            "stage": "untrained",
+            "stage": stage,
             "batch_size": batch_size,
-            "distribution": "random",
-            "defense": "none",
+            "distribution": distribution,
+            "defense": defense,
             "model_seed": seed,
             "seed": 12,
             "unit": "",
@@ -65,10 +71,20 @@ def _rows(
                 for metric in names:
                     put(method, metric, trial, 2 * (1 - share) if metric == "count_l1" else share)
                 put(method, "seconds", trial, 0.01)
+            if analysis:
+                for metric in _ERRORS:
+                    put("ilrg", metric, trial, 1e-5 * share)
+                put("ilrg", "soteria_embedding_cosine", trial, -share)
+            if distribution.startswith("custom"):
+                for c, count in ((0, 1), (18, batch_size - 2), (92, 1)):
+                    put("ilrg", f"restored_class_{c}", trial, count)
             absent = (1 - 1 / classes) ** batch_size
             for floor, height in (("floor-blank", absent), ("floor-uniform", absent / 2)):
                 for metric in ("leacc", "lnacc", "irec"):
                     put(floor, metric, trial, 0.0 if metric == "irec" and floor == "floor-blank" else height)
+        if stage != "untrained":
+            put("victim", "accuracy", -1, 0.9 + shift)
+            put("victim", "loss", -1, 0.3)
         put("job", "seconds", -1, 3.2)
         put("job", "peak_memory_mb", -1, 700.0)
     return pd.DataFrame(rows, columns=[*COLUMNS, "experiment"])

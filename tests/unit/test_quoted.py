@@ -10,7 +10,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from gradleak import published, quoted, tex
+from gradleak import facts, published, quoted, tex
 from gradleak.errors import InputError
 from gradleak.figures.all import build as draw
 from gradleak.figures.base import save
@@ -22,11 +22,19 @@ from gradleak.tables.render import to_latex
 
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 LABELS = Labels({"mnist-sample": "MNIST (5k sample)"}, {"fcn": "FCN-3"}, {"ilrg": "iLRG"})
+_ANALYSED = ("error_analysis", "soteria_embedding", "training_stage", "defenses", "extreme_distribution")
 TABLES = {
-    name: {"kind": name, "experiments": ["one", "two"], "caption": None}
-    for name in ("comparison", "batch_size_and_depth", "agreement")
+    name: {"kind": name, "experiments": ["stages"] if name in _ANALYSED else ["one", "two"], "caption": None}
+    for name in facts.TABLES
 }
-FIGURES = {"accuracy_over_batch": {"kind": "accuracy_over_batch", "experiments": ["two"], "caption": "At 95 %"}}
+FIGURES = {
+    name: {
+        "kind": name,
+        "experiments": ["two"] if "batch" in name else ["stages"],
+        "caption": "At 95 %" if "batch" in name else None,
+    }
+    for name in facts.FIGURES
+}
 
 
 def sidecar(**more) -> dict:
@@ -51,12 +59,23 @@ def frames(made_up) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
+def with_stages(frames, made_up) -> dict[str, pd.DataFrame]:
+    settings = ({"stage": "iter100"}, {"defense": "clip-4+dp-0.01"}, {})
+    parts = [made_up("mnist-sample", "fcn", 8, analysis=True, **setting) for setting in settings]
+    return {**frames, "stages": pd.concat(parts)}
+
+
+@pytest.fixture(scope="module")
 def sources(paper_folder):
     folder = paper_folder / "published"
     return published.load(folder / "ilrg.csv"), published.load_rerun(folder / "rerun.csv")
 
 
 def gather(frames, sources, sidecars=None, tables=TABLES, figures=FIGURES):
+    tables, figures = (
+        {name: view for name, view in views.items() if set(view["experiments"]) <= set(frames)}
+        for views in (tables, figures)
+    )
     figures_published, rerun = sources
     runs = sidecars or [sidecar()]
     return quoted.gather(frames, figures_published, rerun, runs, tables=tables, figures=figures, labels=LABELS)
@@ -143,20 +162,20 @@ def test_every_unguarded_number_exists(frames, sources, paper_folder):
 @pytest.mark.latex
 @pytest.mark.skipif(not HAS_TEX, reason="no latexmk or pdflatex: `make tex` installs them")
 @pytest.mark.parametrize("whole", [True, False], ids=["all views", "no view"])
-def test_the_paper_is_typeset_for_any_selection(whole, frames, sources, paper_folder, tmp_path):
+def test_the_paper_is_typeset_for_any_selection(whole, with_stages, sources, paper_folder, tmp_path):
     tables, figures = (TABLES, FIGURES) if whole else ({}, {})
-    everything = distinct(pd.concat(frames.values()))
     for name, view in tables.items():
-        table = build(view["kind"], everything, sources[0], LABELS, rerun=sources[1])
+        shown = distinct(pd.concat(with_stages[experiment] for experiment in view["experiments"]))
+        table = build(view["kind"], shown, sources[0], LABELS, rerun=sources[1])
         latex = to_latex(table, name, paper_folder / "templates" / "table.tex.j2")
         (tmp_path / f"{name}.tex").write_text(latex)
     for name, view in figures.items():
         save(
-            draw(view["kind"], frames["two"], sources[0], LABELS),
+            draw(view["kind"], with_stages[view["experiments"][0]], sources[0], LABELS),
             tmp_path / f"{name}.pdf",
             tmp_path / "f.png",
         )
-    values = gather(frames, sources, tables=tables, figures=figures)
+    values = gather(with_stages, sources, tables=tables, figures=figures)
     (tmp_path / "macros.tex").write_text(tex.macros(values, paper_folder / "templates" / "macros.tex.j2"))
     environment = {**os.environ, "TEXINPUTS": f".:paper:{tmp_path}:", "BIBINPUTS": "paper:"}
     command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={tmp_path}"]

@@ -1,4 +1,4 @@
-"""Every published figure whose exact setting the experiments measure, and whether they agree."""
+"""Every published figure beside what was measured at its exact setting, and whether they agree."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from gradleak.published import covered
-from gradleak.statistics import AGREES, CELL, DIFFERS, compare_means, verdicts
+from gradleak.statistics import AGREES, DIFFERS, compare_means, verdicts
 from gradleak.tables.base import Column, Line, Request, Table, register
-from gradleak.tex import number
+from gradleak.tex import figure
 
 _METRICS = {
     "leacc": "LeAcc",
@@ -17,16 +17,26 @@ _METRICS = {
     "embedding_cosine": "emb. cos.",
     "output_cosine": "logit cos.",
     "probability_cosine": "prob. cos.",
+    "soteria_embedding_cosine": "Soteria emb. cos.",
+    "soteria_embedding_mse": "Soteria emb. MSE",
+    **{f"approx{number}_mse": f"approx. {number} MSE" for number in (1, 2, 3, 4)},
+    "approx_out_mse": "approx. logits MSE",
+    "approx_probabilities_mse": "approx. prob. MSE",
+    "scale_mse": "scale MSE",
+    "embedding_mse": "emb. MSE",
+    "out_mse": "logit MSE",
+    "probabilities_mse": "prob. MSE",
 }
 
 FRESH = "(batches)"
 """Why a figure differs: the luck of the draw of batches, which initialisations share, explains it."""
 
 CAPTION = (
-    "Every published figure whose exact setting was measured. Verdict: whether it lies in the 95 % "
+    "Every published figure beside what was measured at its exact setting. Verdict: whether it lies in the 95 % "
     "prediction interval for one initialisation on our batches; (batches): not in it, but in the interval that also "
     "allows for drawing other batches. Rerun: mean over five seeds of the authors' released code, "
-    "where it was run again, and whether our mean agrees with it (Welch, 95 %)."
+    "where it was run again, and whether our mean agrees with it (Welch, 95 %). Logs whose setting was not run here "
+    "are listed with what they need."
 )
 
 
@@ -50,40 +60,30 @@ def pair(request: Request) -> pd.DataFrame:
     return found.drop(columns="shared")
 
 
+def needs(cell: dict[str, Any]) -> str:
+    """Say what a published setting that was not run would have needed."""
+    wants = []
+    if cell["dataset"] == "imagenet":
+        wants.append("ImageNet")
+    if cell["stage"].startswith("epoch"):
+        wants.append("a victim trained on a GPU")
+    return f"not run: needs {' and '.join(wants)}" if wants else "not run in this grid"
+
+
 @register("agreement")
 def build(request: Request) -> Table:
-    """Build the table: one line per published figure, in the order of the published file."""
-    found = pair(request)
-    labels = request.labels
+    """Build the table: a line per published figure, in the order of the published file, or per log that was not run."""
+    found: Any = pair(request)
+    figures: Any = request.published
     lines: list[Line] = []
-    previous = None
-    for record in found.to_dict("records"):
-        row: dict[str, Any] = {str(key): value for key, value in record.items()}
-        cell = {name: row[name] for name in CELL} | {"dataset": row["measured_on"]}
-        head = (row["source_log"], labels.setting(cell))
-        new = head != previous
-        if new:
-            lines.append(Line(heading=f"{head[0]}: {head[1]}", rule=True))
-        previous = head
-        interval = f"[{number(row['pi_low'])}, {number(row['pi_high'])}]" if row["n_initialisations"] > 1 else "—"
-        has_rerun = pd.notna(row["rerun_mean"])
-        lines.append(
-            Line(
-                (
-                    labels.method.get(row["method"], row["method"]),
-                    _METRICS.get(row["metric"]) or str(row["metric"]),
-                    f"{row['n_initialisations']}×{row['n_trials'] // max(row['n_initialisations'], 1)}"
-                    + (f" ({row['n_diverged']} div.)" if row["n_diverged"] else ""),
-                    number(row["mean"]),
-                    interval,
-                    number(row["published"]),
-                    ("+" if row["difference"] >= 0.0005 else "") + number(row["difference"]),
-                    " ".join(filter(None, (row["verdict"], row["explained"]))),
-                    number(row["rerun_mean"]) if has_rerun else "",
-                    row["rerun_verdict"] if has_rerun else "",
-                )
-            )
-        )
+    for log, of_log in figures.groupby("source_log", sort=False):
+        cell = of_log.iloc[0].to_dict()
+        rows = found[found["source_log"] == log].to_dict("records")
+        if rows:
+            cell["dataset"] = rows[0]["measured_on"]
+        where = f"{log}: {request.labels.setting(cell)}"
+        lines.append(Line(heading=where if rows else f"{where}: {needs(cell)}", rule=True))
+        lines += [_line(request, {str(key): value for key, value in row.items()}) for row in rows]
     columns = (
         Column("Method", align="l"),
         Column("Metric", align="l"),
@@ -97,4 +97,31 @@ def build(request: Request) -> Table:
         Column("verdict", "Rerun", align="l"),
     )
     note = "" if len(found) else "No published setting is measured exactly by these experiments."
-    return Table(CAPTION, note, columns, tuple(lines), found, long=True)
+    keys = ["source_log", "method", "metric"]
+    missing = figures[~pd.MultiIndex.from_frame(figures[keys]).isin(pd.MultiIndex.from_frame(found[keys]))]
+    numbers = pd.concat([found, missing.assign(verdict="not run")], ignore_index=True)
+    return Table(CAPTION, note, columns, tuple(lines), numbers, long=True)
+
+
+def _line(request: Request, row: dict[str, Any]) -> Line:
+    def shown(value: float) -> str:
+        return figure(row["metric"], value)
+
+    m = row["n_initialisations"]
+    difference = shown(row["difference"])
+    sign = "+" if row["difference"] > 0 and difference.strip("0.") else ""
+    has_rerun = pd.notna(row["rerun_mean"])
+    return Line(
+        (
+            request.labels.method.get(row["method"], row["method"]),
+            _METRICS.get(row["metric"]) or str(row["metric"]),
+            f"{m}×{row['n_trials'] // max(m, 1)}" + (f" ({row['n_diverged']} div.)" if row["n_diverged"] else ""),
+            shown(row["mean"]),
+            f"[{shown(row['pi_low'])}, {shown(row['pi_high'])}]" if m > 1 else "—",
+            shown(row["published"]),
+            sign + difference,
+            " ".join(filter(None, (row["verdict"], row["explained"]))),
+            shown(row["rerun_mean"]) if has_rerun else "",
+            row["rerun_verdict"] if has_rerun else "",
+        )
+    )

@@ -1,6 +1,32 @@
 """Every table, registered: import ``build`` and ``kinds`` from here."""
 
-from gradleak.tables import agreement, batch_size_and_depth, comparison
+from gradleak.tables import (
+    agreement,
+    batch_size_and_depth,
+    batchnorm_dropout,
+    class_distribution,
+    comparison,
+    defenses,
+    error_analysis,
+    extreme_distribution,
+    probability_cosine,
+    soteria_embedding,
+    training_stage,
+)
 from gradleak.tables.base import build, kinds
 
-__all__ = ["agreement", "batch_size_and_depth", "build", "comparison", "kinds"]
+__all__ = [
+    "agreement",
+    "batch_size_and_depth",
+    "batchnorm_dropout",
+    "build",
+    "class_distribution",
+    "comparison",
+    "defenses",
+    "error_analysis",
+    "extreme_distribution",
+    "kinds",
+    "probability_cosine",
+    "soteria_embedding",
+    "training_stage",
+]

@@ -1,6 +1,6 @@
 """What a table is, what its builder gets, and the registry that names the builders."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import pandas as pd
 from gradleak.errors import InputError
 from gradleak.measured import Measured, Value
 from gradleak.published import Match, match
+from gradleak.spec import stage_parts
 from gradleak.statistics import CELL
-from gradleak.tex import number
+from gradleak.tex import figure
 
 MISSING = "?"
 """What a draft shows for a cell without rows."""
@@ -70,26 +71,50 @@ class Table:
 
 @dataclass(frozen=True)
 class Labels:
-    """How tables and figures write data sets, models and methods; an id without a label stays as it is."""
+    """How tables and figures write data sets, models, methods and defenses; an id without a label stays as it is."""
 
     dataset: Mapping[str, str] = field(default_factory=dict)
     model: Mapping[str, str] = field(default_factory=dict)
     method: Mapping[str, str] = field(default_factory=dict)
+    defense: Mapping[str, str] = field(default_factory=dict)
 
-    def where(self, cell: Mapping[str, Any]) -> str:
+    def stage(self, stage: str) -> str:
+        """Return a stage in words, e.g. ``100 iterations``."""
+        if stage == "untrained" or stage.startswith("checkpoint-"):
+            return stage
+        unit, number = stage_parts(stage)
+        return f"{number} {'epoch' if unit == 'epoch' else 'iteration'}{'s' if number != 1 else ''}"
+
+    def distribution(self, distribution: str) -> str:
+        """Return a distribution in words, e.g. ``balanced, 32 classes``."""
+        name, _, classes = distribution.partition("-")
+        return name.replace("_", " ") + (f", {classes} classes" if classes else "")
+
+    def defended(self, defense: str) -> str:
+        """Return a composition of defenses in words, e.g. ``clipping at 4 + noise 1e-2``."""
+        names, _, scope = defense.partition("@")
+        words = " + ".join(self.defense.get(name, name) for name in names.split("+"))
+        return f"{words} (all layers)" if scope else words
+
+    def where(self, cell: Mapping[str, Any], without: Collection[str] = ()) -> str:
         """Return what sets the cell apart from random batches of an untrained, undefended victim."""
-        usual = {"distribution": "random", "stage": "untrained", "defense": "none"}
-        return ", ".join(str(cell[name]) for name, word in usual.items() if cell[name] != word)
+        words = {
+            "distribution": ("random", self.distribution),
+            "stage": ("untrained", self.stage),
+            "defense": ("none", self.defended),
+        }
+        unusual = [name for name, (usual, _) in words.items() if name not in without and cell[name] != usual]
+        return ", ".join(words[name][1](cell[name]) for name in unusual)
 
-    def setting(self, cell: Mapping[str, Any], *, batch_size: bool = True) -> str:
-        """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``."""
-        words = [
-            self.model.get(cell["model"], cell["model"]),
-            self.dataset.get(cell["dataset"], cell["dataset"]),
-        ]
-        words += [f"B={cell['batch_size']}"] if batch_size else []
-        words += [self.where(cell)] if self.where(cell) else []
-        return ", ".join(words)
+    def setting(self, cell: Mapping[str, Any], *, without: Collection[str] = ()) -> str:
+        """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``, without some columns of the schema."""
+        words = {
+            "model": self.model.get(cell["model"], cell["model"]),
+            "dataset": self.dataset.get(cell["dataset"], cell["dataset"]),
+            "batch_size": f"B={cell['batch_size']}",
+            "": self.where(cell, without),
+        }
+        return ", ".join(word for name, word in words.items() if word and name not in without)
 
 
 @dataclass(frozen=True)
@@ -195,19 +220,25 @@ def tries(value: Value) -> str:
 
 def with_confidence(value: Value) -> str:
     """Return ``mean ± half-width`` of the 95 % interval of the mean."""
-    return _shown(value, f"{number(value.mean)} ± {number(value.half_width)}")
+    return _shown(value, f"{_figure(value, value.mean)} ± {_figure(value, value.half_width)}")
 
 
 def with_prediction(value: Value) -> str:
     """Return ``mean [low, high]``: the prediction interval, or, after ``t:``, the interval over tries."""
     if value.basis == "trials":
-        return _shown(value, f"{number(value.mean)} [t: {number(value.ci_low)}, {number(value.ci_high)}]")
-    return _shown(value, f"{number(value.mean)} [{number(value.pi_low)}, {number(value.pi_high)}]")
+        low, high, mark = value.ci_low, value.ci_high, "t: "
+    else:
+        low, high, mark = value.pi_low, value.pi_high, ""
+    return _shown(value, f"{_figure(value, value.mean)} [{mark}{_figure(value, low)}, {_figure(value, high)}]")
 
 
 def plain(value: Value, digits: int = 3) -> str:
     """Return the mean alone."""
-    return _shown(value, number(value.mean, digits))
+    return _shown(value, _figure(value, value.mean, digits))
+
+
+def _figure(value: Value, of_it: float, digits: int = 3) -> str:
+    return figure(value.metric, of_it, digits)
 
 
 def _shown(value: Value, full: str) -> str:
@@ -215,7 +246,7 @@ def _shown(value: Value, full: str) -> str:
         return MISSING
     if value.n_trials == 0:
         return "diverged"
-    return full if value.basis != "none" else number(value.mean)
+    return full if value.basis != "none" else _figure(value, value.mean)
 
 
 def numeric_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,7 +270,7 @@ def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict
     columns: dict[str, Any] = {f"{prefix}_{name}": getattr(value, name) for name in names}
     if found is not None:
         columns[f"{prefix}_published"] = found.mean
-        columns[f"{prefix}_published_values"] = "/".join(f"{one:.3f}" for one in found.values)
+        columns[f"{prefix}_published_values"] = "/".join(found.shown())
         columns[f"{prefix}_published_batch_size"] = found.batch_size if found.values else np.nan
         columns[f"{prefix}_verdict"] = found.verdict(value.pi_low, value.pi_high)
     return columns

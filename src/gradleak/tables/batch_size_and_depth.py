@@ -5,43 +5,12 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-import pandas as pd
-
-from gradleak.published import NO_VERDICT
-from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
-from gradleak.tables.base import (
-    Column,
-    Line,
-    Request,
-    Table,
-    numeric_cell,
-    numeric_value,
-    plain,
-    register,
-    tries,
-    with_prediction,
-)
-
-_PUBLISHED = ("batch_size_and_depth",)
-_JUDGED = (("leacc", "LeAcc"), ("lnacc", "LnAcc"), ("irec", "IRec"))
-_EXTRA = ("f1", "count_l1", "exact_match")
-_FLOOR = ("floor-blank", "leacc")
-_CSV_FLOORS = tuple((f, m) for f in ("floor-blank", "floor-uniform") for m in ("leacc", "lnacc", "irec"))
+from gradleak.tables.base import Request, Table, register
+from gradleak.tables.judged import Group, judged
 
 Cell = dict[str, Any]
 
-CAPTION = (
-    "iLRG over batch size and depth: measured mean and 95 % prediction interval for one initialisation, "
-    "beside the published figure (one initialisation). A setting agrees when each of its published figures "
-    "lies in its interval."
-)
-NOTE = (
-    "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
-    "there is no verdict (n/a). *: published figure outside the interval. (B=…): published for that batch "
-    "size only, so there is no verdict (—). Blank: LeAcc and LnAcc of the answer “no class is present”, "
-    "whose IRec is 0. The CSV form adds F1, the count error, the share of batches restored exactly, and the "
-    "floors of a uniform guess."
-)
+CAPTION = "iLRG over batch size and depth."
 
 
 def depth(model: str) -> tuple[str, int] | None:
@@ -96,47 +65,14 @@ def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
     return found + [("other", list(group)) for _, group in groupby(rest, lambda cell: cell["dataset"])]
 
 
-def verdict(words: dict[str, str]) -> str:
-    """Sum up a setting's verdicts: ``agrees`` if all do, ``differs`` if one does, ``n/a`` or a dash.
-
-    Args:
-        words: header of a metric -> its verdict.
-    """
-    judged = set(words.values()) - {NO_VERDICT}
-    return next((word for word in (DIFFERS, UNDECIDED, AGREES) if word in judged), NO_VERDICT)
-
-
 @register("batch_size_and_depth")
 def build(request: Request) -> Table:
     """Build the table: one line per setting, blocks by victim and family."""
-    measured = request.measured
-    request.check([("ilrg", name) for name, _ in _JUDGED] + [("ilrg", name) for name in _EXTRA] + [_FLOOR])
-    lines: list[Line] = []
-    numbers = []
-    for axis, group in blocks(measured.cells()):
-        lines.append(Line(heading=_heading(request, axis, group[0]), rule=True))
-        for cell in group:
-            pairs = {header: request.find(cell, "ilrg", name, _PUBLISHED) for name, header in _JUDGED}
-            words = {header: found.verdict(value.pi_low, value.pi_high) for header, (value, found) in pairs.items()}
-            first = next(iter(pairs.values()))[0]
-            cells = [_setting(request, axis, cell), tries(first)]
-            for header, (value, found) in pairs.items():
-                cells += [with_prediction(value), found.text() + ("*" if words[header] == DIFFERS else "")]
-            cells += [verdict(words), plain(measured.value(cell, *_FLOOR))]
-            lines.append(Line(tuple(cells)))
-            row: dict[str, Any] = {"block": axis, **numeric_cell(cell)}
-            for (name, _), (value, found) in zip(_JUDGED, pairs.values(), strict=True):
-                row |= numeric_value(name, value, found)
-            for name in _EXTRA:
-                row |= numeric_value(name, measured.value(cell, "ilrg", name))
-            for floor, name in _CSV_FLOORS:
-                row[f"{floor.replace('-', '_')}_{name}"] = measured.value(cell, floor, name).mean
-            numbers.append({**row, "verdict": verdict(words)})
-    columns = [Column("Setting", align="l"), Column("n")]
-    for _, header in _JUDGED:
-        columns += [Column("measured", header), Column("publ.", header)]
-    columns += [Column("Verdict", align="l"), Column("Blank", align="r")]
-    return Table(CAPTION, NOTE, tuple(columns), tuple(lines), pd.DataFrame(numbers))
+    groups = [
+        Group(_heading(request, axis, cells[0]), [(_setting(request, axis, cell), cell) for cell in cells])
+        for axis, cells in blocks(request.measured.cells())
+    ]
+    return judged(request, groups, caption=CAPTION, experiments=("batch_size_and_depth",))
 
 
 def _setting(request: Request, axis: str, cell: Cell) -> str:

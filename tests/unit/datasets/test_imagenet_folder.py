@@ -3,31 +3,15 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.tiny_data import WNIDS, write_image, write_imagenet
 from torchvision import transforms
 
 from gradleak.datasets import load
 from gradleak.datasets.files import FileDataset
 from gradleak.errors import InputError
-
-WNIDS = ["n01440764", "n01443537", "n02084071"]
-
-
-def write_image(path: Path, size: tuple[int, int] = (300, 260), mode: str = "RGB", seed: int = 0) -> None:
-    """Write smooth random pixels (width, height), so that JPEG and the resize keep something to compare."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode).save(path)
-
-
-def write_folder(folder: Path, split: str = "val") -> None:
-    """Write two images per class."""
-    for seed, wnid in enumerate(WNIDS):
-        for k in (1, 0):
-            write_image(folder / split / wnid / f"{wnid}_{k}.JPEG", seed=2 * seed + k)
 
 
 def imagenet(root: Path, split: str = "val") -> FileDataset:
@@ -38,7 +22,7 @@ def imagenet(root: Path, split: str = "val") -> FileDataset:
 
 @pytest.mark.parametrize("where", ["imagenet", "ImageNet", "."])
 def test_accepted_places(where: str, tmp_path: Path):
-    write_folder(tmp_path / where)
+    write_imagenet(tmp_path / where)
     data = imagenet(tmp_path)
     assert data.num_classes == 3
     assert data.labels.tolist() == [0, 0, 1, 1, 2, 2]
@@ -83,7 +67,7 @@ def test_a_class_index_does_not_depend_on_the_split(tmp_path: Path):
 
 
 def test_other_files_and_folders_are_ignored(tmp_path: Path):
-    write_folder(tmp_path)
+    write_imagenet(tmp_path)
     (tmp_path / "val" / "notes").mkdir()
     (tmp_path / "val" / "n99999999").write_text("a file, not a class")
     (tmp_path / "val" / WNIDS[0] / "README.txt").write_text("")
@@ -92,7 +76,7 @@ def test_other_files_and_folders_are_ignored(tmp_path: Path):
 
 
 def test_only_the_chosen_images_are_decoded_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    write_folder(tmp_path)
+    write_imagenet(tmp_path)
     data = imagenet(tmp_path)
     opened: list[str] = []
     real_open = Image.open
@@ -111,12 +95,12 @@ def test_only_the_chosen_images_are_decoded_each_once(tmp_path: Path, monkeypatc
 
 
 def test_empty_batch(tmp_path: Path):
-    write_folder(tmp_path)
+    write_imagenet(tmp_path)
     assert imagenet(tmp_path).fetch(torch.empty(0, dtype=torch.int64)).shape == (0, 3, 224, 224)
 
 
 def test_index_outside_the_set(tmp_path: Path):
-    write_folder(tmp_path)
+    write_imagenet(tmp_path)
     with pytest.raises(IndexError):
         imagenet(tmp_path).fetch(torch.tensor([6]))
 
@@ -135,7 +119,7 @@ def test_missing_folder(download: bool, tmp_path: Path):
 
 @pytest.mark.parametrize("split", ["train", "all"])
 def test_missing_split(split: str, tmp_path: Path):
-    write_folder(tmp_path / "imagenet")
+    write_imagenet(tmp_path / "imagenet")
     with pytest.raises(InputError, match=r"^imagenet: no split train in .*/imagenet \(present: val\); choose "):
         imagenet(tmp_path, split)
 
@@ -154,7 +138,7 @@ def test_class_folders_without_images(tmp_path: Path):
 
 @pytest.mark.parametrize("kept", [0, 10, 600])
 def test_damaged_image(kept: int, tmp_path: Path):
-    write_folder(tmp_path)
+    write_imagenet(tmp_path)
     data = imagenet(tmp_path)
     path = Path(data.paths[2])
     path.write_bytes(path.read_bytes()[:kept])

@@ -1,33 +1,18 @@
 """MNIST on tiny files in its format; CIFAR-100, whose files torchvision checks by MD5, on the full set."""
 
 import os
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision.datasets
+from tests.tiny_data import write_mnist
 
 from gradleak.datasets import load
 from gradleak.errors import InputError
 
 LABELS = {"train": [5, 0, 4], "t10k": [7, 2]}
-
-
-def write_mnist(root: Path) -> dict[str, np.ndarray]:
-    """Write five random digits as idx files; return their pixels [n, 28, 28] by part."""
-    folder = root / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    pixels = {}
-    for part, labels in LABELS.items():
-        n = len(labels)
-        pixels[part] = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        images = struct.pack(">IIII", 0x803, n, 28, 28) + pixels[part].tobytes()
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(images)
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, n) + bytes(labels))
-    return pixels
 
 
 def full_data() -> Path:
@@ -38,7 +23,7 @@ def full_data() -> Path:
 
 @pytest.mark.parametrize(("split", "parts"), [("train", ["train"]), ("val", ["t10k"]), ("all", ["train", "t10k"])])
 def test_mnist_splits(split: str, parts: list[str], tmp_path: Path):
-    pixels = write_mnist(tmp_path)
+    pixels = write_mnist(tmp_path, LABELS["train"], LABELS["t10k"])
     data = load("mnist", split=split, root=tmp_path)
     assert data.labels.tolist() == [label for part in parts for label in LABELS[part]]
     assert data.labels.dtype == torch.int64

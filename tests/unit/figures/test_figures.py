@@ -76,12 +76,47 @@ def test_single_batch_sizes_are_drawn_if_there_is_nothing_else(made_up, figures)
     assert len(drawn.axes) == 3
 
 
+@pytest.fixture(scope="module")
+def stages(made_up) -> pd.DataFrame:
+    parts = [made_up("mnist", "fcn", 8, stage=stage) for stage in ("iter1000", "untrained", "iter100")]
+    return pd.concat([*parts, made_up("mnist", "fcn", 24)])
+
+
+def test_stages_share_a_line_and_the_victim_has_an_axis_of_its_own(stages, figures):
+    drawn = build("accuracy_over_stage", stages, figures, Labels())
+    assert len(drawn.axes) == 3 + 3
+    solid = [line for line in drawn.axes[0].get_lines() if line.get_linestyle() == "-"]
+    assert [np.asarray(line.get_xdata()).tolist() for line in solid] == [[0, 100, 1000]]  # B=24 has one stage only
+    (victim,) = drawn.axes[3].get_lines()
+    assert np.asarray(victim.get_xydata()).tolist() == [[100, pytest.approx(0.9)], [1000, pytest.approx(0.9)]]
+    labels = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert labels[-1] == "victim's accuracy"
+    published_points = [line for line in drawn.axes[2].get_lines() if line.get_linestyle() == "None"]
+    assert (100, 0.613) in {tuple(np.asarray(line.get_xydata()).ravel().tolist()) for line in published_points}
+
+
+def test_iterations_and_epochs_share_no_axis(stages, figures, made_up):
+    both = pd.concat([stages, made_up("mnist", "fcn", 8, stage="epoch10")])
+    with pytest.raises(InputError, match="iterations or epochs"):
+        build("accuracy_over_stage", both, figures, Labels())
+    with pytest.raises(InputError, match="no victim of its experiments has more than one stage"):
+        build("accuracy_over_stage", made_up("mnist", "fcn", 8), figures, Labels())
+
+
+def test_defenses_are_names_and_no_scale(made_up, figures):
+    frame = pd.concat([made_up("mnist", "fcn", 8, defense=name) for name in ("none", "dp-0.01", "clip-4+dp-0.01")])
+    drawn = build("accuracy_over_defenses", frame, figures, Labels(defense={"dp-0.01": "noise", "clip-4": "clip"}))
+    axes = drawn.axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "noise", "clip + noise"]
+    assert not [line for line in axes.get_lines() if line.get_linestyle() == "-"]
+
+
 def test_series_are_sorted():
     cells = [{"model": "m", "batch_size": size} for size in (8, 4)] + [{"model": "n", "batch_size": 2}]
     assert series(cells) == [[{"model": "m", "batch_size": 4}, {"model": "m", "batch_size": 8}]]
 
 
 def test_unknown_kind():
-    assert kinds() == ["accuracy_over_batch"]
+    assert kinds() == ["accuracy_over_batch", "accuracy_over_defenses", "accuracy_over_stage"]
     with pytest.raises(InputError, match="unknown figure kind 'pie'"):
         find("pie")

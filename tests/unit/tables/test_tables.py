@@ -12,13 +12,15 @@ from gradleak.errors import InputError
 from gradleak.measured import distinct
 from gradleak.tables.all import build, kinds
 from gradleak.tables.base import Labels, Table
-from gradleak.tables.batch_size_and_depth import blocks, depth, verdict
+from gradleak.tables.batch_size_and_depth import blocks, depth
+from gradleak.tables.judged import verdict
 from gradleak.tables.render import to_csv, to_latex, to_markdown
 
 LABELS = Labels(
     {"mnist": "MNIST", "cifar100-sample": "CIFAR-100 (20 images)"},
     {"fcn": "FCN-3", "lenet5-silu": "LeNet-5 (SiLU) & co_"},
     {"ilrg": "iLRG", "idlg": "iDLG"},
+    {"dp-0.01": "noise 1e-2", "clip-4": "clipping at 4"},
 )
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 
@@ -41,6 +43,15 @@ def frame(made_up) -> pd.DataFrame:
     return distinct(pd.concat(parts))
 
 
+@pytest.fixture(scope="module")
+def stages(made_up) -> pd.DataFrame:
+    """A victim at three stages, analysed, one of them defended."""
+    parts = [made_up("mnist", "fcn", 8, stage=stage, analysis=True) for stage in ("iter1000", "iter100", "untrained")]
+    parts.append(made_up("mnist", "fcn", 8, defense="clip-4+dp-0.01", analysis=True))
+    parts.append(made_up("cifar100", "vgg16", 24, distribution="custom_imbalanced", analysis=True))
+    return distinct(pd.concat(parts))
+
+
 def make(kind: str, frame: pd.DataFrame, sources: dict, **more) -> Table:
     return build(kind, frame, sources["published"], LABELS, rerun=sources["rerun"], **more)
 
@@ -50,9 +61,53 @@ def cells(table: Table) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_lines_fit_the_columns(kind, frame, sources):
-    table = make(kind, frame, sources)
+def test_lines_fit_the_columns(kind, stages, sources):
+    table = make(kind, stages, sources)
     assert {len(line) for line in cells(table)} == {len(table.columns)}
+
+
+def test_stages_are_sorted_and_show_the_victim(stages, sources):
+    table = make("training_stage", stages, sources)
+    assert next(line.heading for line in table.lines if line.heading) == "FCN-3, MNIST, B=8"
+    lines = cells(table)[:3]
+    assert [line[0] for line in lines] == ["untrained", "100 iterations", "1000 iterations"]
+    assert [line[2] for line in lines] == ["—", "0.900", "0.900"]
+    assert lines[1][8] == "0.613*"  # IRec as published for 100 iterations
+    assert table.numbers["victim_accuracy_sd"].iloc[1] == pytest.approx(0.01)
+
+
+def test_defenses_are_named_in_their_order(stages, sources):
+    table = make("defenses", stages, sources)
+    assert ["none", "clipping at 4 + noise 1e-2"] in [
+        [line.cells[0] for line in table.lines[i : i + 2] if line.cells] for i in range(len(table.lines))
+    ]
+
+
+def test_extreme_batches_show_restored_instances(stages, sources):
+    table = make("extreme_distribution", stages, sources)
+    custom = next(line for line in cells(table) if "/" in line[2])
+    assert custom[:3] == ("B=24", "3×4", "1.0 / 22.0 / 1.0")
+    assert custom[4] == "1.000*"
+
+
+def test_error_analysis_has_a_block_per_setting(stages, sources):
+    table = make("error_analysis", stages, sources)
+    headings = [line.heading for line in table.lines if line.heading]
+    assert headings[0] == "vgg16, cifar100, B=24, custom imbalanced (n: 3×4)"
+    assert headings[1:3] == ["FCN-3, MNIST, B=8 (n: 3×4)", "FCN-3, MNIST, B=8, clipping at 4 + noise 1e-2 (n: 3×4)"]
+    first = cells(table)[0]
+    assert first[1].startswith("9.0e−6 [")
+    assert len(table.numbers) == 10 * 5
+
+
+def test_errors_are_judged_at_their_own_scale(made_up, sources):
+    table = make("soteria_embedding", made_up("cifar100", "vgg16", 64, tries=3, analysis=True), sources)
+    (line,) = cells(table)
+    assert line[0] == "untrained"
+    assert line[3] == "1.6e−5*"  # published 1.613152e-05
+    row = table.numbers.iloc[0]
+    assert row["embedding_mse_verdict"] == "differs"
+    assert row["soteria_embedding_mse_published"] == pytest.approx(2.633329e-04)
 
 
 def test_comparison_shows_measured_published_and_floor(frame, sources):
@@ -88,7 +143,7 @@ def test_batch_size_and_depth_judges(frame, sources):
     assert first[-2] == "agrees"
     assert second[-2] == "differs"
     assert second[5] == "0.598*"
-    assert set(table.numbers["block"]) == {"batch size", "depth", "other"}
+    assert len(table.numbers) == len(cells(table))
     assert {"f1_mean", "count_l1_mean", "exact_match_mean", "floor_uniform_lnacc"} <= set(table.numbers)
 
 
@@ -112,22 +167,33 @@ def test_diverged_tries_are_shown(frame, sources):
 def test_agreement_has_a_line_per_published_figure(frame, sources):
     table = make("agreement", frame, sources)
     assert table.long
-    assert len(cells(table)) == len(table.numbers)
+    assert len(cells(table)) == (table.numbers["verdict"] != "not run").sum()
     log = "Experiment2/dnn+mnist+batchsize/exp5"
     row = table.numbers.query(f"source_log == {log!r} and metric == 'lnacc'").iloc[0]
     assert (row["published"], row["verdict"], row["rerun_n"]) == (0.386, "differs", 5)
     assert row["rerun_mean"] == pytest.approx(0.221)
     # The sample of CIFAR-100 is measured at no published batch size.
-    assert "cifar100" not in set(table.numbers["dataset"])
+    run = table.numbers[table.numbers["verdict"] != "not run"]
+    assert "cifar100" not in set(run["dataset"])
+
+
+def test_agreement_lists_what_was_not_run(frame, sources):
+    table = make("agreement", frame, sources)
+    listed = {line.heading.split(": ")[0]: line.heading.split(": ", 2)[-1] for line in table.lines if line.heading}
+    assert set(listed) == set(sources["published"]["source_log"])
+    assert listed["trained_models/exp1"] == "not run: needs a victim trained on a GPU"
+    assert listed["Experiment1/exp4"] == "not run: needs ImageNet"
+    assert listed["Experiment2/dnn+mnist+batchsize/exp0"] == "not run in this grid"
+    assert len(table.numbers) == len(sources["published"])
 
 
 def test_agreement_without_any_exact_setting(made_up, sources):
     table = make("agreement", made_up("cifar100-sample", "lenet5", 4), sources)
-    assert not table.lines
+    assert not cells(table)
     assert "No published setting" in table.note
 
 
-@pytest.mark.parametrize("kind", ["comparison", "batch_size_and_depth"])
+@pytest.mark.parametrize("kind", ["comparison", "batch_size_and_depth", "class_distribution"])
 def test_a_missing_cell_fails_unless_draft(kind, frame, sources):
     holey = frame[~((frame["metric"] == "lnacc") & (frame["batch_size"] == 64) & (frame["method"] == "ilrg"))]
     with pytest.raises(InputError, match=r"table mine: run .*B=64.* no lnacc of ilrg.*draft"):
@@ -194,10 +260,10 @@ def test_latex_is_escaped_and_labelled(frame, sources, paper_folder):
 
 @pytest.mark.latex
 @pytest.mark.skipif(not HAS_TEX, reason="no latexmk or pdflatex: `make tex` installs them")
-def test_latex_compiles(frame, sources, paper_folder, tmp_path):
+def test_latex_compiles(stages, sources, paper_folder, tmp_path):
     template = paper_folder / "templates" / "table.tex.j2"
     for kind in kinds():
-        (tmp_path / f"{kind}.tex").write_text(to_latex(make(kind, frame, sources), kind, template))
+        (tmp_path / f"{kind}.tex").write_text(to_latex(make(kind, stages, sources), kind, template))
     packages = "\n".join(rf"\usepackage{{{name}}}" for name in ("booktabs", "graphicx", "longtable"))
     inputs = "\n".join(rf"\input{{{kind}.tex}}" for kind in kinds())
     document = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"
