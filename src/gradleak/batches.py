@@ -12,17 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradleak.distributions import CUSTOM_CLASSES, check_batch
 from gradleak.errors import InputError
-
-CUSTOM_CLASSES = (0, 18, 92)
-"""The classes of the two custom distributions, fixed in the released code."""
 
 
 def select(
     labels: Tensor,
     num_classes: int,
     distribution: str,
-    batch_size: int,
+    num_images: int,
     rng: np.random.Generator,
     *,
     num_uniform_cls: int = 32,
@@ -49,7 +47,7 @@ def select(
         labels: [N] int64, the class of each image of the data set.
         num_classes: C of the data set; some classes may have no images.
         distribution: a name of :data:`gradleak.facts.DISTRIBUTIONS`.
-        batch_size: B.
+        num_images: B.
         rng: the stream of the batch; equal streams and labels give equal batches.
         num_uniform_cls: number of classes of balanced.
         num_target_cls: number of classes of random2 and sim.
@@ -62,13 +60,21 @@ def select(
     """
     if distribution not in DRAWS:
         raise InputError(f"unknown distribution {distribution!r}; known: {', '.join(DRAWS)}")
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; a batch has at least 1 image")
-    if batch_size > len(labels) and distribution != "sim":
+    if num_images < 1:
+        raise InputError(f"num_images is {num_images}; a batch has at least 1 image")
+    if num_images > len(labels) and distribution != "sim":
         raise InputError(
-            f"batch_size {batch_size} is more than the {len(labels)} images of the data set; use at most {len(labels)}"
+            f"num_images {num_images} is more than the {len(labels)} images of the data set; use at most {len(labels)}"
         )
-    pool = _Pool.of(labels, num_classes, distribution, batch_size, rng)
+    pool = _Pool.of(labels, num_classes, distribution, num_images, rng)
+    check_batch(
+        distribution,
+        num_images,
+        num_classes,
+        num_uniform_cls=num_uniform_cls,
+        num_target_cls=num_target_cls,
+        num_present=int(np.count_nonzero(pool.available)),
+    )
     return torch.from_numpy(DRAWS[distribution](pool, num_uniform_cls, num_target_cls))
 
 
@@ -86,19 +92,19 @@ class _Pool:
     members: np.ndarray
     starts: np.ndarray
     distribution: str
-    batch_size: int
+    num_images: int
     rng: np.random.Generator
 
     @classmethod
     def of(
-        cls, labels: Tensor, num_classes: int, distribution: str, batch_size: int, rng: np.random.Generator
+        cls, labels: Tensor, num_classes: int, distribution: str, num_images: int, rng: np.random.Generator
     ) -> "_Pool":
         array = labels.cpu().numpy()
         available = np.bincount(array, minlength=num_classes)
         if len(available) > num_classes:
             raise ValueError(f"label {len(available) - 1} is outside the {num_classes} classes")
         members = np.argsort(array, kind="stable")
-        return cls(available, members, np.cumsum(available) - available, distribution, batch_size, rng)
+        return cls(available, members, np.cumsum(available) - available, distribution, num_images, rng)
 
     def error(self, text: str) -> InputError:
         return InputError(f"distribution {self.distribution}: {text}")
@@ -108,7 +114,7 @@ class _Pool:
         enough = np.flatnonzero(self.available >= each)
         if number > len(enough):
             raise self.error(
-                f"batch_size {self.batch_size} needs {_count(number, 'class', 'classes')} with at least "
+                f"num_images {self.num_images} needs {_count(number, 'class', 'classes')} with at least "
                 f"{_count(each, 'image')} and the data set has {len(enough)} "
                 f"(its largest class has {_count(int(self.available.max()), 'image')})"
             )
@@ -122,49 +128,34 @@ class _Pool:
         start = self.starts[c]
         return self.rng.choice(self.members[start : start + self.available[c]], count, replace=False)
 
-    def split(self, batch_size: int, parts: int, name: str) -> int:
-        """Return the equal share of a batch, or say which sizes can be shared."""
-        if batch_size % parts:
-            lower = batch_size // parts * parts
-            nearest = f"{lower} or {lower + parts}" if lower else f"{parts}"
-            raise self.error(f"batch_size {batch_size} is not a multiple of {name}; use {nearest}")
-        return batch_size // parts
-
 
 def _random(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    return pool.rng.choice(len(pool.members), pool.batch_size, replace=False)
+    return pool.rng.choice(len(pool.members), pool.num_images, replace=False)
 
 
 def _extreme(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    return pool.images(pool.classes(1, pool.batch_size), np.array([pool.batch_size]))
+    return pool.images(pool.classes(1, pool.num_images), np.array([pool.num_images]))
 
 
 def _balanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    _at_least_one(pool, "num_uniform_cls", num_uniform_cls)
-    _few_enough(pool, "num_uniform_cls", num_uniform_cls)
-    each = pool.split(pool.batch_size, num_uniform_cls, f"num_uniform_cls {num_uniform_cls}")
+    each = pool.num_images // num_uniform_cls
     return pool.images(pool.classes(num_uniform_cls, each), np.full(num_uniform_cls, each))
 
 
 def _unique(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    present = np.count_nonzero(pool.available)
-    if pool.batch_size > present:
-        raise pool.error(
-            f"batch_size {pool.batch_size} is more than the {present} classes that have images; use at most {present}"
-        )
-    return pool.images(pool.classes(pool.batch_size, 1), np.ones(pool.batch_size, dtype=np.int64))
+    return pool.images(pool.classes(pool.num_images, 1), np.ones(pool.num_images, dtype=np.int64))
 
 
 def _random2(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
     counts = np.sort(_composition(pool, num_target_cls))[::-1]
     limits = np.sort(pool.available)[::-1][:num_target_cls]
-    if limits.sum() < pool.batch_size:
+    if limits.sum() < pool.num_images:
         raise pool.error(
-            f"batch_size {pool.batch_size} is more than the {limits.sum()} images of the {num_target_cls} "
+            f"num_images {pool.num_images} is more than the {limits.sum()} images of the {num_target_cls} "
             f"largest classes (num_target_cls {num_target_cls}); use at most {limits.sum()}"
         )
     fitting = np.minimum(counts, limits)
-    excess = pool.batch_size - fitting.sum()
+    excess = pool.num_images - fitting.sum()
     if excess:
         fitting = fitting + pool.rng.multivariate_hypergeometric(limits - fitting, excess)
     # The largest count chooses first. Classes fit for it fit every later count, so no choice leads to a dead
@@ -179,13 +170,11 @@ def _random2(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarr
 
 
 def _custom_imbalanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    if pool.batch_size < 3:
-        raise pool.error(f"batch_size {pool.batch_size} cannot hold 1, B - 2 and 1 images; use at least 3")
-    return _custom(pool, np.array([1, pool.batch_size - 2, 1]))
+    return _custom(pool, np.array([1, pool.num_images - 2, 1]))
 
 
 def _custom_balanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    return _custom(pool, np.full(3, pool.split(pool.batch_size, 3, "3")))
+    return _custom(pool, np.full(3, pool.num_images // 3))
 
 
 def _sim(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
@@ -208,16 +197,10 @@ DRAWS: dict[str, Callable[[_Pool, int, int], np.ndarray]] = {
 
 
 def _custom(pool: _Pool, counts: np.ndarray) -> np.ndarray:
-    C = len(pool.available)
-    if max(CUSTOM_CLASSES) >= C:
-        raise pool.error(
-            f"it is made of classes 0, 18 and 92 and the data set has {C} classes; "
-            f"use a data set with at least {max(CUSTOM_CLASSES) + 1}"
-        )
     for c, count in zip(CUSTOM_CLASSES, counts, strict=True):
         if pool.available[c] < count:
             raise pool.error(
-                f"batch_size {pool.batch_size} needs {_count(count, 'image')} of class {c} and the data set "
+                f"num_images {pool.num_images} needs {_count(count, 'image')} of class {c} and the data set "
                 f"has {pool.available[c]}; use a smaller batch or a larger data set"
             )
     return pool.images(np.array(CUSTOM_CLASSES), counts)
@@ -225,27 +208,9 @@ def _custom(pool: _Pool, counts: np.ndarray) -> np.ndarray:
 
 def _composition(pool: _Pool, parts: int) -> np.ndarray:
     """Draw positive counts [parts] that sum to B, every such list being equally likely."""
-    _at_least_one(pool, "num_target_cls", parts)
-    if parts > pool.batch_size:
-        raise pool.error(
-            f"num_target_cls {parts} is more than batch_size {pool.batch_size}; "
-            f"use at most {_count(pool.batch_size, 'class', 'classes')}"
-        )
-    _few_enough(pool, "num_target_cls", parts)
     # Counts are the gaps between distinct cuts of a line of B images.
-    cuts = np.sort(pool.rng.choice(pool.batch_size - 1, parts - 1, replace=False)) + 1
-    return np.diff(cuts, prepend=0, append=pool.batch_size)
-
-
-def _at_least_one(pool: _Pool, option: str, value: int) -> None:
-    if value < 1:
-        raise pool.error(f"{option} is {value}; use at least 1")
-
-
-def _few_enough(pool: _Pool, option: str, value: int) -> None:
-    present = np.count_nonzero(pool.available)
-    if value > present:
-        raise pool.error(f"{option} {value} is more than the {present} classes that have images; use at most {present}")
+    cuts = np.sort(pool.rng.choice(pool.num_images - 1, parts - 1, replace=False)) + 1
+    return np.diff(cuts, prepend=0, append=pool.num_images)
 
 
 def _count(number: int, noun: str, plural: str = "") -> str:

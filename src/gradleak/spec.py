@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from gradleak import facts
+from gradleak.distributions import check_batch
 from gradleak.models.options import DEFAULTS, OPTIONS, check_images, check_options
 
 
@@ -139,7 +140,7 @@ class BatchOptions(DatasetOptions):
             ("num_target_cls", 5, {"random2", "sim"}),
         ):
             if distribution in users:
-                values.setdefault(option, default)
+                values[option] = default if values.get(option) is None else values[option]
             elif values.get(option) is not None:
                 raise ValueError(f"{option} applies to distribution {' or '.join(sorted(users))} only")
         return values
@@ -156,6 +157,13 @@ class BatchOptions(DatasetOptions):
             raise ValueError(
                 f"num_images {self.num_images} is more than the {size} images of {self.dataset} ({self.split})"
             )
+        check_batch(
+            self.distribution,
+            self.num_images,
+            self.num_classes or known.num_classes,
+            num_uniform_cls=self.num_uniform_cls or 0,
+            num_target_cls=self.num_target_cls or 0,
+        )
         return self
 
     @property

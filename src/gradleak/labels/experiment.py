@@ -13,11 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gradleak import batches, checkpoints, datasets
-from gradleak.batches import CUSTOM_CLASSES
 from gradleak.datasets.base import ImageDataset
 from gradleak.defenses.all import DefenseContext
 from gradleak.defenses.all import apply as defend
 from gradleak.devices import choose_device
+from gradleak.distributions import CUSTOM_CLASSES
 from gradleak.errors import InputError
 from gradleak.labels.all import build
 from gradleak.labels.base import LabelGuess
