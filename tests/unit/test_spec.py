@@ -58,19 +58,20 @@ def test_every_parameter_changes_the_run_id(change):
 
 
 @given(
-    num_images=st.integers(1, 5000),
+    shares=st.integers(2, 1250),
     seed=st.integers(0, 2**31),
     methods=st.lists(st.sampled_from(["ilrg", "idlg", "gi", "rlg"]), min_size=1, unique=True),
     distribution=st.sampled_from(["random", "balanced", "random2"]),
 )
-def test_ids_are_paths_and_commands_rebuild_their_spec(num_images, seed, methods, distribution):
+def test_ids_are_paths_and_commands_rebuild_their_spec(shares, seed, methods, distribution):
     spec = RestoreLabels(
         dataset="mnist",
         model="fcn",
-        num_images=num_images,
+        num_images=4 * shares,
         seed=seed,
         methods=methods,
         distribution=distribution,
+        num_uniform_cls=4 if distribution == "balanced" else None,
     )
     assert re.fullmatch(r"labels/mnist/fcn/[a-z0-9-]+-B\d+-seed\d+-[0-9a-f]{8}", spec.run_id)
     rebuilt = cli.parse(RestoreLabels, spec.to_argv(), shorthand=RestoreLabelsShorthand)

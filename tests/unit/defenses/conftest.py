@@ -1,6 +1,7 @@
-"""A context for defenses that look at no image, and one with a small victim and a batch."""
+"""What a client has when it defends its gradient: a small victim and a batch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,17 +12,23 @@ from gradleak.models.build import build
 MakeContext = Callable[..., DefenseContext]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_context() -> MakeContext:
     """Return ``make_context(seed=0, model="fcn", B=5, chunk=2, **options)``; images are 1x16x16, C = 4."""
 
-    def make(seed: int = 0, model: str = "fcn", B: int = 5, chunk: int = 2, **options: object) -> DefenseContext:
+    def make(seed: int = 0, model: str = "fcn", B: int = 5, chunk: int = 2, **options: Any) -> DefenseContext:
         if model == "fcn":
             options = {"n_dim": 12, **options}
-        victim = build(model, num_classes=4, channels=1, image_size=16, seed=3, **options)  # type: ignore[arg-type]
+        victim = build(model, num_classes=4, channels=1, image_size=16, seed=3, **options)
         images = torch.rand(B, 1, 16, 16, generator=torch.Generator().manual_seed(8))
         labels = torch.arange(B) % 4
         generator = torch.Generator().manual_seed(seed)
         return DefenseContext(generator, victim, lambda: zip(images.split(chunk), labels.split(chunk), strict=True))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def context(make_context: MakeContext) -> DefenseContext:
+    """A context for defenses that look at the gradients alone."""
+    return make_context()

@@ -38,13 +38,13 @@ def test_below_percentile_agrees_with_numpy_and_torch(percent: int):
 
 
 @pytest.mark.parametrize("percent", [10, 20, 40, 80])
-def test_exactly_that_percent_of_distinct_magnitudes_is_zeroed_per_tensor(percent: int):
+def test_exactly_that_percent_of_distinct_magnitudes_is_zeroed_per_tensor(context, percent: int):
     generator = torch.Generator().manual_seed(0)
     order = (1.0 + torch.randperm(1000, generator=generator)) * (
         2.0 * torch.randint(2, (1000,), generator=generator) - 1
     )
     gradients = {"a": order.view(10, 100), "b": 1e-6 * order[:10]}
-    sparse = sparsify(percent)(gradients, None)  # type: ignore[arg-type]
+    sparse = sparsify(percent)(gradients, context)
     for name, gradient in gradients.items():
         zeroed = sparse[name] == 0
         assert zeroed.sum() == percent * gradient.numel() // 100
@@ -53,20 +53,20 @@ def test_exactly_that_percent_of_distinct_magnitudes_is_zeroed_per_tensor(percen
         assert not (gradient == 0).any()
 
 
-def test_ties_with_the_threshold_stay():
+def test_ties_with_the_threshold_stay(context):
     gradients = {
         "a": torch.tensor([0.0, 0.0, 0.0, 1.0]),
         "b": torch.tensor([2.0, -2.0, 2.0, 2.0]),
         "c": torch.tensor(3.0),
     }
-    sparse = sparsify(40)(gradients, None)  # type: ignore[arg-type]
+    sparse = sparsify(40)(gradients, context)
     assert all(sparse[name].equal(gradients[name]) for name in gradients)
 
 
-def test_tensors_of_more_than_two_to_the_24_entries():
+def test_tensors_of_more_than_two_to_the_24_entries(context):
     n = 2**24 + 9
     gradient = torch.arange(1, n + 1, dtype=torch.int32).flip(0).double()
-    sparse = sparsify(10)({"a": gradient}, None)["a"]  # type: ignore[arg-type]
+    sparse = sparsify(10)({"a": gradient}, context)["a"]
     assert (sparse == 0).sum() == math.ceil((n - 1) / 10)
     assert sparse[0] == n
     assert sparse[-1] == 0
