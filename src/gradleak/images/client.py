@@ -1,0 +1,77 @@
+"""What a client computes from its batch: a function that can be differentiated, for many batches side by side."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
+
+from gradleak.models.base import Victim
+
+
+@dataclass(frozen=True)
+class ClientRule:
+    """What clients do with their batch. Both sides know it: a client follows it, an attack simulates it.
+
+    Attributes:
+        local_steps: gradient steps before sending; 1 sends the gradient itself. With more, the client sends its weight
+            update divided by the learning rate and the number of steps, which is the mean gradient along its path.
+        local_lr: learning rate of these steps.
+        bn_eval: BatchNorm uses running statistics; otherwise those of the batch, and none are kept.
+    """
+
+    local_steps: int = 1
+    local_lr: float = 0.01
+    bn_eval: bool = True
+
+
+class Client:
+    """Gradients of the mean cross-entropy, for K batches side by side.
+
+    Args:
+        model: the model that the server sent; it is copied.
+        rule: what the client does.
+    """
+
+    def __init__(self, model: Victim, rule: ClientRule) -> None:
+        self.rule = rule
+        self.model: nn.Module = copy.deepcopy(model).eval()
+        if not rule.bn_eval:
+            replace_all_batch_norm_modules_(self.model)
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.train()
+        self.names = [name for name, _ in self.model.named_parameters()]
+        self.parameters = tuple(parameter.detach() for parameter in self.model.parameters())
+        self.buffers = dict(self.model.named_buffers())
+
+    def loss(self, parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of one batch x [n, c, h, w] with soft targets [n, C]."""
+        weights = dict(zip(self.names, parameters, strict=True)) | self.buffers
+        logits = functional_call(self.model, weights, (x,))
+        return -(targets * torch.log_softmax(logits, dim=1)).sum(1).mean()
+
+    def send(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """What one client sends for x [n, c, h, w] and targets [n, C]: one tensor per parameter."""
+        derivative = grad(self.loss)
+        parameters = self.parameters
+        total = None
+        for step in range(self.rule.local_steps):
+            gradients = derivative(parameters, x, targets)
+            total = gradients if total is None else tuple(t + g for t, g in zip(total, gradients, strict=True))
+            if step + 1 < self.rule.local_steps:
+                parameters = tuple(p - self.rule.local_lr * g for p, g in zip(parameters, gradients, strict=True))
+        assert total is not None
+        return total if self.rule.local_steps == 1 else tuple(t / self.rule.local_steps for t in total)
+
+    def send_many(self, x: Tensor, targets: Tensor, *, at_once: int | None = None) -> tuple[Tensor, ...]:
+        """What K clients send for x [K, n, c, h, w] and targets [K, n, C]: tensors [K, ...], one per parameter.
+
+        Args:
+            x: batches.
+            targets: soft labels.
+            at_once: batches that go through the model together; all if omitted.
+        """
+        return vmap(self.send, chunk_size=at_once)(x, targets)

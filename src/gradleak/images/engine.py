@@ -1,0 +1,260 @@
+"""Gradient matching: find images whose gradient is the observed one.
+
+One loop serves all published attacks. DLG (Zhu, Liu, Han 2019) is the l2 objective with L-BFGS and labels that are
+optimised along; IG (Geiping et al., NeurIPS 2020) is the cosine objective with signed Adam, a total-variation prior and a
+box. Every problem (a client's batch, say) is started several times, and all starts of all problems run side by side.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gradleak.images import objectives, priors
+from gradleak.images.client import Client
+from gradleak.images.lbfgs import LBFGS
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Settings of the engine.
+
+    Attributes:
+        objective: see :data:`gradleak.images.objectives.OBJECTIVES`.
+        indices: see :data:`gradleak.images.objectives.INDICES`.
+        weights: see :data:`gradleak.images.objectives.WEIGHTS`.
+        optimizer: L-BFGS, Adam, AdamW or SGD (Nesterov momentum 0.9). One iteration of L-BFGS has up to 20 inner steps.
+        lr: its step size.
+        schedule: ``step``: a tenth of it after 3/8, 5/8 and 7/8 of the iterations; or ``constant``.
+        iterations: of the optimiser.
+        signed: only the sign of the derivative of an image is used (not with L-BFGS).
+        boxed: pixels are projected into their valid range after each iteration.
+        tv_weight: factor of the total variation.
+        l2_weight: factor of the pixels' energy.
+        median: a median filter is applied every so many iterations; 0 is never.
+        loss_thresh: stop when every problem has a start with a matching loss below this.
+        log_every: iterations between two snapshots.
+        at_once: starts that go through the model together; None is all.
+    """
+
+    objective: str = "l2"
+    indices: str = "def"
+    weights: str = "equal"
+    optimizer: Literal["lbfgs", "adam", "adamw", "sgd"] = "lbfgs"
+    lr: float = 1.0
+    schedule: Literal["step", "constant"] = "constant"
+    iterations: int = 300
+    signed: bool = False
+    boxed: bool = False
+    tv_weight: float = 0.0
+    l2_weight: float = 0.0
+    median: int = 0
+    loss_thresh: float = 0.0
+    log_every: int = 20
+    at_once: int | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """P batches to be found, of n images each.
+
+    Attributes:
+        client: simulates what the clients did.
+        observed: what they sent, tensors [P, ...], one per parameter.
+        start: [P, R, n, c, h, w], normalised images to begin with.
+        targets: [P, n, C] one-hot labels if they are known, else None: they are optimised along.
+        label_start: [P, R, n, C], logits of the labels to begin with; used if they are not known.
+        low: [c, 1, 1], normalised black.
+        high: [c, 1, 1], normalised white.
+    """
+
+    client: Client
+    observed: tuple[Tensor, ...]
+    start: Tensor
+    targets: Tensor | None
+    label_start: Tensor
+    low: Tensor
+    high: Tensor
+
+
+@dataclass
+class Found:
+    """What the engine returns.
+
+    Attributes:
+        images: [P, n, c, h, w], normalised: of the start with the smallest matching loss, where that loss was smallest.
+        labels: [P, n] int64.
+        loss: [P], that loss; infinite if no start had a finite one.
+        chosen: [P] int64, the start.
+        trace: [iterations, P, R] matching losses; NaN where a start had diverged.
+        snapshots: iteration -> [P, n, c, h, w] of the start that is chosen in the end.
+        diverged: [P, R] bool, starts whose loss ceased to be a number.
+        interrupted: whether the user stopped it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    loss: Tensor
+    chosen: Tensor
+    trace: Tensor
+    snapshots: dict[int, Tensor]
+    diverged: Tensor
+    interrupted: bool = False
+
+
+@dataclass
+class _Run:
+    """The starts of all problems, K = P R, and the best that each has seen."""
+
+    problem: Problem
+    matching: Matching
+    x: Tensor = field(init=False)
+    logits: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        problem = self.problem
+        P, R = problem.start.shape[:2]
+        self.x = problem.start.flatten(0, 1).clone()
+        self.logits = problem.label_start.flatten(0, 1).clone()
+        self.target = tuple(g.repeat_interleave(R, dim=0) for g in problem.observed)
+        self.fixed = None if problem.targets is None else problem.targets.repeat_interleave(R, dim=0)
+        self.objective = objectives.build(
+            self.matching.objective, indices=self.matching.indices, weights=self.matching.weights
+        )
+        self.best_loss = torch.full((P * R,), torch.inf, device=self.x.device)
+        self.best_x, self.best_logits = self.x.clone(), self.logits.clone()
+        self.diverged = torch.zeros(P * R, dtype=torch.bool, device=self.x.device)
+
+    def evaluate(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the matching loss [K] and the derivatives of the whole objective by x and by the logits."""
+        x, logits = self.x.detach().requires_grad_(), self.logits.detach().requires_grad_()
+        targets = torch.softmax(logits, dim=-1) if self.fixed is None else self.fixed
+        sent = self.problem.client.send_many(x, targets, at_once=self.matching.at_once)
+        match = self.objective(sent, self.target)
+        whole = match
+        if self.matching.tv_weight:
+            whole = whole + self.matching.tv_weight * priors.total_variation(x)
+        if self.matching.l2_weight:
+            whole = whole + self.matching.l2_weight * priors.energy(x)
+        inputs = (x, logits) if self.fixed is None else (x,)
+        gradients = torch.autograd.grad(whole.sum(), inputs)
+        self.value = whole.detach()
+        self._note(match.detach())
+        return match.detach(), gradients[0], gradients[1] if self.fixed is None else torch.zeros_like(logits)
+
+    def _note(self, match: Tensor) -> None:
+        """Keep what is better than all before, by the matching loss, which the server can see."""
+        better = match < self.best_loss  # false where it is no number
+        self.diverged |= ~torch.isfinite(match)
+        self.best_loss = torch.where(better, match, self.best_loss)
+        self.best_x = torch.where(better[:, None, None, None, None], self.x.detach(), self.best_x)
+        self.best_logits = torch.where(better[:, None, None], self.logits.detach(), self.best_logits)
+
+
+def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False) -> Found:
+    """Solve all problems.
+
+    A start whose loss ceases to be a number is dropped: it keeps the best that it had, and the others go on. A keyboard
+    interrupt ends the loop with the best so far.
+
+    Args:
+        problem: what to find.
+        matching: how.
+        progress: show a bar on standard error.
+    """
+    run = _Run(problem, matching)
+    P, R = problem.start.shape[:2]
+    advance = _lbfgs(run) if matching.optimizer == "lbfgs" else _first_order(run)
+    trace: list[Tensor] = []
+    snapshots: dict[int, Tensor] = {}
+    interrupted = False
+    bar = tqdm(range(matching.iterations), desc="matching", unit="it", disable=not progress, dynamic_ncols=True)
+    try:
+        for iteration in bar:
+            match = advance(iteration)
+            trace.append(torch.where(run.diverged, torch.nan, match).cpu())
+            if matching.boxed:
+                priors.clamp_(run.x, problem.low, problem.high)
+            if matching.median and (iteration + 1) % matching.median == 0 and iteration + 1 < matching.iterations:
+                run.x.copy_(priors.median_filter(run.x))
+            if (iteration + 1) % matching.log_every == 0 or iteration == 0:
+                snapshots[iteration + 1] = run.x.detach().reshape(problem.start.shape).cpu()
+                bar.set_postfix_str(f"loss {float(run.best_loss.min()):.3g}", refresh=False)
+                lowest = run.best_loss.reshape(P, R).amin(1)
+                if bool((lowest < matching.loss_thresh).all()):
+                    break
+        run.evaluate()  # the last step's result counts too
+    except KeyboardInterrupt:
+        interrupted = True
+    losses = run.best_loss.reshape(P, R)
+    chosen = losses.argmin(1)
+    rows = torch.arange(P, device=chosen.device)
+    logits = run.best_logits.reshape(P, R, *run.logits.shape[1:])[rows, chosen]
+    labels = problem.targets.argmax(-1) if problem.targets is not None else logits.argmax(-1)
+    return Found(
+        images=run.best_x.reshape(problem.start.shape)[rows, chosen],
+        labels=labels,
+        loss=losses[rows, chosen],
+        chosen=chosen,
+        trace=torch.stack(trace).reshape(-1, P, R) if trace else torch.empty(0, P, R),
+        snapshots={at: shown[rows.cpu(), chosen.cpu()] for at, shown in snapshots.items()},
+        diverged=run.diverged.reshape(P, R),
+        interrupted=interrupted,
+    )
+
+
+def _lbfgs(run: _Run) -> Callable[[int], Tensor]:
+    """Images and labels of a start are one vector, as in DLG."""
+    solver = LBFGS(lr=run.matching.lr)
+    size = run.x[0].numel()
+    free = run.fixed is None
+
+    def put(point: Tensor) -> None:
+        run.x.copy_(point[:, :size].reshape(run.x.shape))
+        if free:
+            run.logits.copy_(point[:, size:].reshape(run.logits.shape))
+
+    def closure(point: Tensor) -> tuple[Tensor, Tensor]:
+        put(point)
+        nonlocal latest
+        latest, of_x, of_logits = run.evaluate()
+        return run.value, torch.cat([of_x.flatten(1), *([of_logits.flatten(1)] if free else [])], dim=1)
+
+    latest = torch.full_like(run.best_loss, torch.nan)
+
+    def advance(_: int) -> Tensor:
+        point = torch.cat([run.x.flatten(1), *([run.logits.flatten(1)] if free else [])], dim=1)
+        solver.step(point, closure)
+        put(point)
+        return latest
+
+    return advance
+
+
+def _first_order(run: _Run) -> Callable[[int], Tensor]:
+    """Adam, AdamW and SGD act on each number by itself, so torch's serve all starts at once."""
+    matching = run.matching
+    variables = [run.x, run.logits] if run.fixed is None else [run.x]
+    optimizers = {
+        "adam": lambda: torch.optim.Adam(variables, lr=matching.lr),
+        "adamw": lambda: torch.optim.AdamW(variables, lr=matching.lr),
+        "sgd": lambda: torch.optim.SGD(variables, lr=matching.lr, momentum=0.9, nesterov=True),
+    }
+    optimizer = optimizers[matching.optimizer]()
+    marks = [round(matching.iterations * part / 8) for part in (3, 5, 7)]
+
+    def advance(iteration: int) -> Tensor:
+        match, of_x, of_logits = run.evaluate()
+        run.x.grad = of_x.sign() if matching.signed else of_x
+        run.logits.grad = of_logits
+        if matching.schedule == "step":
+            passed = sum(iteration >= mark for mark in marks)
+            for group in optimizer.param_groups:
+                group["lr"] = matching.lr * 0.1**passed
+        optimizer.step()
+        return match
+
+    return advance
