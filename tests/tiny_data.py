@@ -1,4 +1,4 @@
-"""Made-up folders in the formats of MNIST, CIFAR-100 and ImageNet, a few images each."""
+"""Made-up folders in the formats of MNIST, CIFAR-100, ImageNet and Tiny-ImageNet, a few images each."""
 
 import pickle
 import struct
@@ -56,3 +56,24 @@ def write_imagenet(folder: Path, split: str = "val") -> None:
     for seed, wnid in enumerate(WNIDS):
         for k in (1, 0):
             write_image(folder / split / wnid / f"{wnid}_{k}.JPEG", seed=2 * seed + k)
+
+
+TINY_WNIDS = [f"n{10_000_000 + 7 * k % 200:08d}" for k in range(200)]
+"""The lines of a ``wnids.txt``: not in sorted order, as in the official one."""
+
+
+def write_tiny_imagenet(root: Path, classes: Sequence[int] = (0, 1, 199)) -> Path:
+    """Write two training images and one validation image of each of these classes; return the folder."""
+    folder = root / "tiny-imagenet-200"
+    folder.mkdir(parents=True)
+    (folder / "wnids.txt").write_text("\n".join(TINY_WNIDS) + "\n")
+    annotations = ""
+    for number, c in enumerate(reversed(classes)):
+        wnid = TINY_WNIDS[c]
+        for k in (1, 0):
+            path = folder / "train" / wnid / "images" / f"{wnid}_{k}.JPEG"
+            write_image(path, (64, 64), mode="L" if c == 1 else "RGB", seed=2 * c + k)
+        write_image(folder / "val" / "images" / f"val_{number}.JPEG", (64, 64), seed=1000 + c)
+        annotations += f"val_{number}.JPEG\t{wnid}\t0\t32\t44\t62\n"
+    (folder / "val" / "val_annotations.txt").write_text(annotations)
+    return folder

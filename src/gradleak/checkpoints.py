@@ -45,7 +45,20 @@ def load(model: nn.Module, path: Path) -> None:
         InputError: no such file, a folder, not a file of weights, a pickle with more than tensors, a missing or
             unexpected key, or another shape; one line that names the first one.
     """
-    found = _read(path)
+    assign(model, read(path), path)
+
+
+def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
+    """Put tensors into a model, in place and on its device; on an error the model is left as it was.
+
+    Args:
+        model: receives the weights.
+        found: tensors under the names of ``model.state_dict()``; ``num_batches_tracked`` may be missing.
+        source: the file that they are from, for messages.
+
+    Raises:
+        InputError: a missing or unexpected key, or another shape; one line that names the first one.
+    """
     wanted: dict[str, Tensor] = model.state_dict()
     missing = [name for name in wanted if name not in found and not name.endswith(_COUNTER)]
     unexpected = [name for name in found if name not in wanted]
@@ -54,17 +67,22 @@ def load(model: nn.Module, path: Path) -> None:
     for what, names in (("has no", missing), ("has an unexpected", unexpected)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise InputError(f"{path}: {what} {names[0]}{more}, for the model {kind}; {hint}")
+            raise InputError(f"{source}: {what} {names[0]}{more}, for the model {kind}; {hint}")
     for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
             shape, right = list(tensor.shape), list(wanted[name].shape)
             raise InputError(
-                f"{path}: {name} has shape {shape}, the model {kind} needs {right}; {hint}, or of another data set"
+                f"{source}: {name} has shape {shape}, the model {kind} needs {right}; {hint}, or of another data set"
             )
     model.load_state_dict({**wanted, **found})
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file by name, without wrapper and without the prefix ``module.``, on the CPU.
+
+    Raises:
+        InputError: no such file, a folder, not a file of weights, or a pickle with more than tensors.
+    """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name the file, for example {path / 'model.safetensors'}")
     if not path.exists():

@@ -3,7 +3,7 @@
 A test keeps these tables equal to the registries that they describe.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradleak.errors import InputError
 
@@ -20,6 +20,7 @@ class DatasetFacts:
         std: per-channel standard deviation that the normalisation divides by.
         sizes: images per split; empty where only the user's folder knows.
         stands_for: the full data set that a packaged sample is drawn from, or the name itself.
+        resizable: whether its images may be loaded at another size.
     """
 
     num_classes: int
@@ -29,6 +30,7 @@ class DatasetFacts:
     std: tuple[float, ...]
     sizes: dict[str, int]
     stands_for: str
+    resizable: bool = False
 
 
 _MNIST = ((0.13066,), (0.30811,))
@@ -39,6 +41,9 @@ DATASETS: dict[str, DatasetFacts] = {
     "mnist": DatasetFacts(10, 1, 28, *_MNIST, {"train": 60_000, "val": 10_000, "all": 70_000}, "mnist"),
     "cifar100": DatasetFacts(100, 3, 32, *_CIFAR100, {"train": 50_000, "val": 10_000, "all": 60_000}, "cifar100"),
     "imagenet": DatasetFacts(1000, 3, 224, *_IMAGENET, {}, "imagenet"),
+    "tiny-imagenet": DatasetFacts(
+        200, 3, 64, *_IMAGENET, {"train": 100_000, "val": 10_000, "all": 110_000}, "tiny-imagenet", resizable=True
+    ),
     "mnist-sample": DatasetFacts(10, 1, 28, *_MNIST, {"train": 5_000, "val": 5_000, "all": 5_000}, "mnist"),
     "cifar100-sample": DatasetFacts(100, 3, 32, *_CIFAR100, {"train": 20, "val": 20, "all": 20}, "cifar100"),
     "imagenet-sample": DatasetFacts(1000, 3, 224, *_IMAGENET, {"train": 20, "val": 20, "all": 20}, "imagenet"),
@@ -110,12 +115,27 @@ DISTRIBUTIONS = (
 )
 
 
-def dataset_facts(name: str) -> DatasetFacts:
-    """Return the constants of a data set.
+def dataset_facts(name: str, image_size: int | None = None) -> DatasetFacts:
+    """Return the constants of a data set, at another image size if one is given.
+
+    Args:
+        name: canonical name.
+        image_size: height and width in pixels; other than the set's own only if it is resizable.
 
     Raises:
-        InputError: no data set has that name.
+        InputError: no data set has that name, or it cannot have that size.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
-    return DATASETS[name]
+    known = DATASETS[name]
+    if image_size in (None, known.image_size):
+        return known
+    if not known.resizable:
+        resizable = ", ".join(other for other, facts in DATASETS.items() if facts.resizable)
+        raise InputError(
+            f"image_size {image_size} is not that of {name}, which is {known.image_size}; "
+            f"it can be chosen for {resizable} only"
+        )
+    if image_size < 1:
+        raise InputError(f"image_size {image_size}: use a number of pixels of at least 1, such as {known.image_size}")
+    return replace(known, image_size=image_size)

@@ -309,8 +309,9 @@ class DefenseOptions(Spec):
         return "+".join(self.defenses) + scope if self.defenses else "none"
 
 
-def _check_model(dataset: str, model: str) -> None:
-    known = facts.DATASETS[dataset]
+def check_model(dataset: str, model: str, image_size: int | None = None) -> None:
+    """Refuse images that a model cannot read; ``image_size`` replaces that of the data set, if it can be resized."""
+    known = facts.dataset_facts(dataset, image_size)
     check_images(model, channels=known.channels, image_size=known.image_size)
 
 
@@ -347,7 +348,7 @@ class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions
     def _possible(self) -> Self:
         if self.stage == "untrained":
             raise ValueError("a training needs a stage: --stage epoch<N> or iter<N>")
-        _check_model(self.dataset, self.model)
+        check_model(self.dataset, self.model)
         _check_training(self.dataset, self.batch_size)
         return self
 
@@ -378,17 +379,67 @@ class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions
         return _digest({**identity, "length": self.length or self.stage})
 
 
-class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):
+class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):
+    """What all attacks have in common: clients with batches, a victim, and defenses of what is sent."""
+
+    checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
+    checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
+    chunk_size: int | None = runtime(None, "images per forward pass (default: by image size)", ge=1)
+
+    @model_validator(mode="after")
+    def _possible_victim(self) -> Self:
+        if self.stage != "untrained" and self.checkpoint is None:
+            _check_training(self.dataset, self.batch_size)
+        else:
+            unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
+            if unused:
+                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage to train to")
+        if self.checkpoint is not None and self.stage != "untrained":
+            raise ValueError("checkpoint and stage exclude each other: weights that are given are not trained")
+        if self._is_set("defense_scope") and not self.defenses:
+            raise ValueError("defense_scope needs defenses")
+        return self
+
+    def _is_set(self, name: str) -> bool:
+        return getattr(self, name) != type(self).model_fields[name].default
+
+    def victim(self) -> "TrainVictim | None":
+        """Return the training whose checkpoint this run needs: None if untrained, or if ``checkpoint`` is given.
+
+        Runs that differ only in what does not touch the victim give equal trainings.
+        """
+        if self.stage == "untrained" or self.checkpoint is not None:
+            return None
+        shared = {name: getattr(self, name) for name in TrainVictim.model_fields if name in type(self).model_fields}
+        return TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
+
+    @property
+    def victim_seed(self) -> int:
+        """Seed of the victim's weights."""
+        return self.seed if self.model_seed is None else self.model_seed
+
+    @property
+    def setting_id(self) -> str:
+        """Readable part of the run id: what the clients hold, and what they do to their gradients."""
+        batch = f"{self.distribution_id}-B{self.num_images}-seed{self.victim_seed}"
+        if self.stage != "untrained":
+            batch = f"{self.stage}-{batch}"
+        return f"{batch}-{self.defense_id}" if self.defenses else batch
+
+    @property
+    def run_id(self) -> str:
+        """Readable path plus the digest: the run's folder under results/runs."""
+        return f"{self.KIND}/{self.dataset}/{self.model_id}/{self.setting_id}-{self.digest}"
+
+
+class RestoreLabels(AttackRun):
     """Label restoration: observe the head gradient of each batch and count its labels."""
 
     KIND: ClassVar[str] = "labels"
 
     methods: Names = Field(default=("ilrg",), description=f"comma-separated: {', '.join(facts.LABEL_METHODS)}")
     analysis: bool = Field(default=False, description="measure the approximations and the recovered quantities")
-    checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
-    checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
     alpha: float = Field(default=1.0, gt=0, description="factor on iLRG's recovered logits before the softmax")
-    chunk_size: int | None = runtime(None, "images per forward pass (default: by image size)", ge=1)
     exp_name: str = runtime("labels", "folder under outputs/ for the metrics when --output is not given")
 
     @field_validator("methods")
@@ -402,45 +453,7 @@ class RestoreLabels(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        _check_model(self.dataset, self.model)
-        if self.stage != "untrained" and self.checkpoint is None:
-            _check_training(self.dataset, self.batch_size)
-        else:
-            unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
-            if unused:
-                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage to train to")
-        if self.checkpoint is not None and self.stage != "untrained":
-            raise ValueError("checkpoint and stage exclude each other: weights that are given are not trained")
+        check_model(self.dataset, self.model)
         if self._is_set("alpha") and not {"ilrg", "ilrg-simplified"} & set(self.methods):
             raise ValueError("alpha applies to the methods ilrg and ilrg-simplified only")
-        if self._is_set("defense_scope") and not self.defenses:
-            raise ValueError("defense_scope needs defenses")
         return self
-
-    def _is_set(self, name: str) -> bool:
-        return getattr(self, name) != type(self).model_fields[name].default
-
-    def victim(self) -> "TrainVictim | None":
-        """Return the training whose checkpoint this run needs: None if untrained, or if ``checkpoint`` is given.
-
-        Label runs that differ only in what does not touch the victim give equal trainings.
-        """
-        if self.stage == "untrained" or self.checkpoint is not None:
-            return None
-        shared = {name: getattr(self, name) for name in TrainVictim.model_fields if name in type(self).model_fields}
-        return TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
-
-    @property
-    def run_id(self) -> str:
-        """Readable path plus the digest: the run's folder under results/runs."""
-        batch = f"{self.distribution_id}-B{self.num_images}-seed{self.victim_seed}"
-        if self.stage != "untrained":
-            batch = f"{self.stage}-{batch}"
-        if self.defenses:
-            batch = f"{batch}-{self.defense_id}"
-        return f"{self.KIND}/{self.dataset}/{self.model_id}/{batch}-{self.digest}"
-
-    @property
-    def victim_seed(self) -> int:
-        """Seed of the victim's weights."""
-        return self.seed if self.model_seed is None else self.model_seed

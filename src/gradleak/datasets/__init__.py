@@ -5,11 +5,14 @@ in :data:`LOADERS`, and state its constants in :data:`gradleak.facts.DATASETS`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from gradleak.datasets.base import ImageDataset
+from gradleak.datasets.files import FileDataset
 from gradleak.datasets.imagenet import imagenet
 from gradleak.datasets.samples import cifar100_sample, imagenet_sample, mnist_sample
+from gradleak.datasets.tiny_imagenet import tiny_imagenet
 from gradleak.datasets.torchvision_sets import cifar100, mnist
 from gradleak.errors import InputError
 from gradleak.facts import DATASET_SPELLINGS, dataset_facts
@@ -23,6 +26,7 @@ LOADERS: dict[str, Callable[[str, Path, bool], ImageDataset]] = {
     "mnist": mnist,
     "cifar100": cifar100,
     "imagenet": imagenet,
+    "tiny-imagenet": tiny_imagenet,
     "mnist-sample": mnist_sample,
     "cifar100-sample": cifar100_sample,
     "imagenet-sample": imagenet_sample,
@@ -30,7 +34,14 @@ LOADERS: dict[str, Callable[[str, Path, bool], ImageDataset]] = {
 """Name -> loader(split, root, download)."""
 
 
-def load(name: str, *, split: str = "train", root: str | Path = "data", download: bool = False) -> ImageDataset:
+def load(
+    name: str,
+    *,
+    split: str = "train",
+    root: str | Path = "data",
+    download: bool = False,
+    image_size: int | None = None,
+) -> ImageDataset:
     """Return a data set.
 
     Args:
@@ -39,13 +50,20 @@ def load(name: str, *, split: str = "train", root: str | Path = "data", download
         split: one of :data:`SPLITS`.
         root: folder of the full sets; the packaged samples do not look there.
         download: fetch MNIST or CIFAR-100 into ``root`` if it is not there.
+        image_size: height and width in pixels that the images are resized to, the set's own by default; only
+            Tiny-ImageNet takes another. ``facts.image_size`` of the data set is then this size.
 
     Raises:
-        InputError: the name or the split is unknown, files are missing or damaged, or the download failed.
+        InputError: the name or the split is unknown, the set cannot have that size, files are missing or damaged,
+            or the download failed.
     """
     key = name.lower()
     key = DATASET_SPELLINGS.get(key, key)
-    dataset_facts(key)  # refuses unknown names
+    facts = dataset_facts(key, image_size)
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    return LOADERS[key](split, Path(root).expanduser(), download)
+    data = LOADERS[key](split, Path(root).expanduser(), download)
+    if data.facts.image_size == facts.image_size:
+        return data
+    assert isinstance(data, FileDataset)  # the resizable sets are
+    return replace(data, facts=facts, resize=facts.image_size)

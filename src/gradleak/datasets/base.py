@@ -50,6 +50,15 @@ class ImageDataset(ABC):
         mean, std = self._channel_constants(torch.empty(0, dtype=torch.float32))
         return self.pixels(indices).float().div_(255).sub_(mean).div_(std)
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return (image - mean) / std of images on the scale where 0 is black and 1 is white.
+
+        Args:
+            images: [..., channels, height, width], floating point, on any device.
+        """
+        mean, std = self._channel_constants(images)
+        return (images - mean) / std
+
     def denormalise(self, images: Tensor, *, clamp: bool = True) -> Tensor:
         """Undo the normalisation.
 

@@ -1,8 +1,10 @@
 """Data sets whose images are files, decoded only when a batch asks for them."""
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -11,19 +13,21 @@ from torch import Tensor
 from gradleak.datasets.base import ImageDataset, one_line
 from gradleak.errors import InputError
 
-_RESIZE = 256
-"""Length in pixels of the shorter side before the centre crop: the usual ImageNet evaluation transform."""
+_WNID = re.compile(r"n\d{8}")
+_SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 @dataclass(frozen=True, eq=False)
 class FileDataset(ImageDataset):
-    """Image files, resized (shorter side 256, bilinear, antialiased) and cropped at the centre.
+    """Image files, resized (bilinear, antialiased) and cropped at the centre to ``facts.image_size``.
 
     Attributes:
         paths: N file names, in the order of the labels.
+        resize: length in pixels of the shorter side before the crop; 256 is the usual ImageNet evaluation transform.
     """
 
     paths: tuple[str, ...]
+    resize: int = 256
 
     def pixels(self, indices: Tensor) -> Tensor:
         """Return images [n, channels, height, width] uint8; an image asked for twice is decoded once.
@@ -37,7 +41,7 @@ class FileDataset(ImageDataset):
         decoded = torch.empty(len(distinct), self.facts.channels, size, size, dtype=torch.uint8)
 
         def decode_into(row: int, path: str) -> None:
-            decoded[row] = decode(path, size)
+            decoded[row] = decode(path, size, self.resize)
 
         paths = [self.paths[i] for i in distinct.tolist()]
         # PIL releases the interpreter lock while it decodes and resizes, so threads use every core.
@@ -47,14 +51,15 @@ class FileDataset(ImageDataset):
         return decoded[positions]
 
 
-def decode(path: str, size: int) -> Tensor:
-    """Read one image file as RGB, resize its shorter side to 256 pixels and crop the centre.
+def decode(path: str, size: int, resize: int) -> Tensor:
+    """Read one image file as RGB, resize its shorter side and crop the centre.
 
     The resize works on the PIL image, as in the published ImageNet pipelines; on tensors it differs slightly.
 
     Args:
         path: a file that PIL can read.
         size: height and width of the crop in pixels.
+        resize: length of the shorter side in pixels; an image that has it already is left as it is.
 
     Returns:
         [3, size, size] uint8.
@@ -71,6 +76,22 @@ def decode(path: str, size: int) -> Tensor:
             image = file.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:  # PIL's decoders raise all three on damaged files
         raise InputError(f"cannot read image {path}: {one_line(error)}; replace or remove the file") from error
-    image = transform.resize(image, [_RESIZE], InterpolationMode.BILINEAR, antialias=True)  # pyright: ignore[reportArgumentType]
+    image = transform.resize(image, [resize], InterpolationMode.BILINEAR, antialias=True)  # pyright: ignore[reportArgumentType]
     image = transform.center_crop(image, [size])
     return transform.pil_to_tensor(image)
+
+
+def wnid_folders(folder: Path) -> list[str]:
+    """Return the names of the class folders such as ``n01440764`` in a folder, sorted; none if it is not there."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if _WNID.fullmatch(entry.name) and entry.is_dir())
+
+
+def image_files(folder: Path) -> list[str]:
+    """Return the image files of a folder, sorted: an index means the same image on every file system."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.path for entry in entries if entry.name.lower().endswith(_SUFFIXES))

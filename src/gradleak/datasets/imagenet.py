@@ -3,19 +3,15 @@
 Russakovsky et al. 2015, for research; it cannot be downloaded without an account, so the user supplies it.
 """
 
-import os
-import re
 from pathlib import Path
 
 import torch
 
-from gradleak.datasets.files import FileDataset
+from gradleak.datasets.files import FileDataset, image_files, wnid_folders
 from gradleak.errors import InputError
 from gradleak.facts import DATASETS
 
 _PARTS = {"train": ("train",), "val": ("val",), "all": ("train", "val")}
-_WNID = re.compile(r"n\d{8}")
-_SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 def imagenet(split: str, root: Path, download: bool) -> FileDataset:
@@ -29,7 +25,7 @@ def imagenet(split: str, root: Path, download: bool) -> FileDataset:
         InputError: the folder, the split, its class folders or their images are missing.
     """
     folder = _find(root, download)
-    classes = {part: _wnids(folder / part) for part in ("train", "val") if (folder / part).is_dir()}
+    classes = {part: wnid_folders(folder / part) for part in ("train", "val") if (folder / part).is_dir()}
     for part in _PARTS[split]:
         if part not in classes:
             raise InputError(
@@ -46,7 +42,7 @@ def imagenet(split: str, root: Path, download: bool) -> FileDataset:
     labels: list[int] = []
     for part in _PARTS[split]:
         for wnid in classes[part]:
-            files = _images(folder / part / wnid)
+            files = image_files(folder / part / wnid)
             paths += files
             labels += [rank[wnid]] * len(files)
     if not paths:
@@ -68,14 +64,3 @@ def _find(root: Path, download: bool) -> Path:
     remedy = "point --data-path to the folder that holds imagenet/<split>/<wnid>/*.JPEG"
     reason = "; download: true cannot fetch ImageNet, it needs an account" if download else ""
     raise InputError(f"imagenet: no train or val folder in any of {looked}{reason}; {remedy}")
-
-
-def _wnids(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if _WNID.fullmatch(entry.name) and entry.is_dir())
-
-
-def _images(folder: Path) -> list[str]:
-    """Return the image files of a class, sorted: an index means the same image on every file system."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.path for entry in entries if entry.name.lower().endswith(_SUFFIXES))

@@ -1,8 +1,9 @@
 """Gradient matching: find images whose gradient is the observed one.
 
 One loop serves all published attacks. DLG (Zhu, Liu, Han 2019) is the l2 objective with L-BFGS and labels that are
-optimised along; IG (Geiping et al., NeurIPS 2020) is the cosine objective with signed Adam, a total-variation prior and a
-box. Every problem (a client's batch, say) is started several times, and all starts of all problems run side by side.
+optimised along; IG (Geiping et al., NeurIPS 2020) is the cosine objective with signed Adam, a total-variation prior
+and a box. Every problem (a client's batch, say) is started several times, and all starts of all problems run side by
+side.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,8 @@ class Matching:
         objective: see :data:`gradleak.images.objectives.OBJECTIVES`.
         indices: see :data:`gradleak.images.objectives.INDICES`.
         weights: see :data:`gradleak.images.objectives.WEIGHTS`.
-        optimizer: L-BFGS, Adam, AdamW or SGD (Nesterov momentum 0.9). One iteration of L-BFGS has up to 20 inner steps.
+        optimizer: L-BFGS, Adam, AdamW or SGD (Nesterov momentum 0.9). One iteration of L-BFGS has up to 20 inner
+            steps.
         lr: its step size.
         schedule: ``step``: a tenth of it after 3/8, 5/8 and 7/8 of the iterations; or ``constant``.
         iterations: of the optimiser.
@@ -85,7 +87,8 @@ class Found:
     """What the engine returns.
 
     Attributes:
-        images: [P, n, c, h, w], normalised: of the start with the smallest matching loss, where that loss was smallest.
+        images: [P, n, c, h, w], normalised: of the start with the smallest matching loss, where that loss was
+            smallest.
         labels: [P, n] int64.
         loss: [P], that loss; infinite if no start had a finite one.
         chosen: [P] int64, the start.
@@ -157,8 +160,8 @@ class _Run:
 def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False) -> Found:
     """Solve all problems.
 
-    A start whose loss ceases to be a number is dropped: it keeps the best that it had, and the others go on. A keyboard
-    interrupt ends the loop with the best so far.
+    A start whose loss ceases to be a number is dropped: it keeps the best that it had, and the others go on. A
+    keyboard interrupt ends the loop with the best so far.
 
     Args:
         problem: what to find.

@@ -1,8 +1,9 @@
 """L-BFGS for many independent problems side by side.
 
-``torch.optim.LBFGS`` solves one problem per call, and its step size and curvature are those of the whole vector it gets;
-K reconstructions in one vector would share them. This one keeps them per problem, in the same arithmetic: for one problem
-it takes the steps of ``torch.optim.LBFGS`` without line search (Liu and Nocedal 1989; two-loop recursion of Nocedal 1980).
+``torch.optim.LBFGS`` solves one problem per call, and its step size and curvature are those of the whole vector it
+gets; K reconstructions in one vector would share them. This one keeps them per problem, in the same arithmetic: for
+one problem it takes the steps of ``torch.optim.LBFGS`` without line search (Liu and Nocedal 1989; two-loop recursion
+of Nocedal 1980).
 """
 
 from collections.abc import Callable

@@ -25,8 +25,8 @@ def _flat(gradients: Gradients) -> list[Tensor]:
 def _weights(kind: str, number: int) -> list[float]:
     """Weight of each parameter, first layer first.
 
-    ``equal``: 1. ``linear``: falls from 1 to 1/number. ``exp``: proportional to exp(number), exp(number - 1), ..., with
-    the sum 1 (the weightings of the released iLRG and IG code).
+    ``equal``: 1. ``linear``: falls from 1 to 1/number. ``exp``: proportional to exp(number), exp(number - 1), ...,
+    with the sum 1 (the weightings of the released iLRG and IG code).
     """
     if kind == "equal":
         return [1.0] * number
@@ -91,9 +91,9 @@ _PER_PARAMETER: dict[str, Callable[[list[Tensor], list[Tensor]], list[Tensor]]] 
 }
 
 OBJECTIVES = (*_PER_PARAMETER, "sim")
-"""``l2``: sum of squared differences (Zhu, Liu, Han 2019). ``sim``: one minus the cosine of the whole gradients (Geiping
-et al., NeurIPS 2020, eq. 4). ``simlocal``: the mean over parameters of one minus their own cosine. ``l1``, ``max``: sums
-over parameters of the sum, or the largest, of the absolute differences."""
+"""``l2``: sum of squared differences (Zhu, Liu, Han 2019). ``sim``: one minus the cosine of the whole gradients
+(Geiping et al., NeurIPS 2020, eq. 4). ``simlocal``: the mean over parameters of one minus their own cosine. ``l1``,
+``max``: sums over parameters of the sum, or the largest, of the absolute differences."""
 
 INDICES = ("def", "first", "first4", "first5", "first10", "last5", "last10", "top10", "top50")
 """Parameters that take part: all, the first or last ones, or those with the largest norms."""

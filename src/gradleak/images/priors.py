@@ -21,7 +21,7 @@ def energy(x: Tensor) -> Tensor:
 
 
 def median_filter(x: Tensor) -> Tensor:
-    """Return images x [K, n, c, h, w] with each pixel replaced by the median of its 3 x 3 surroundings (mirrored edges)."""
+    """Return images x [K, n, c, h, w] with each pixel replaced by the median of 3 x 3 around it (mirrored edges)."""
     shape = x.shape
     padded = functional.pad(x.flatten(0, 1), (1, 1, 1, 1), mode="reflect")
     windows = padded.unfold(2, 3, 1).unfold(3, 3, 1).flatten(4)

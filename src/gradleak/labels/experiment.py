@@ -1,36 +1,31 @@
 """One label-restoration run: the tries of one victim, from spec to rows."""
 
-import hashlib
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gradleak import batches, checkpoints, datasets
+from gradleak import datasets
 from gradleak.datasets.base import ImageDataset
-from gradleak.defenses.all import DefenseContext
-from gradleak.defenses.all import apply as defend
 from gradleak.devices import choose_device
 from gradleak.distributions import CUSTOM_CLASSES
 from gradleak.errors import InputError
+from gradleak.federated import defended, draw_batch, make_victim, stage_name
 from gradleak.labels.all import build
 from gradleak.labels.base import LabelGuess
 from gradleak.metrics.analysis import analyse
 from gradleak.metrics.labels import floors, label_metrics
 from gradleak.models.base import Victim
-from gradleak.models.build import build as build_model
 from gradleak.observe import BatchTruth, Observation, SideKnowledge, chunk_size, observe_full, observe_head
 from gradleak.provenance import peak_memory_mb
 from gradleak.records import JOB, VICTIM, Row
 from gradleak.spec import RestoreLabels
-from gradleak.streams import stream
-from gradleak.training import victim_quality, victim_weights
+from gradleak.training import victim_quality
 
 _DIVERGED = ("leacc", "lnacc", "irec", "f1", "count_l1", "exact_match")
 """What counts as not measured when the gradient is no number."""
@@ -65,11 +60,11 @@ def restore(spec: RestoreLabels) -> Result:
     data = datasets.load(spec.dataset, split=spec.split, root=spec.data_root, download=spec.download)
     if spec.num_classes not in (None, data.num_classes):
         raise InputError(f"--num-classes {spec.num_classes}: {spec.dataset} has {data.num_classes} classes")
-    model = _victim(spec, data).to(device)
+    model = make_victim(spec, data).to(device)
     methods = {name: build(name, alpha=spec.alpha) for name in spec.methods}
     baselines = floors(spec.num_images, data.num_classes)
     rows: list[Row] = []
-    row = partial(_rows, spec, _stage(spec))
+    row = partial(_rows, spec, stage_name(spec))
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
         client = _Client(spec, data, model, device, trial)
         sent, truth = client.observe()
@@ -94,21 +89,6 @@ def restore(spec: RestoreLabels) -> Result:
     return Result(rows, spec.methods, str(device))
 
 
-def _victim(spec: RestoreLabels, data: ImageDataset) -> Victim:
-    model = build_model(
-        spec.model,
-        num_classes=data.num_classes,
-        channels=data.facts.channels,
-        image_size=data.facts.image_size,
-        seed=spec.victim_seed,
-        **spec.model_options(),
-    )
-    weights = victim_weights(spec)
-    if weights is not None:
-        checkpoints.load(model, weights)
-    return model
-
-
 @dataclass(frozen=True)
 class _Client:
     """The client of one try: its batch, and the gradient that it sends."""
@@ -119,23 +99,10 @@ class _Client:
     device: torch.device
     trial: int
 
-    def _stream(self, purpose: str, *more: object) -> np.random.Generator:
-        spec = self.spec
-        keys = (spec.dataset, spec.distribution_id, spec.num_images, spec.seed, self.trial)
-        return stream(purpose, *keys, *more)
-
     @cached_property
     def indices(self) -> Tensor:
         """[B] int64, the images of the batch."""
-        return batches.select(
-            self.data.labels,
-            self.data.num_classes,
-            self.spec.distribution,
-            self.spec.num_images,
-            self._stream("batch"),
-            num_uniform_cls=self.spec.num_uniform_cls or 0,
-            num_target_cls=self.spec.num_target_cls or 0,
-        )
+        return draw_batch(self.spec, self.data, self.trial)
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Fetch the batch part by part, so that memory does not depend on its size."""
@@ -152,10 +119,7 @@ class _Client:
         if spec.defense_scope == "all":
             images, labels = self.data.fetch(self.indices), self.data.labels[self.indices]
             observation = observe_full(self.model, images.to(self.device), labels.to(self.device))
-        noise = self._stream("defense", spec.victim_seed)
-        generator = torch.Generator().manual_seed(int(noise.integers(2**63)))
-        context = DefenseContext(generator, self.model, self.chunks)
-        return defend(observation, spec.defenses, scope=spec.defense_scope, context=context), truth
+        return defended(spec, observation, self.chunks, self.trial), truth
 
 
 def _tell(observation: Observation, method: str, counts: Tensor) -> Observation:
@@ -168,14 +132,6 @@ def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, flo
     if not spec.distribution.startswith("custom") or guess.counts is None:
         return {}
     return {f"restored_class_{c}": float(guess.counts[c]) for c in CUSTOM_CLASSES}
-
-
-def _stage(spec: RestoreLabels) -> str:
-    """The stage that results name; a user's own weights are named by their content, so that they are no known stage."""
-    if spec.checkpoint is None:
-        return spec.stage
-    with spec.checkpoint.open("rb") as file:
-        return f"checkpoint-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
 
 
 def _rows(

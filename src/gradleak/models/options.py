@@ -44,6 +44,9 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 STEMS = ("released", "imagenet")
 """ResNet stems: 3x3 stride 1 of the released iLRG code, or 7x7 stride 2 with max-pool of torchvision."""
 
+PRETRAINED = frozenset({*_RESNETS, "mobilenet_v2"})
+"""Models that can start from torchvision's ImageNet weights."""
+
 
 def check_options(name: str, **options: object) -> None:
     """Check that a model has the options asked of it.
@@ -90,6 +93,26 @@ def check_images(name: str, *, channels: int, image_size: int) -> None:
     if name in _VGGS and image_size % 32:
         right = max(32, round(image_size / 32) * 32)
         raise InputError(f"{where} cannot be halved five times; use a multiple of 32, such as {right}")
+
+
+def check_pretrained(name: str, *, stem: str, channels: int) -> None:
+    """Check that torchvision's ImageNet weights fit a model.
+
+    Args:
+        name: a model name.
+        stem: of a ResNet; every other model has but one.
+        channels: colour channels of an image.
+
+    Raises:
+        InputError: there are no weights for this model, or they are for other first layers; one line.
+    """
+    if name not in PRETRAINED:
+        known = ", ".join(model for model in OPTIONS if model in PRETRAINED)
+        raise InputError(f"model {name}: no pretrained weights; use one of {known}, or --checkpoint FILE")
+    if name in _RESNETS and stem != "imagenet":
+        raise InputError(f"model {name}: pretrained weights do not fit the stem {stem!r}; use --stem imagenet")
+    if channels != 3:
+        raise InputError(f"model {name}: pretrained weights need images of 3 channels; these have {channels}")
 
 
 def _check_choice(name: str, option: str, options: Mapping[str, object], allowed: tuple[str, ...]) -> None:

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 from gradleak.errors import InputError
-from gradleak.spec import RestoreLabels
+from gradleak.spec import AttackRun
 from gradleak.training.loop import train
 
 
-def victim_weights(spec: RestoreLabels) -> Path | None:
+def victim_weights(spec: AttackRun) -> Path | None:
     """Return the weights of a run's victim: None if it is untrained.
 
     That is the user's own ``checkpoint``, else the checkpoint of the stage under ``checkpoint_dir``. If that is not
@@ -30,7 +30,7 @@ def victim_weights(spec: RestoreLabels) -> Path | None:
     return victim.weights
 
 
-def victim_quality(spec: RestoreLabels) -> dict[str, float]:
+def victim_quality(spec: AttackRun) -> dict[str, float]:
     """Return ``accuracy`` and ``loss`` of a run's trained victim on the validation images; nothing if gradleak did not
     train it.
 

@@ -50,6 +50,18 @@ def test_unknown_split(name: str):
         load(name, split="test")
 
 
+def test_the_own_size_may_be_named():
+    assert load("mnist-sample", image_size=28).facts is DATASETS["mnist-sample"]
+
+
+def test_other_sizes_are_refused_before_any_file_is_looked_for(tmp_path: Path):
+    with pytest.raises(InputError) as error:
+        load("cifar100", root=tmp_path, image_size=64)
+    assert str(error.value) == (
+        "image_size 64 is not that of cifar100, which is 32; it can be chosen for tiny-imagenet only"
+    )
+
+
 def test_root_may_be_below_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError) as error:
@@ -72,6 +84,12 @@ def test_fetching_leaves_the_stored_bytes_alone():
     before = data.array.clone()
     data.fetch(torch.tensor([0, 1]))
     assert torch.equal(data.array, before)
+
+
+def test_normalise_is_what_fetching_does():
+    data = small_set()
+    assert torch.equal(data.normalise(data.array.float() / 255), data.fetch(torch.arange(2)))
+    assert data.normalise(torch.zeros(1, 3, 2, 2, dtype=torch.float64)).dtype == torch.float64
 
 
 def test_denormalise_returns_the_pixels():

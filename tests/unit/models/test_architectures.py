@@ -118,6 +118,30 @@ def test_lenet_is_a_plain_convolution_chain():
     assert all(p.abs().max() > 0.4 for p in weights if p.numel() > 100)
 
 
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (3, 64)])
+def test_gradients_of_lenet_can_be_differentiated_again(channels: int, size: int):
+    """The gradient matching of DLG: d/dx of |dL/dw(x) - g|^2, against central differences."""
+    victim = build("lenet", num_classes=5, channels=channels, image_size=size, seed=2, activation="sigmoid").double()
+    generator = torch.Generator().manual_seed(0)
+    true, dummy, step = torch.rand(3, 1, channels, size, size, generator=generator, dtype=torch.float64)
+    label, weights = torch.tensor([3]), tuple(victim.parameters())
+
+    def gradients(x: Tensor) -> tuple[Tensor, ...]:
+        loss = nn.functional.cross_entropy(victim(x), label)
+        return torch.autograd.grad(loss, weights, create_graph=True)
+
+    wanted = [g.detach() for g in gradients(true)]
+
+    def mismatch(x: Tensor) -> Tensor:
+        return torch.stack([(g - w).square().sum() for g, w in zip(gradients(x), wanted, strict=True)]).sum()
+
+    (slope,) = torch.autograd.grad(mismatch(dummy.requires_grad_()), dummy)
+    with_step, without = (mismatch(dummy.detach() + sign * 1e-5 * step).item() for sign in (1, -1))
+    assert (slope * step).sum().item() == pytest.approx((with_step - without) / 2e-5, rel=1e-5)
+    assert slope.abs().max() > 0
+    assert mismatch(true).item() == 0
+
+
 @pytest.mark.parametrize("name", ["lenet5", "vgg11", "resnet18", "mobilenet_v2"])
 def test_initial_weights(name: str):
     options: dict[str, Any] = {"batchnorm": True} if name == "lenet5" else {}

@@ -1,0 +1,112 @@
+"""A federated round up to the attack: the victim that the server sends, the clients' batches, what they send back."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradleak import batches, checkpoints
+from gradleak.datasets.base import ImageDataset
+from gradleak.defenses.all import DefenseContext, apply
+from gradleak.errors import InputError
+from gradleak.models.base import Victim
+from gradleak.models.build import build
+from gradleak.observe import Observation
+from gradleak.spec import AttackRun
+from gradleak.streams import stream
+from gradleak.training import victim_weights
+
+
+def make_victim(spec: AttackRun, data: ImageDataset) -> Victim:
+    """Return the model of the round on the CPU: fresh, at its training stage, or with the user's weights.
+
+    Raises:
+        InputError: weights that do not fit, or a training that fails.
+    """
+    model = build(
+        spec.model,
+        num_classes=data.num_classes,
+        channels=data.facts.channels,
+        image_size=data.facts.image_size,
+        seed=spec.victim_seed,
+        **spec.model_options(),
+    )
+    weights = victim_weights(spec)
+    if weights is not None:
+        checkpoints.load(model, weights)
+    return model
+
+
+def stage_name(spec: AttackRun) -> str:
+    """The stage that results name; a user's own weights are named by their content, so that they are no known stage."""
+    if spec.checkpoint is None:
+        return spec.stage
+    with spec.checkpoint.open("rb") as file:
+        return f"checkpoint-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+
+
+def client_stream(spec: AttackRun, purpose: str, trial: int, client: int, *more: object) -> np.random.Generator:
+    """Return a client's own random stream: equal for all attacks, so that they meet the same batches and noise.
+
+    The first client's is that of the label experiments, which have one client.
+    """
+    keys = (spec.dataset, spec.distribution_id, spec.num_images, spec.seed, trial)
+    return stream(purpose, *keys, *((f"client{client}",) if client else ()), *more)
+
+
+def draw_batch(spec: AttackRun, data: ImageDataset, trial: int, client: int = 0) -> Tensor:
+    """Return the images of a client's batch, [B] int64 indices.
+
+    Raises:
+        InputError: the data cannot give the batch asked for.
+    """
+    return batches.select(
+        data.labels,
+        data.num_classes,
+        spec.distribution,
+        spec.num_images,
+        client_stream(spec, "batch", trial, client),
+        num_uniform_cls=spec.num_uniform_cls or 0,
+        num_target_cls=spec.num_target_cls or 0,
+    )
+
+
+def given_batch(indices: Iterable[str], data: ImageDataset) -> Tensor:
+    """Return the images that the user names, [n] int64 indices.
+
+    Raises:
+        InputError: an index outside the data set.
+    """
+    chosen = torch.tensor([int(index) for index in indices])
+    outside = chosen[chosen >= len(data)]
+    if len(outside):
+        raise InputError(
+            f"--client-indices: {int(outside[0])} is outside the {len(data)} images; use 0 to {len(data) - 1}"
+        )
+    return chosen
+
+
+def defended(
+    spec: AttackRun,
+    observation: Observation,
+    chunks: Callable[[], Iterable[tuple[Tensor, Tensor]]],
+    trial: int,
+    client: int = 0,
+) -> Observation:
+    """Return what the server sees of a client that defends its gradient as the spec says.
+
+    Args:
+        spec: names the defenses.
+        observation: the undefended gradient.
+        chunks: the client's batch, see :class:`gradleak.defenses.all.DefenseContext`.
+        trial: the round.
+        client: number of the client.
+    """
+    if not spec.defenses:
+        return observation
+    noise = client_stream(spec, "defense", trial, client, spec.victim_seed)
+    generator = torch.Generator().manual_seed(int(noise.integers(2**63)))
+    context = DefenseContext(generator, observation.model, chunks)
+    return apply(observation, spec.defenses, scope=spec.defense_scope, context=context)

@@ -1,0 +1,118 @@
+"""How right reconstructed images are.
+
+Images are float tensors [n, channels, h, w] on the scale where 0 is black and 1 is white, not normalised. Guesses
+are clamped to [0, 1] before anything is measured, since that is what can be shown. A guess with NaN gets NaN.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from gradleak.metrics.ssim import ssim
+from gradleak.models.base import Victim
+from gradleak.observe import chunk_size
+
+PSNR_CAP = 100.0
+"""Largest PSNR in dB: that of a mean squared error of 1e-10 or less. A perfect image would have an infinite one, and
+so would every mean that it takes part in."""
+
+_WORSE_THAN_ANY = 2.0
+"""Cost of a pair with NaN in the assignment; the mean squared error of others is at most 1."""
+
+
+def align(truth: Tensor, guess: Tensor) -> Tensor:
+    """Return the order of the guesses that puts ``guess[order]`` beside ``truth``.
+
+    It is the assignment with the least sum of mean squared errors (Hungarian method), to be used for all metrics
+    alike. The gradient of a batch does not change with the order of its images, so no attack can know it.
+
+    Args:
+        truth: [n, channels, h, w] in [0, 1].
+        guess: the same shape, in any order.
+
+    Returns:
+        [n] int64, a permutation, on the CPU.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    x, y = (images.flatten(1) for images in _compared(truth, guess))
+    # Not by matrix products: these leave a distance of about 1e-8 between equal images
+    distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    errors = torch.nan_to_num(distances**2 / max(1, x.shape[1]), nan=_WORSE_THAN_ANY)
+    _, order = linear_sum_assignment(errors.numpy())
+    return torch.from_numpy(order).long()
+
+
+def image_metrics(truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
+    """Compare images pair by pair.
+
+    - ``mse``: mean squared error over the pixels and channels of an image.
+    - ``psnr``: peak signal-to-noise ratio 10 log10(1 / mse) in dB, at most :data:`PSNR_CAP`. A mean of it is the
+      mean over images, not the PSNR of their mean error.
+    - ``ssim``: structural similarity, see :func:`gradleak.metrics.ssim.ssim`.
+
+    Args:
+        truth: [n, channels, h, w] in [0, 1].
+        guess: the same shape, image by image beside ``truth``: see :func:`align`.
+
+    Returns:
+        Name -> [n] float64, on the CPU.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    x, y = _compared(truth, guess)
+    mse = (x - y).square().flatten(1).mean(dim=1)
+    psnr = -10 * torch.log10(mse.clamp(min=10 ** (-PSNR_CAP / 10)))
+    return {"mse": mse, "psnr": psnr, "ssim": ssim(x, y)}
+
+
+def feature_cosine(model: Victim, truth: Tensor, guess: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the cosine similarity between the victim's embeddings of the true and of the reconstructed images.
+
+    The embedding is the input of the last layer. BatchNorm uses its running statistics, whatever mode the model is
+    in; the model is left as it was. A zero embedding counts as 0.
+
+    Args:
+        model: the victim, on any device.
+        truth: [n, channels, h, w] in [0, 1].
+        guess: the same shape, image by image beside ``truth``: see :func:`align`.
+        normalise: what the victim's data set does to images in [0, 1], e.g. ``data.normalise``.
+
+    Returns:
+        [n] float64, on the CPU.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    x, y = _compared(truth, guess)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        left, right = (_embeddings(model, images, normalise) for images in (x, y))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return cosine_similarity(left, right, dim=1)
+
+
+@torch.inference_mode()
+def _embeddings(model: Victim, images: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the embeddings [n, d] float64 on the CPU of images in [0, 1]."""
+    weight = model.head.weight
+    chunks = normalise(images).to(weight).split(chunk_size(max(images.shape[2:])))
+    return torch.cat([model.features(chunk).double().cpu() for chunk in chunks])
+
+
+def _compared(truth: Tensor, guess: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both as float64 on the CPU, the guess clamped to [0, 1]."""
+    if truth.shape != guess.shape or truth.dim() != 4:
+        raise ValueError(
+            f"images of shape {list(truth.shape)} beside {list(guess.shape)}; both must be [n, channels, h, w]"
+        )
+    return truth.detach().double().cpu(), guess.detach().double().cpu().clamp(0, 1)
