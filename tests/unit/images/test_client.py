@@ -1,0 +1,152 @@
+"""What a client sends, against plain PyTorch: autograd, train-mode BatchNorm, SGD steps."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradleak.images.client import Client, ClientRule
+from gradleak.models.base import Victim
+from gradleak.models.build import build
+from gradleak.observe import observe_full
+
+C = 3
+Make = Callable[..., Victim]
+
+
+def batches(K: int, n: int, *, channels: int = 2, size: int = 4) -> tuple[Tensor, Tensor]:
+    """K batches of images, and their labels, of which some repeat."""
+    generator = torch.Generator().manual_seed(K)
+    x = torch.randn(K, n, channels, size, size, generator=generator, dtype=torch.float64)
+    return x, torch.randint(C, (K, n), generator=generator)
+
+
+def onehot(y: Tensor) -> Tensor:
+    return functional.one_hot(y, C).double()
+
+
+def state(model: Victim) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def assert_same(sent: tuple[Tensor, ...], expected: list[Tensor], tolerance: float = 1e-12) -> None:
+    assert len(sent) == len(expected)
+    for ours, theirs in zip(sent, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def in_train_mode(model: Victim) -> Victim:
+    """A copy whose BatchNorm normalises with the batch; dropout stays off, as no client of ours drops."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    return model
+
+
+@pytest.mark.parametrize("name", ["lenet", "lenet5", "resnet18", "mobilenet_v2"])
+def test_it_sends_the_gradient_of_cross_entropy(name: str):
+    size = 16 if name == "lenet5" else 8
+    model = build(name, num_classes=C, channels=2, image_size=size, seed=0, batchnorm=name == "lenet5").double()
+    x, y = batches(1, 3, size=size)
+    sent = Client(model, ClientRule()).send(x[0], onehot(y[0]))
+    expected = list(observe_full(model, x[0], y[0]).gradients.values())
+    assert_same(sent, expected, 1e-9 * max(float(g.abs().max()) for g in expected))
+
+
+def test_soft_labels(toy: Make):
+    model = toy()
+    x, _ = batches(1, 3)
+    soft = torch.softmax(torch.randn(3, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), 1)
+    loss = functional.cross_entropy(model(x[0]), soft)
+    assert_same(Client(model, ClientRule()).send(x[0], soft), list(torch.autograd.grad(loss, list(model.parameters()))))
+
+
+def test_batch_statistics_are_those_of_train_mode(toy: Make):
+    """BatchNorm only: dropout is off. Each of K clients has the statistics of its own batch."""
+    model = toy()
+    before = state(model)
+    x, y = batches(4, 3)
+    sent = Client(model, ClientRule(bn_eval=False)).send_many(x, onehot(y))
+    for k in range(4):
+        plain = in_train_mode(model)
+        loss = functional.cross_entropy(plain(x[k]), y[k])
+        expected = list(torch.autograd.grad(loss, list(plain.parameters())))
+        assert_same(tuple(g[k] for g in sent), expected)
+    with_running = Client(model, ClientRule()).send_many(x, onehot(y))
+    assert not torch.allclose(sent[0], with_running[0], rtol=0.1)
+    assert not any(module.training for module in model.modules())
+    after = state(model)
+    assert list(after) == list(before)
+    assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize("bn_eval", [True, False])
+@pytest.mark.parametrize("steps", [2, 3])
+def test_local_steps_are_those_of_sgd(toy: Make, steps: int, bn_eval: bool):
+    model = toy()
+    before = state(model)
+    x, y = batches(1, 3)
+    lr = 0.3
+    sent = Client(model, ClientRule(local_steps=steps, local_lr=lr, bn_eval=bn_eval)).send(x[0], onehot(y[0]))
+    plain = copy.deepcopy(model) if bn_eval else in_train_mode(model)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        functional.cross_entropy(plain(x[0]), y[0]).backward()
+        optimizer.step()
+    moved = [(w - v.detach()) / (lr * steps) for w, v in zip(model.parameters(), plain.parameters(), strict=True)]
+    assert_same(sent, moved, 1e-10)
+    one = Client(model, ClientRule(bn_eval=bn_eval)).send(x[0], onehot(y[0]))
+    assert not torch.allclose(sent[0], one[0], rtol=1e-2)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("rule", [ClientRule(), ClientRule(local_steps=2, bn_eval=False)])
+def test_many_are_the_stack_of_single_ones(toy: Make, rule: ClientRule):
+    model = toy()
+    x, y = batches(5, 2)
+    client = Client(model, rule)
+    single = [client.send(x[k], onehot(y[k])) for k in range(5)]
+    for at_once in (None, 1, 2, 5, 9):
+        many = client.send_many(x, onehot(y), at_once=at_once)
+        assert_same(many, [torch.stack(gradients) for gradients in zip(*single, strict=True)])
+
+
+@pytest.mark.parametrize("rule", [ClientRule(), ClientRule(local_steps=2, local_lr=0.3), ClientRule(bn_eval=False)])
+def test_what_is_sent_can_be_differentiated(toy: Make, rule: ClientRule):
+    """By images and soft labels, against finite differences."""
+    client = Client(toy(), rule)
+    x, _ = batches(2, 2)
+    logits = torch.randn(2, 2, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def norms(images: Tensor, free: Tensor) -> Tensor:
+        sent = client.send_many(images, torch.softmax(free, dim=-1), at_once=1)
+        return torch.stack([g.square().flatten(1).sum(1) for g in sent]).sum(0)
+
+    assert torch.autograd.gradcheck(norms, (x.requires_grad_(), logits.requires_grad_()))
+
+
+def test_the_model_may_change_afterwards(toy: Make):
+    """The client holds a copy: what it sends depends on the model as it was given."""
+    model = toy()
+    x, y = batches(1, 2)
+    client = Client(model, ClientRule())
+    sent = client.send(x[0], onehot(y[0]))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.body[1].running_var.fill_(9.0)
+    assert_same(client.send(x[0], onehot(y[0])), list(sent), 0.0)
+
+
+def test_no_parameter_learns(toy: Make):
+    model = toy()
+    x, y = batches(2, 2)
+    sent = Client(model, ClientRule()).send_many(x.requires_grad_(), onehot(y))
+    sum(g.sum() for g in sent).backward()
+    assert x.grad is not None
+    assert all(parameter.grad is None for parameter in model.parameters())
