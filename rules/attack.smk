@@ -1,4 +1,4 @@
-# One job per run: observe the client's gradients, attack them, write the metrics.
+# One job per run: observe the clients' gradients, attack them, write the metrics (and, of images, what was made of them).
 
 
 def run_data(wildcards):
@@ -34,4 +34,38 @@ rule restore_labels:
         "Restoring labels: {wildcards.run}"
     shell:
         "{PYTHON} workflow/scripts/restore_labels.py {params.options} --data-root {DATA_ROOT}"
+        " --no-progress --output {output.metrics} > {log} 2>&1"
+
+
+# Where there are GPUs, a profile gives it one: --set-resources reconstruct_images:gpu=1
+rule reconstruct_images:
+    input:
+        run_data,
+        lambda wildcards: victim_checkpoint(wildcards.run),
+    output:
+        metrics=paths.RUN_METRICS,
+        sidecar=paths.RUN_SIDECAR,
+        contact=report(
+            "results/runs/{run}/contact.png",
+            category="Reconstructions",
+            caption="../workflow/report/contact.rst",
+            labels={"run": "{run}"},
+        ),
+        trace="results/runs/{run}/trace.csv",
+        images=paths.RUN_IMAGES,
+    log:
+        "results/runs/{run}/log.txt",
+    benchmark:
+        "results/runs/{run}/benchmark.tsv"
+    wildcard_constraints:
+        run=r"images/.+",
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        options=run_options,
+    message:
+        "Reconstructing images: {wildcards.run}"
+    shell:
+        "{PYTHON} workflow/scripts/reconstruct.py {params.options} --data-root {DATA_ROOT}"
         " --no-progress --output {output.metrics} > {log} 2>&1"

@@ -39,7 +39,9 @@ def select(
     sim                   counts as in random2, but each class is one image repeated
     ====================  ================================================================================
 
-    Classes are drawn among those that have enough images. Images of a class are distinct, except in sim. The
+    Classes are drawn among those that have enough images. Images of a class are distinct, except in sim, and in the
+    custom distributions where the class has too few: its images are then repeated, each as often as any other or once
+    more. The published B = 648 needs 646 images of class 18, of which CIFAR-100 has 600 in all. The
     counts of random2 are a uniform composition of B; where the data are too small for the drawn one, its
     excess goes at random to classes that have room.
 
@@ -128,6 +130,12 @@ class _Pool:
         start = self.starts[c]
         return self.rng.choice(self.members[start : start + self.available[c]], count, replace=False)
 
+    def repeated(self, c: int, count: int) -> np.ndarray:
+        """Draw so many images of a class, each as often as any other or once more where it has too few."""
+        whole, rest = divmod(count, int(self.available[c]))
+        everything = self.members[self.starts[c] : self.starts[c] + self.available[c]]
+        return np.concatenate([np.tile(everything, whole), self._images(c, rest)])
+
 
 def _random(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
     return pool.rng.choice(len(pool.members), pool.num_images, replace=False)
@@ -197,13 +205,10 @@ DRAWS: dict[str, Callable[[_Pool, int, int], np.ndarray]] = {
 
 
 def _custom(pool: _Pool, counts: np.ndarray) -> np.ndarray:
-    for c, count in zip(CUSTOM_CLASSES, counts, strict=True):
-        if pool.available[c] < count:
-            raise pool.error(
-                f"num_images {pool.num_images} needs {_count(count, 'image')} of class {c} and the data set "
-                f"has {pool.available[c]}; use a smaller batch or a larger data set"
-            )
-    return pool.images(np.array(CUSTOM_CLASSES), counts)
+    missing = [c for c in CUSTOM_CLASSES if pool.available[c] == 0]
+    if missing:
+        raise pool.error(f"it needs images of class {missing[0]} and the data set has none; use a larger data set")
+    return np.concatenate([pool.repeated(c, count) for c, count in zip(CUSTOM_CLASSES, counts, strict=True)])
 
 
 def _composition(pool: _Pool, parts: int) -> np.ndarray:

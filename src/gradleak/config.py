@@ -77,16 +77,19 @@ class DefenseEntry(_Part):
 
 
 class AttackEntry(_Part):
-    """An attack's name in tables."""
+    """An attack: a label-restoration method, or settings of image reconstruction; and its name in tables."""
 
-    kind: str = Field(description="method, see gradleak.labels")
+    kind: str = Field(description="method, see gradleak.labels, or matching: gradient matching, see gradleak.images")
     label: str = Field(description="how tables and figures write it")
+    options: dict[str, Scalar] = Field(
+        default_factory=dict, description="of matching: options of the job that make the attack, e.g. cost_fn"
+    )
 
 
 class Experiment(_Part):
     """A set of runs: the product of each block's axes."""
 
-    kind: Literal["labels"] = Field(default="labels", description="what its jobs do")
+    kind: Literal["labels", "images"] = Field(default="labels", description="what its jobs do")
     attacks: list[str] = Field(description="names from the catalogue of attacks", min_length=1)
     axes: list[dict[str, Axis]] = Field(
         description="blocks; in each, a key is an option of the job and a list is an axis", min_length=1

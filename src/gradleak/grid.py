@@ -11,15 +11,25 @@ from gradleak import facts
 from gradleak.cli import describe
 from gradleak.config import Axis, Config, Experiment, Scalar, Sources
 from gradleak.errors import InputError
+from gradleak.image_spec import Reconstruct
 from gradleak.models.options import OPTIONS
 from gradleak.spec import RestoreLabels, VictimOptions
 
 _CATALOGUE_AXES = ("dataset", "model")
-_NOT_OPTIONS = {"methods", "checkpoint", "defenses"} | {
-    name for name in RestoreLabels.model_fields if not RestoreLabels.is_identity(name)
-}
-AXES = (*(name for name in RestoreLabels.model_fields if name not in _NOT_OPTIONS), "defense")
-"""Options of the job that may be axes; ``defense`` takes names of the catalogue in place of ``defenses``."""
+_NOT_AXES = {"methods", "attack", "checkpoint", "defenses"}
+
+SPECS: dict[str, type[RestoreLabels] | type[Reconstruct]] = {"labels": RestoreLabels, "images": Reconstruct}
+"""Kind of an experiment -> options of its jobs."""
+
+MATCHING = "matching"
+"""The kind of attack that reconstructs images by gradient matching; all other kinds restore labels."""
+
+
+def axes_of(kind: str) -> tuple[str, ...]:
+    """Options of the jobs of an experiment that may be axes; ``defense`` takes names of the catalogue."""
+    spec = SPECS[kind]
+    return (*(name for name in spec.model_fields if name not in _NOT_AXES and spec.is_identity(name)), "defense")
+
 
 UNDEFENDED = "none"
 """The value of the axis ``defense`` that stands for no defense."""
@@ -38,7 +48,7 @@ class Grid:
     """
 
     config: Config
-    runs: dict[str, RestoreLabels]
+    runs: dict[str, RestoreLabels | Reconstruct]
     experiments: dict[str, tuple[str, ...]]
     tables: tuple[str, ...]
     figures: tuple[str, ...]
@@ -62,17 +72,24 @@ def _excluded(point: Mapping[str, Any], experiment: Experiment) -> bool:
     return any(all(point.get(key) == value for key, value in rule.items()) for rule in experiment.exclude)
 
 
-def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> RestoreLabels:
+def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> Iterator[RestoreLabels | Reconstruct]:
+    """Yield the runs of one point: all label methods share one, every image attack has its own."""
     values = dict(point)
     dataset, model = config.datasets[values.pop("dataset")], config.models[values.pop("model")]
     defenses = _composed(values.pop("defense", UNDEFENDED))
-    return RestoreLabels(
-        defenses=tuple(config.defenses[name].canonical() for name in defenses),
-        **{"dataset": dataset.kind, **model.options(), **values},
-        methods=tuple(config.attacks[name].kind for name in experiment.attacks),
-        data_root=config.data.root,
-        download=config.data.download,
-    )
+    common: dict[str, Any] = {
+        "defenses": tuple(config.defenses[name].canonical() for name in defenses),
+        "data_root": config.data.root,
+        "download": config.data.download,
+        "dataset": dataset.kind,
+        **model.options(),
+    }
+    if experiment.kind == "labels":
+        yield RestoreLabels(**common, **values, methods=tuple(config.attacks[name].kind for name in experiment.attacks))
+        return
+    for name in experiment.attacks:
+        # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
+        yield Reconstruct(**{**common, **config.attacks[name].options, **values, "attack": name})
 
 
 class _Faults:
@@ -95,7 +112,11 @@ class _Faults:
 
 def _check_names(config: Config, faults: _Faults) -> None:
     """Names must be in their catalogues, and catalogue entries must name something that exists."""
-    for part, known in (("datasets", facts.DATASETS), ("attacks", facts.LABEL_METHODS), ("models", OPTIONS)):
+    for part, known in (
+        ("datasets", facts.DATASETS),
+        ("attacks", (*facts.LABEL_METHODS, MATCHING)),
+        ("models", OPTIONS),
+    ):
         for name, entry in getattr(config, part).items():
             if entry.kind not in known:
                 faults.unknown(f"{part}.{name}.kind", part[:-1], entry.kind, known)
@@ -111,10 +132,23 @@ def _check_names(config: Config, faults: _Faults) -> None:
             entry.canonical()
         except ValueError as error:
             faults.add(f"defenses.{name}", str(error))
+    for name, entry in config.attacks.items():
+        for option in entry.options:
+            if entry.kind != MATCHING:
+                faults.add(f"attacks.{name}.options.{option}", f"kind {entry.kind} has no options; only {MATCHING} has")
+            elif option not in axes_of("images") or option in RestoreLabels.model_fields:
+                known = [axis for axis in axes_of("images") if axis not in (*RestoreLabels.model_fields, "defense")]
+                faults.unknown(f"attacks.{name}.options.{option}", "option", option, known)
     for name, experiment in config.experiments.items():
         for attack in experiment.attacks:
             if attack not in config.attacks:
                 faults.unknown(f"experiments.{name}.attacks", "attack", attack, config.attacks)
+            elif (config.attacks[attack].kind == MATCHING) != (experiment.kind == "images"):
+                does = "reconstructs images" if experiment.kind == "labels" else "restores labels"
+                faults.add(
+                    f"experiments.{name}.attacks", f"{attack} {does}; the experiment is of kind {experiment.kind}"
+                )
+        known_axes = axes_of(experiment.kind)
         for number, block in enumerate(experiment.axes):
             where = f"experiments.{name}.axes.{number}"
             point = {**config.defaults, **block}
@@ -122,8 +156,8 @@ def _check_names(config: Config, faults: _Faults) -> None:
                 if axis not in point:
                     faults.add(where, f"{axis} is missing")
             for key, axis in point.items():
-                if key not in AXES:
-                    faults.unknown(f"{where}.{key}", "axis", key, AXES)
+                if key not in known_axes:
+                    faults.unknown(f"{where}.{key}", "axis", key, known_axes)
                 for value in _values(axis):
                     if key == "defense":
                         unknown = [part for part in _composed(value) if part not in config.defenses]
@@ -199,7 +233,7 @@ def expand(config: Config, sources: Sources) -> Grid:
     faults.check()
     wanted = _wanted(config)
     tables, figures = (_views(config, part, wanted, faults) for part in ("tables", "figures"))
-    runs: dict[str, RestoreLabels] = {}
+    runs: dict[str, RestoreLabels | Reconstruct] = {}
     experiments: dict[str, tuple[str, ...]] = {}
     for name in config.experiments:
         if name not in wanted:
@@ -211,13 +245,12 @@ def expand(config: Config, sources: Sources) -> Grid:
                 if _excluded(point, experiment):
                     continue
                 try:
-                    spec = _resolve(config, experiment, point)
+                    for spec in _resolve(config, experiment, point):
+                        runs[spec.run_id] = spec
+                        ids[spec.run_id] = None
                 except ValidationError as error:
                     reason = describe(error, flag="")
                     faults.add(f"experiments.{name}.axes.{number}", reason)
-                    continue
-                runs[spec.run_id] = spec
-                ids[spec.run_id] = None
         if not ids and not faults.lines:
             faults.add(f"experiments.{name}", "no run is left after exclude")
         experiments[name] = tuple(ids)

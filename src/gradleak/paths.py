@@ -2,6 +2,7 @@
 
 RUN_METRICS = "results/runs/{run}/metrics.csv"
 RUN_SIDECAR = "results/runs/{run}/run.json"
+RUN_IMAGES = "results/runs/{run}/images.npz"
 PAPER = "results/paper/main.pdf"
 MACROS = "results/paper/macros.tex"
 TABLE_SUFFIXES = ("csv", "md", "tex")

@@ -1,7 +1,7 @@
 """Reconstruct clients' images from the gradients that they share.
 
-Each round, every client computes the gradient of its images on the server's model; the server matches it, or the mean of
-all, by the gradient of images that it optimises. Results: a long metrics CSV, run.json, loss traces, and images.
+Each round, every client computes the gradient of its images on the server's model; the server matches it, or the
+mean of all, by the gradient of images that it optimises. Results: a long metrics CSV, run.json, loss traces, images.
 """
 
 import sys

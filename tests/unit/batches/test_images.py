@@ -26,8 +26,16 @@ def test_size_range_and_distinctness(
     assert int(batch.min()) >= 0
     assert int(batch.max()) < len(cifar.classes)
     assert len(batch.unique()) == size or distribution == "sim"
+
     again = cifar.draw(distribution, size, seed, **options)
     assert torch.equal(batch, again)
+
+
+def test_custom_distributions_repeat_images_where_a_class_has_too_few(cifar):
+    batch = cifar.draw("custom_imbalanced", 132, 0)  # class 18 has 60 images and 130 are asked for
+    counts = batch.unique(return_counts=True)[1]
+    assert sorted(counts.tolist()) == [1, 1] + [2] * 50 + [3] * 10
+    assert cifar.counts(batch) == {0: 1, 18: 130, 92: 1}
 
 
 def test_seeds_differ(cifar):
