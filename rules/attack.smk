@@ -67,5 +67,5 @@ rule reconstruct_images:
     message:
         "Reconstructing images: {wildcards.run}"
     shell:
-        "{PYTHON} workflow/scripts/reconstruct.py {params.options} --data-root {DATA_ROOT}"
+        "{PYTHON} workflow/scripts/reconstruct.py {params.options} --data-root {DATA_ROOT} {LPIPS}"
         " --no-progress --output {output.metrics} > {log} 2>&1"

@@ -10,7 +10,7 @@ from snakemake.logging import logger
 
 from gradleak import config as configuration
 from gradleak import grid as grids
-from gradleak import paths, provenance
+from gradleak import facts, paths, provenance
 from gradleak.errors import InputError
 from gradleak.spec import VictimOptions
 
@@ -26,6 +26,11 @@ except InputError as error:
 # Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated.
 PYTHON = shlex.quote(sys.executable)
 DATA_ROOT = shlex.quote(str(GRID.config.data.root))
+LPIPS = (
+    f"--lpips {shlex.quote(str(GRID.config.data.lpips))}"
+    if GRID.config.data.lpips
+    else ""
+)
 HAS_TEX = all(
     shutil.which(program) for program in ("latexmk", "pdflatex", "kpsewhich")
 ) and not subprocess.call(
@@ -76,7 +81,11 @@ def view_params(view):
         "labels": {
             "dataset": {entry.kind: entry.label for entry in chosen.datasets.values()},
             "model": {model_id(entry): entry.label for entry in chosen.models.values()},
-            "method": {entry.kind: entry.label for entry in chosen.attacks.values()},
+            # Methods that restore labels have one name; image attacks are called as the catalogue calls them.
+            "method": {
+                name if entry.kind == grids.MATCHING else entry.kind: entry.label
+                for name, entry in chosen.attacks.items()
+            },
             "defense": {
                 entry.canonical(): entry.label for entry in chosen.defenses.values()
             },

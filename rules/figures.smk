@@ -1,11 +1,23 @@
 # A figure is a view of experiments, as PDF for the paper and as PNG for the report.
 
 
+def shown_runs(figure):
+    """The runs whose images a figure shows; none for figures of metrics alone."""
+    view = GRID.config.figures[figure]
+    if view.kind not in facts.SHOWS_IMAGES:
+        return []
+    runs = (run for name in view.experiments for run in GRID.experiments[name])
+    return list(dict.fromkeys(runs))
+
+
 rule figure:
     input:
         experiments=lambda wildcards: [
             paths.experiment(name)
             for name in GRID.config.figures[wildcards.figure].experiments
+        ],
+        images=lambda wildcards: [
+            paths.RUN_IMAGES.format(run=run) for run in shown_runs(wildcards.figure)
         ],
         published="paper/published/ilrg.csv",
     output:
@@ -20,6 +32,7 @@ rule figure:
         "results/figures/{figure}.log",
     params:
         view=lambda wildcards: view_params(GRID.config.figures[wildcards.figure]),
+        runs=lambda wildcards: shown_runs(wildcards.figure),
     message:
         "Drawing figure {wildcards.figure}"
     script:

@@ -19,6 +19,7 @@ rule macros:
         experiments=[paths.experiment(name) for name in GRID.experiments],
         sidecars=[paths.RUN_SIDECAR.format(run=run) for run in GRID.runs],
         published="paper/published/ilrg.csv",
+        images="paper/published/images.csv",
         rerun="paper/published/rerun.csv",
         template="paper/templates/macros.tex.j2",
     output:

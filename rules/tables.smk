@@ -8,6 +8,7 @@ rule table:
             for name in GRID.config.tables[wildcards.table].experiments
         ],
         published="paper/published/ilrg.csv",
+        images="paper/published/images.csv",
         rerun="paper/published/rerun.csv",
         template="paper/templates/table.tex.j2",
     output:

@@ -23,6 +23,7 @@ class Data(_Part):
     """Where the full data sets are."""
 
     root: Path = Field(default=Path("data"), description="folder of the full data sets")
+    lpips: Path | None = Field(default=None, description="weights of LPIPS; without them it is not measured")
     download: bool = Field(default=False, description="let torchvision fetch MNIST and CIFAR-100 into root")
 
 

@@ -89,7 +89,9 @@ def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -
         return
     for name in experiment.attacks:
         # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
-        yield Reconstruct(**{**common, **config.attacks[name].options, **values, "attack": name})
+        yield Reconstruct(
+            **{**common, **config.attacks[name].options, **values, "attack": name, "lpips": config.data.lpips}
+        )
 
 
 class _Faults:

@@ -34,6 +34,7 @@ class FederatedOptions(AttackRun):
         default=False, description="let the server take a step by the aggregated gradient before inversion"
     )
     agg_lr: float = Field(default=0.01, gt=0, description="learning rate of that step")
+    lpips: Path | None = runtime(None, "weights of LPIPS, a file or a folder; without them it is not measured")
     defense_scope: Literal["head", "all"] = Field(
         default="all", description="defend the last layer's gradients alone, or those of all parameters together"
     )

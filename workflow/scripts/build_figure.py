@@ -19,6 +19,7 @@ with logged(snakemake.log[0], "build_figure") as log:
         read_experiments(Path(path) for path in snakemake.input.experiments),
         published.load(Path(snakemake.input.published)),
         Labels(**view["labels"]),
+        images=dict(zip(snakemake.params["runs"], map(Path, snakemake.input["images"]), strict=True)),
         draft=view["draft"],
         name=name,
     )

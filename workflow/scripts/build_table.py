@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gradleak import published
+from gradleak import published, published_images
 from gradleak.measured import read_experiments
 from gradleak.records import write_text
 from gradleak.script_jobs import logged
@@ -21,6 +21,7 @@ with logged(snakemake.log[0], "build_table") as log:
         published.load(Path(snakemake.input.published)),
         Labels(**view["labels"]),
         rerun=published.load_rerun(Path(snakemake.input.rerun)),
+        images=published_images.load(Path(snakemake.input.images)),
         draft=view["draft"],
         caption=view["caption"],
         name=name,

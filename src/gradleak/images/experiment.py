@@ -21,6 +21,7 @@ from gradleak.images.engine import Found, Matching, Problem, reconstruct
 from gradleak.images.labels import known_labels
 from gradleak.images.starts import start
 from gradleak.metrics.images import align, feature_cosine, image_metrics
+from gradleak.metrics.lpips import SMALLEST_SIDE, Lpips, load_lpips
 from gradleak.models.base import Victim
 from gradleak.models.pretrained import load_pretrained
 from gradleak.observe import Observation
@@ -106,12 +107,14 @@ class Round:
         server: the model that the server sent, on the device.
         client: simulates a client of that model.
         device: where it runs.
+        lpips: the perceptual distance, if its weights are there and the images are large enough for it.
     """
 
     data: ImageDataset
     server: Victim
     client: Client
     device: torch.device
+    lpips: Lpips | None = None
 
     def pixels(self, x: Tensor) -> Tensor:
         """What the model reads -> [0, 1], clamped."""
@@ -139,7 +142,8 @@ def prepare(spec: FederatedOptions) -> Round:
         load_pretrained(model, spec.model)
     model = model.to(device)
     rule = ClientRule(local_steps=spec.local_steps, local_lr=spec.local_lr, bn_eval=spec.bn_eval)
-    return Round(data, model, Client(model, rule), device)
+    lpips = load_lpips(spec.lpips) if spec.lpips and data.facts.image_size >= SMALLEST_SIDE else None
+    return Round(data, model, Client(model, rule), device, lpips)
 
 
 def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch]]:
@@ -328,6 +332,8 @@ def _compare(round_: Round, batch: Batch, found: Found, number: int) -> Reconstr
     guess, labels = guess[order], found.labels[number].cpu()[order]
     metrics = dict(image_metrics(truth, guess))
     metrics["feature_cosine"] = feature_cosine(round_.server, truth, guess, round_.data.normalise)
+    if round_.lpips is not None:
+        metrics["lpips"] = round_.lpips(truth, guess)
     metrics["label_accuracy"] = (labels == batch.labels).double()
     return Reconstruction(
         trial=batch.trial,

@@ -1,0 +1,177 @@
+"""Rounds of clients: what they send, what the server makes of it, and the rows of a run."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from gradleak import datasets
+from gradleak.errors import InputError
+from gradleak.federated import draw_batch
+from gradleak.image_spec import Reconstruct
+from gradleak.images import experiment
+from gradleak.images.labels import known_labels
+from gradleak.images.starts import start
+from gradleak.observe import observe_full
+from gradleak.spec import RestoreLabels
+from gradleak.streams import stream
+
+
+def spec(**options: Any) -> Reconstruct:
+    usual: dict[str, Any] = {"dataset": "mnist-sample", "iterations": 2, "device": "cpu", "progress": False}
+    return Reconstruct(**{**usual, **options})
+
+
+def test_the_first_client_holds_the_batch_of_the_label_experiments():
+    data = datasets.load("mnist-sample")
+    mine = spec(num_images=4, num_clients=2)
+    labels = RestoreLabels(dataset="mnist-sample", model="fcn", num_images=4)
+    assert torch.equal(draw_batch(mine, data, 0, 0), draw_batch(labels, data, 0))
+    assert not torch.equal(draw_batch(mine, data, 0, 1), draw_batch(mine, data, 0, 0))
+
+
+def test_the_aggregate_is_the_gradient_of_the_joint_batch():
+    mine = spec(num_images=2, num_clients=3)
+    round_ = experiment.prepare(mine)
+    (batches,) = experiment.client_batches(mine, round_)
+    whole = experiment.aggregate(mine, batches)
+    assert whole.observation.batch_size == 6
+    expected = observe_full(round_.server, whole.images, whole.labels).gradients
+    for name, gradient in expected.items():
+        torch.testing.assert_close(whole.observation.gradients[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_normalised_clients_weigh_the_same():
+    mine = spec(num_clients=2, reconstruct_mode="aggregated", normalize_gradients=True)
+    (batches,) = experiment.client_batches(mine, experiment.prepare(mine))
+    sent = [torch.cat([g.flatten() for g in b.observation.gradients.values()]) for b in batches]
+    expected = torch.stack([g / g.norm() for g in sent]).mean(0)
+    found = experiment.aggregate(mine, batches).observation.gradients
+    torch.testing.assert_close(torch.cat([g.flatten() for g in found.values()]), expected)
+
+
+def test_the_servers_step_is_down_the_gradient():
+    mine = spec()
+    round_ = experiment.prepare(mine)
+    before = {name: p.detach().clone() for name, p in round_.server.named_parameters()}
+    ones = {name: torch.ones_like(p) for name, p in before.items()}
+    after = experiment.updated(round_.server, ones, lr=0.5)
+    for name, parameter in after.named_parameters():
+        torch.testing.assert_close(parameter.detach(), before[name] - 0.5)
+    for name, parameter in round_.server.named_parameters():
+        assert torch.equal(parameter, before[name])
+
+
+def test_label_policies():
+    mine = spec(num_images=4, num_clients=1)
+    (batches,) = experiment.client_batches(mine, experiment.prepare(mine))
+    batch = batches[0]
+    assert known_labels("optimise", batch.observation, batch.labels) is None
+    restored, given = (known_labels(policy, batch.observation, batch.labels) for policy in ("ilrg", "truth"))
+    assert restored is not None
+    assert given is not None
+    assert torch.equal(given, batch.labels.sort().values)
+    assert torch.equal(restored, given)
+    # The policies that restore labels must not read the truth.
+    assert torch.equal(restored, known_labels("ilrg", batch.observation, torch.zeros_like(batch.labels)) + 0)
+    one = spec(num_images=1, num_clients=1)
+    (single,) = experiment.client_batches(one, experiment.prepare(one))
+    assert torch.equal(known_labels("idlg", single[0].observation, torch.zeros(1)) + 0, single[0].labels)
+
+
+def test_starts():
+    shape = (2, 1, 4, 4)
+
+    def never() -> torch.Tensor:
+        raise AssertionError("only auxiliary takes other images")
+
+    drawn = {kind: start(kind, shape, 0.5, stream("attack", 1), never) for kind in ("randn", "rand", "zeros")}
+    assert torch.equal(drawn["zeros"], torch.zeros(shape))
+    assert drawn["rand"].abs().max() <= 0.5
+    assert torch.equal(drawn["randn"], start("randn", shape, 0.5, stream("attack", 1), never))
+    assert torch.equal(drawn["randn"] * 2, start("randn", shape, 1.0, stream("attack", 1), never))
+    assert torch.equal(
+        start("auxiliary", shape, 2.0, stream("attack", 1), lambda: torch.ones(shape)), torch.full(shape, 2.0)
+    )
+
+
+def test_more_restarts_leave_the_first_ones_as_they_were():
+    few, many = (experiment.run(spec(restarts=r, num_clients=1)).reconstructions[0] for r in (1, 3))
+    # Equal starts; later losses differ by what rounding in a larger batch makes of them.
+    torch.testing.assert_close(few.trace[0, 0], many.trace[0, 0], rtol=0.01, atol=0)
+    assert many.trace.shape == (2, 3)
+    assert many.loss == pytest.approx(float(many.trace.min()), rel=0.5)
+
+
+def test_rows_of_both_modes():
+    result = experiment.run(spec(num_clients=2, num_images=2, reconstruct_mode="both", num_tries=2, log_every=1))
+    assert len(result.reconstructions) == 2 * 2 + 2
+    psnr = [row for row in result.rows if row.metric == "psnr"]
+    alone = {(row.trial, row.unit) for row in psnr if row.distribution == "random"}
+    assert alone == {(t, f"client{c}image{i}") for t in (0, 1) for c in (0, 1) for i in (0, 1)}
+    together = [row for row in psnr if row.distribution == "random@2clients"]
+    assert {(row.trial, row.unit, row.batch_size) for row in together} == {
+        (t, f"image{i}", 4) for t in (0, 1) for i in range(4)
+    }
+    assert {row.metric for row in result.rows} >= {"ssim", "mse", "feature_cosine", "label_accuracy", "psnr_at_2"}
+    assert {row.method for row in result.rows} == {"dlg", "job"}
+
+
+def test_a_defense_changes_what_the_attack_sees_and_not_the_batch():
+    plain, noisy = spec(num_clients=1), spec(num_clients=1, defenses=("dp-0.1",))
+    (a,), (b,) = (next(iter(experiment.client_batches(s, experiment.prepare(s)))) for s in (plain, noisy))
+    assert torch.equal(a.images, b.images)
+    difference = b.observation.gradients["head.weight"] - a.observation.gradients["head.weight"]
+    assert difference.std() == pytest.approx(0.1, rel=0.1)
+    assert all(not torch.equal(b.observation.gradients[n], g) for n, g in a.observation.gradients.items())
+
+
+def test_a_victim_that_is_no_number_gives_diverged_rows(tmp_path):
+    good = experiment.prepare(spec(num_clients=1)).server
+    torch.save({name: torch.full_like(value, math.nan) for name, value in good.state_dict().items()}, tmp_path / "w.pt")
+    result = experiment.run(spec(num_clients=1, checkpoint=tmp_path / "w.pt"))
+    rows = [row for row in result.rows if row.metric == "psnr"]
+    assert rows
+    assert {row.status for row in rows} == {"diverged"}
+    assert result.reconstructions[0].diverged == 1
+
+
+def test_given_indices_are_the_batches():
+    mine = spec(num_clients=2, num_images=1, client_indices="7,3")
+    round_ = experiment.prepare(mine)
+    (batches,) = experiment.client_batches(mine, round_)
+    assert [int(b.labels) for b in batches] == [int(round_.data.labels[7]), int(round_.data.labels[3])]
+    with pytest.raises(InputError, match="--client-indices: 99999 is outside the 5000 images; use 0 to 4999"):
+        next(experiment.client_batches(spec(num_clients=1, client_indices="99999"), round_))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"client_indices": "1,2,3"}, "client_indices names 3 images; 2 clients with 1 each need 2"),
+        ({"client_indices": "1,x"}, "'x' is no index"),
+        ({"client_indices": "1,2", "num_tries": 2}, "num_tries must be 1"),
+        ({"signed": True}, "signed needs rec_optimizer adam"),
+        ({"lr_schedule": "step"}, "lr_schedule step needs rec_optimizer adam"),
+        ({"labels": "idlg", "num_images": 2}, "restores the label of one image, not of 2; use ilrg"),
+        ({"normalize_gradients": True}, "it needs reconstruct_mode aggregated or both"),
+        ({"apply_agg_step": True}, "it needs reconstruct_mode aggregated or both"),
+        ({"agg_lr": 0.5}, "agg_lr needs apply_agg_step"),
+        ({"local_lr": 0.5}, "local_lr needs local_steps above 1"),
+        ({"init": "zeros", "restarts": 2}, "init zeros makes all restarts equal"),
+        ({"image_size": 64}, "mnist-sample"),
+        ({"pretrained": True}, "lenet"),
+        ({"pretrained": True, "model": "resnet18", "dataset": "cifar100-sample", "stem": "released"}, "stem"),
+    ],
+)
+def test_options_that_contradict_each_other(options, message):
+    with pytest.raises((ValidationError, InputError), match=message):
+        spec(**options)
+
+
+def test_pretrained_and_lenet_take_what_suits_them():
+    assert spec().activation == "sigmoid"
+    assert spec(activation="relu").activation == "relu"
+    assert Reconstruct(model="resnet18", pretrained=True).stem == "imagenet"
