@@ -9,8 +9,6 @@ from gradleak import facts
 from gradleak.models.options import check_pretrained
 from gradleak.spec import AttackRun, Names, check_model, runtime
 
-LABEL_POLICIES = ("optimise", "ilrg", "idlg", "truth")
-
 
 class FederatedOptions(AttackRun):
     """Clients, what they send, and what the server makes of it."""
@@ -90,10 +88,8 @@ class FederatedOptions(AttackRun):
         return self
 
 
-class Reconstruct(FederatedOptions):
-    """Image reconstruction by gradient matching."""
-
-    KIND: ClassVar[str] = "images"
+class ImageAttack(FederatedOptions):
+    """What all reconstructions have in common: the matching loss, the labels, where results go."""
 
     attack: str = Field(default="dlg", description="what results call this attack")
     labels: Literal["optimise", "ilrg", "idlg", "truth"] = Field(
@@ -106,21 +102,8 @@ class Reconstruct(FederatedOptions):
         default="def", description="parameters that take part in the objective"
     )
     weights: Literal["equal", "linear", "exp"] = Field(default="equal", description="of the parameters")
-    rec_optimizer: Literal["lbfgs", "adam", "adamw", "sgd"] = Field(default="lbfgs", description="of the images")
-    rec_lr: float | None = Field(default=None, gt=0, description="its step size (default: 1 for lbfgs, else 0.1)")
-    lr_schedule: Literal["step", "constant"] = Field(
-        default="constant", description="step: a tenth of it after 3/8, 5/8 and 7/8 of the iterations"
-    )
-    iterations: int = Field(default=300, ge=1, description="of the optimiser")
     restarts: int = Field(default=1, ge=1, description="starts of each problem; the smallest matching loss is kept")
-    signed: bool = Field(default=False, description="use only the sign of the derivative")
-    boxed: bool = Field(default=False, description="keep pixels in their valid range")
     tv_weight: float = Field(default=0.0, ge=0, description="factor of the total variation")
-    l2_weight: float = Field(default=0.0, ge=0, description="factor of the pixels' energy")
-    median: int = Field(default=0, ge=0, description="median filter every so many iterations; 0 is never")
-    loss_thresh: float = Field(default=0.0, ge=0, description="stop once all problems have a loss below this")
-    init: Literal["randn", "rand", "zeros", "auxiliary"] = Field(default="randn", description="images to start from")
-    init_scale: float = Field(default=1.0, gt=0, description="factor of the start (randn: its standard deviation)")
     dummy_seed: int | None = Field(default=None, ge=0, description="seed of the starts (default: --seed)")
     log_every: int = Field(default=20, ge=1, description="iterations between two snapshots")
     at_once: int | None = runtime(None, "starts that go through the model together (default: all)", ge=1)
@@ -128,14 +111,44 @@ class Reconstruct(FederatedOptions):
     save_dir: Path = runtime(Path("outputs/reconstructions"), "where run folders are made")
 
     @model_validator(mode="after")
+    def _labels_are_possible(self) -> Self:
+        most = self.num_images * (self.num_clients if self.reconstruct_mode != "per-client" else 1)
+        if self.labels == "idlg" and most > 1:
+            raise ValueError(f"labels idlg restores the label of one image, not of {most}; use ilrg")
+        return self
+
+    @property
+    def setting_id(self) -> str:
+        """Readable part of the run id."""
+        clients = f"-{self.num_clients}clients" if self.num_clients > 1 else ""
+        return f"{super().setting_id}{clients}-{self.attack}"
+
+
+class Reconstruct(ImageAttack):
+    """Image reconstruction by gradient matching."""
+
+    KIND: ClassVar[str] = "images"
+
+    rec_optimizer: Literal["lbfgs", "adam", "adamw", "sgd"] = Field(default="lbfgs", description="of the images")
+    rec_lr: float | None = Field(default=None, gt=0, description="its step size (default: 1 for lbfgs, else 0.1)")
+    lr_schedule: Literal["step", "constant"] = Field(
+        default="constant", description="step: a tenth of it after 3/8, 5/8 and 7/8 of the iterations"
+    )
+    iterations: int = Field(default=300, ge=1, description="of the optimiser")
+    signed: bool = Field(default=False, description="use only the sign of the derivative")
+    boxed: bool = Field(default=False, description="keep pixels in their valid range")
+    l2_weight: float = Field(default=0.0, ge=0, description="factor of the pixels' energy")
+    median: int = Field(default=0, ge=0, description="median filter every so many iterations; 0 is never")
+    loss_thresh: float = Field(default=0.0, ge=0, description="stop once all problems have a loss below this")
+    init: Literal["randn", "rand", "zeros", "auxiliary"] = Field(default="randn", description="images to start from")
+    init_scale: float = Field(default=1.0, gt=0, description="factor of the start (randn: its standard deviation)")
+
+    @model_validator(mode="after")
     def _attack_is_possible(self) -> Self:
         if self.signed and self.rec_optimizer == "lbfgs":
             raise ValueError("signed needs rec_optimizer adam, adamw or sgd: L-BFGS needs the derivative itself")
         if self.lr_schedule == "step" and self.rec_optimizer == "lbfgs":
             raise ValueError("lr_schedule step needs rec_optimizer adam, adamw or sgd")
-        most = self.num_images * (self.num_clients if self.reconstruct_mode != "per-client" else 1)
-        if self.labels == "idlg" and most > 1:
-            raise ValueError(f"labels idlg restores the label of one image, not of {most}; use ilrg")
         if self.init == "zeros" and self.restarts > 1:
             raise ValueError("init zeros makes all restarts equal; use restarts 1")
         if self.init == "zeros" and self._is_set("init_scale"):
@@ -146,9 +159,3 @@ class Reconstruct(FederatedOptions):
     def step_size(self) -> float:
         """Step size of the optimiser."""
         return self.rec_lr if self.rec_lr is not None else 1.0 if self.rec_optimizer == "lbfgs" else 0.1
-
-    @property
-    def setting_id(self) -> str:
-        """Readable part of the run id."""
-        clients = f"-{self.num_clients}clients" if self.num_clients > 1 else ""
-        return f"{super().setting_id}{clients}-{self.attack}"

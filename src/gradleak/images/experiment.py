@@ -1,11 +1,12 @@
 """One image-reconstruction run: rounds of clients, from spec to images and rows."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -15,7 +16,7 @@ from gradleak.datasets.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
 from gradleak.federated import defended, draw_batch, given_batch, make_victim, stage_name
-from gradleak.image_spec import FederatedOptions, Reconstruct
+from gradleak.image_spec import FederatedOptions, ImageAttack, Reconstruct
 from gradleak.images.client import Client, ClientRule
 from gradleak.images.engine import Found, Matching, Problem, reconstruct
 from gradleak.images.labels import known_labels
@@ -207,51 +208,19 @@ def updated(server: Victim, gradients: dict[str, Tensor], lr: float) -> Victim:
     return model
 
 
+Solver = Callable[[Problem], Found]
+"""Solves all problems side by side."""
+
+Start = Callable[[Batch, Tensor | None, np.random.Generator], Tensor]
+"""Batch, its labels if they are known, stream of the start -> normalised images to begin with, [n, c, h, w]."""
+
+
 def run(spec: Reconstruct) -> Result:
-    """Attack every client of every round, their aggregate, or both.
+    """Reconstruct by gradient matching: every client of every round, their aggregate, or both.
 
     Raises:
         InputError: data missing, or a request that data or model cannot meet.
     """
-    began = time.perf_counter()
-    round_ = prepare(spec)
-    result = Result(device=str(round_.device))
-    rounds = list(client_batches(spec, round_))
-    groups: list[list[Batch]] = []
-    if spec.reconstruct_mode != "aggregated":
-        groups.append([batch for batches in rounds for batch in batches])
-    if spec.reconstruct_mode != "per-client":
-        groups.append([aggregate(spec, batches) for batches in rounds])
-    stage = stage_name(spec)
-    for group in groups:
-        for batches, client in _with_models(spec, round_, group, rounds):
-            if result.interrupted:
-                break
-            _attack(spec, round_, client, batches, result, stage)
-    row = partial(_row, spec, stage, spec.num_images, spec.distribution_id)
-    result.rows += [row(VICTIM, -1, "", name, value) for name, value in victim_quality(spec).items()]
-    whole = {"seconds": time.perf_counter() - began, "peak_memory_mb": peak_memory_mb()}
-    result.rows += [row(JOB, -1, "", name, value) for name, value in whole.items()]
-    return result
-
-
-def _with_models(
-    spec: Reconstruct, round_: Round, group: list[Batch], rounds: list[list[Batch]]
-) -> Iterator[tuple[list[Batch], Client]]:
-    """Yield batches that are attacked through one model: all, unless the server's step makes a model per round."""
-    if not spec.apply_agg_step:
-        yield group, round_.client
-        return
-    for batches in rounds:
-        trial = batches[0].trial
-        model = updated(round_.server, aggregate(spec, batches).observation.gradients, spec.agg_lr)
-        yield [batch for batch in group if batch.trial == trial], Client(model, round_.client.rule)
-
-
-def _attack(spec: Reconstruct, round_: Round, client: Client, batches: list[Batch], result: Result, stage: str) -> None:
-    """Reconstruct batches of one size side by side and add what was found."""
-    began = time.perf_counter()
-    problem = _problem(spec, round_, client, batches)
     matching = Matching(
         objective=spec.cost_fn,
         indices=spec.indices,
@@ -269,28 +238,81 @@ def _attack(spec: Reconstruct, round_: Round, client: Client, batches: list[Batc
         log_every=spec.log_every,
         at_once=spec.at_once,
     )
-    found = reconstruct(problem, matching, progress=spec.progress)
-    result.interrupted |= found.interrupted
-    seconds = (time.perf_counter() - began) / len(batches)
-    for number, batch in enumerate(batches):
-        made = _compare(round_, batch, found, number)
-        result.reconstructions.append(made)
-        result.rows += _rows(spec, stage, made, seconds, round_)
+    round_ = prepare(spec)
+
+    def begin(batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
+        others = partial(_others, round_.data, batch, labels, rng)
+        return start(spec.init, tuple(batch.images.shape), spec.init_scale, rng, others)
+
+    return attack(spec, round_, partial(reconstruct, matching=matching, progress=spec.progress), begin)
 
 
-def _problem(spec: Reconstruct, round_: Round, client: Client, batches: list[Batch]) -> Problem:
+def attack(spec: ImageAttack, round_: Round, solve: Solver, begin: Start) -> Result:
+    """Attack every client of every round, their aggregate, or both, and compare with the truth.
+
+    Args:
+        spec: the clients, the labels, the modes.
+        round_: what :func:`prepare` made of it.
+        solve: the attack.
+        begin: where it begins.
+
+    Raises:
+        InputError: a request that the data cannot meet.
+    """
+    began = time.perf_counter()
+    result = Result(device=str(round_.device))
+    rounds = list(client_batches(spec, round_))
+    groups: list[list[Batch]] = []
+    if spec.reconstruct_mode != "aggregated":
+        groups.append([batch for batches in rounds for batch in batches])
+    if spec.reconstruct_mode != "per-client":
+        groups.append([aggregate(spec, batches) for batches in rounds])
+    stage = stage_name(spec)
+    for group in groups:
+        for batches, client in _with_models(spec, round_, group, rounds):
+            if result.interrupted:
+                break
+            start_of_group = time.perf_counter()
+            found = solve(_problem(spec, round_, client, batches, begin))
+            result.interrupted |= found.interrupted
+            seconds = (time.perf_counter() - start_of_group) / len(batches)
+            for number, batch in enumerate(batches):
+                made = _compare(round_, batch, found, number)
+                result.reconstructions.append(made)
+                result.rows += _rows(spec, stage, made, seconds)
+    row = partial(_row, spec, stage, spec.num_images, spec.distribution_id)
+    result.rows += [row(VICTIM, -1, "", name, value) for name, value in victim_quality(spec).items()]
+    whole = {"seconds": time.perf_counter() - began, "peak_memory_mb": peak_memory_mb()}
+    result.rows += [row(JOB, -1, "", name, value) for name, value in whole.items()]
+    return result
+
+
+def _with_models(
+    spec: ImageAttack, round_: Round, group: list[Batch], rounds: list[list[Batch]]
+) -> Iterator[tuple[list[Batch], Client]]:
+    """Yield batches that are attacked through one model: all, unless the server's step makes a model per round."""
+    if not spec.apply_agg_step:
+        yield group, round_.client
+        return
+    for batches in rounds:
+        trial = batches[0].trial
+        model = updated(round_.server, aggregate(spec, batches).observation.gradients, spec.agg_lr)
+        yield [batch for batch in group if batch.trial == trial], Client(model, round_.client.rule)
+
+
+def _problem(spec: ImageAttack, round_: Round, client: Client, batches: list[Batch], begin: Start) -> Problem:
     C, device = round_.data.num_classes, round_.device
     known = [known_labels(spec.labels, batch.observation, batch.labels) for batch in batches]
     fixed = None if spec.labels == "optimise" else torch.stack([one_hot(k, C).float() for k in known if k is not None])
     starts, logits = [], []
     for batch, labels in zip(batches, known, strict=True):
-        of_batch = [_start(spec, round_, batch, labels, restart) for restart in range(spec.restarts)]
-        starts.append(torch.stack([x for x, _ in of_batch]))
-        logits.append(torch.stack([z for _, z in of_batch]))
+        streams = [_stream(spec, batch, restart) for restart in range(spec.restarts)]
+        starts.append(torch.stack([begin(batch, labels, rng) for rng in streams]))
+        drawn = [rng.standard_normal((len(batch.labels), C)) for rng in streams]
+        logits.append(torch.stack([torch.from_numpy(values).float() for values in drawn]))
     x = torch.stack(starts).to(device)
     mean, std = round_.constants(x)
-    names = client.names
-    observed = tuple(torch.stack([batch.observation.gradients[name] for batch in batches]) for name in names)
+    observed = tuple(torch.stack([batch.observation.gradients[name] for batch in batches]) for name in client.names)
     return Problem(
         client=client,
         observed=observed,
@@ -302,27 +324,25 @@ def _problem(spec: Reconstruct, round_: Round, client: Client, batches: list[Bat
     )
 
 
-def _start(
-    spec: Reconstruct, round_: Round, batch: Batch, labels: Tensor | None, restart: int
-) -> tuple[Tensor, Tensor]:
-    """Return images and label logits of one start; each has a random stream of its own."""
+def _stream(spec: ImageAttack, batch: Batch, restart: int) -> np.random.Generator:
+    """Return the random stream of one start: other starts, clients and rounds have streams of their own."""
     seed = spec.seed if spec.dummy_seed is None else spec.dummy_seed
-    rng = stream("attack", seed, batch.trial, batch.client, restart)
-    data = round_.data
+    return stream("attack", seed, batch.trial, batch.client, restart)
 
-    def other() -> Tensor:
-        """Other images of the data set, of the known labels if they are known."""
-        pools = [
-            (torch.arange(len(data)) if labels is None else (data.labels == labels[i]).nonzero()[:, 0])
-            for i in range(len(batch.labels))
-        ]
-        if any(len(pool) < 2 for pool in pools):
-            raise InputError("--init auxiliary: the data set has no other image of a restored label; use another init")
-        return data.fetch(torch.stack([pool[int(rng.integers(len(pool)))] for pool in pools]))
 
-    images = start(spec.init, tuple(batch.images.shape), spec.init_scale, rng, other)
-    logits = torch.from_numpy(rng.standard_normal((len(batch.labels), data.num_classes))).float()
-    return images, logits
+def _others(data: ImageDataset, batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
+    """Return images of the data set to begin with, of the known labels if they are known.
+
+    Raises:
+        InputError: a label of which the data set has hardly any image.
+    """
+    pools = [
+        torch.arange(len(data)) if labels is None else (data.labels == labels[i]).nonzero()[:, 0]
+        for i in range(len(batch.labels))
+    ]
+    if any(len(pool) < 2 for pool in pools):
+        raise InputError("--init auxiliary: the data set has no other image of a restored label; use another init")
+    return data.fetch(torch.stack([pool[int(rng.integers(len(pool)))] for pool in pools]))
 
 
 def _compare(round_: Round, batch: Batch, found: Found, number: int) -> Reconstruction:
@@ -350,7 +370,7 @@ def _compare(round_: Round, batch: Batch, found: Found, number: int) -> Reconstr
     )
 
 
-def _rows(spec: Reconstruct, stage: str, made: Reconstruction, seconds: float, round_: Round) -> list[Row]:
+def _rows(spec: ImageAttack, stage: str, made: Reconstruction, seconds: float) -> list[Row]:
     """Rows of one batch: a unit per image, and figures of the batch with an empty unit."""
     aggregated = made.client < 0
     distribution = f"{spec.distribution_id}@{spec.num_clients}clients" if aggregated else spec.distribution_id
