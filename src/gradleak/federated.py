@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from gradleak.errors import InputError
 from gradleak.models.base import Victim
 from gradleak.models.build import build
 from gradleak.observe import Observation
-from gradleak.spec import AttackRun
+from gradleak.spec import AttackRun, BatchOptions
 from gradleak.streams import stream
 from gradleak.training import victim_weights
 
@@ -47,16 +46,16 @@ def stage_name(spec: AttackRun) -> str:
         return f"checkpoint-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
 
 
-def client_stream(spec: AttackRun, purpose: str, trial: int, client: int, *more: object) -> np.random.Generator:
-    """Return a client's own random stream: equal for all attacks, so that they meet the same batches and noise.
+def client_keys(spec: BatchOptions, trial: int, client: int) -> tuple[object, ...]:
+    """Return what a client's random streams depend on: the same for all attacks, so that they meet the same batches.
 
-    The first client's is that of the label experiments, which have one client.
+    The first client's are those of the label experiments, which have one client.
     """
     keys = (spec.dataset, spec.distribution_id, spec.num_images, spec.seed, trial)
-    return stream(purpose, *keys, *((f"client{client}",) if client else ()), *more)
+    return (*keys, f"client{client}") if client else keys
 
 
-def draw_batch(spec: AttackRun, data: ImageDataset, trial: int, client: int = 0) -> Tensor:
+def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int = 0) -> Tensor:
     """Return the images of a client's batch, [B] int64 indices.
 
     Raises:
@@ -67,7 +66,7 @@ def draw_batch(spec: AttackRun, data: ImageDataset, trial: int, client: int = 0)
         data.num_classes,
         spec.distribution,
         spec.num_images,
-        client_stream(spec, "batch", trial, client),
+        stream("batch", *client_keys(spec, trial, client)),
         num_uniform_cls=spec.num_uniform_cls or 0,
         num_target_cls=spec.num_target_cls or 0,
     )
@@ -106,7 +105,7 @@ def defended(
     """
     if not spec.defenses:
         return observation
-    noise = client_stream(spec, "defense", trial, client, spec.victim_seed)
+    noise = stream("defense", *client_keys(spec, trial, client), spec.victim_seed)
     generator = torch.Generator().manual_seed(int(noise.integers(2**63)))
     context = DefenseContext(generator, observation.model, chunks)
     return apply(observation, spec.defenses, scope=spec.defense_scope, context=context)

@@ -115,27 +115,27 @@ class RestoreLabelsShorthand(Shorthand):
         return options
 
 
-_IG = {"attack": "ig", "cost_fn": "sim", "rec_optimizer": "adam", "lr_schedule": "step", "num_clients": 1}
-"""What the release of iLRG reconstructs with: IG (Geiping et al., NeurIPS 2020) on one client."""
+_SYNONYMS = {
+    "arch": "model",
+    "samples_per_client": "num_images",
+    "dataset_split": "split",
+    "max_iterations": "iterations",
+    "tv": "tv_weight",
+    "l2": "l2_weight",
+}
 
 
-class ReconstructShorthand(Shorthand):
-    """Documented spellings that expand into the options of :class:`gradleak.image_spec.Reconstruct`."""
+class FederatedShorthand(Shorthand):
+    """Documented spellings that expand into the options of :class:`gradleak.image_spec.ImageAttack`."""
 
     arch: str | None = Field(default=None, description="synonym of --model")
     samples_per_client: int | None = Field(default=None, description="synonym of --num-images")
     dataset_split: str | None = Field(default=None, description="synonym of --split")
-    max_iterations: int | None = Field(default=None, description="synonym of --iterations")
     tv: float | None = Field(default=None, description="synonym of --tv-weight")
-    l2: float | None = Field(default=None, description="synonym of --l2-weight")
     exp_name: str | None = Field(default=None, description="same as --save-dir outputs/NAME")
-    rec_img: bool = Field(default=False, description="improved IG: same as --optim ig")
-    optim: Literal["ig", "dlg"] | None = Field(default=None, description="ig: cosine, Adam, stepped rate, one client")
+    trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
     fix_labels: bool = Field(default=False, description="labels restored by iLRG: same as --labels ilrg")
     gt_labels: bool = Field(default=False, description="labels given: same as --labels truth")
-    save_images: bool = Field(default=False, description="save images, as is done anyhow")
-    save_image: bool = Field(default=False, description="save images, as is done anyhow")
-    trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``options`` with the shorthands replaced by what they stand for.
@@ -144,23 +144,41 @@ class ReconstructShorthand(Shorthand):
             ValueError: two of the given options contradict each other.
         """
         options = self._common(options)
-        synonyms = {
-            "arch": "model",
-            "samples_per_client": "num_images",
-            "dataset_split": "split",
-            "max_iterations": "iterations",
-            "tv": "tv_weight",
-            "l2": "l2_weight",
-        }
-        for short, name in synonyms.items():
-            if getattr(self, short) is not None:
+        for short, name in _SYNONYMS.items():
+            if getattr(self, short, None) is not None:
                 self._put(options, name, getattr(self, short), f"--{short.replace('_', '-')}")
         if self.exp_name is not None:
             self._put(options, "save_dir", Path("outputs") / self.exp_name, "--exp-name")
         if self.trained_model:
             self._put(options, "stage", self._stage(), "--trained-model")
+        elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
+            raise ValueError("--epochs, --iters and --iter-train need --trained-model")
         if self.fix_labels or self.gt_labels:
             self._put(options, "labels", "truth" if self.gt_labels else "ilrg", "--fix-labels, --gt-labels")
+        return options
+
+
+_IG = {"attack": "ig", "cost_fn": "sim", "rec_optimizer": "adam", "lr_schedule": "step", "num_clients": 1}
+"""What the release of iLRG reconstructs with: IG (Geiping et al., NeurIPS 2020) on one client."""
+
+
+class ReconstructShorthand(FederatedShorthand):
+    """Documented spellings that expand into the options of :class:`gradleak.image_spec.Reconstruct`."""
+
+    max_iterations: int | None = Field(default=None, description="synonym of --iterations")
+    l2: float | None = Field(default=None, description="synonym of --l2-weight")
+    rec_img: bool = Field(default=False, description="improved IG: same as --optim ig")
+    optim: Literal["ig", "dlg"] | None = Field(default=None, description="ig: cosine, Adam, stepped rate, one client")
+    save_images: bool = Field(default=False, description="save images, as is done anyhow")
+    save_image: bool = Field(default=False, description="save images, as is done anyhow")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = super().expand(options)
         if self.optim == "ig" or (self.rec_img and self.optim is None):
             options = {**_IG, **options}
         return options

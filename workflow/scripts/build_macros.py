@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gradleak import published, quoted, tex
+from gradleak import published, published_images, quoted, tex
 from gradleak.frames import read_frame
 from gradleak.records import write_text
 from gradleak.script_jobs import logged
@@ -21,6 +21,7 @@ with logged(snakemake.log[0], "build_macros") as log:
         tables=params["tables"],
         figures=params["figures"],
         labels=Labels(**params["labels"]),
+        images=published_images.load(Path(snakemake.input.images)),
     )
     write_text(Path(snakemake.output[0]), tex.macros(values, Path(snakemake.input.template)))
     log.info("%d numbers", len(values))

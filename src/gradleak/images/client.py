@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
+from torch.func import functional_call, grad, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from gradleak.errors import InputError
 from gradleak.models.base import Victim
 
 
@@ -27,6 +29,33 @@ class ClientRule:
     bn_eval: bool = True
 
 
+class _BatchStatistics(nn.Module):
+    """A BatchNorm that normalises with its batch and keeps nothing, with the parameters of the one it replaces.
+
+    Of elementary operations: torch's own has a wrong second derivative in training mode under ``vmap``, without an
+    error, since the statistics that it saved count as constants there (torch 2.15).
+    """
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [n, channels, ...]."""
+        if x.numel() == x.shape[1]:
+            raise InputError(
+                f"BatchNorm has no batch statistics for {tuple(x.shape)}, one value per channel: "
+                "use more images, larger ones, or running statistics"
+            )
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [-1, *[1] * (x.dim() - 2)]
+        centred = x - x.mean(axes, keepdim=True)
+        normalised = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + self.eps)
+        if self.weight is None:
+            return normalised
+        return normalised * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+
 class Client:
     """Gradients of the mean cross-entropy, for K batches side by side.
 
@@ -39,10 +68,9 @@ class Client:
         self.rule = rule
         self.model: nn.Module = copy.deepcopy(model).eval()
         if not rule.bn_eval:
-            replace_all_batch_norm_modules_(self.model)
-            for module in self.model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.train()
+            for name, module in list(self.model.named_modules()):
+                if isinstance(module, _BatchNorm):
+                    self.model.set_submodule(name, _BatchStatistics(module))
         self.names = [name for name, _ in self.model.named_parameters()]
         self.parameters = tuple(parameter.detach() for parameter in self.model.parameters())
         self.buffers = dict(self.model.named_buffers())

@@ -33,7 +33,7 @@ class Matching:
         schedule: ``step``: a tenth of it after 3/8, 5/8 and 7/8 of the iterations; or ``constant``.
         iterations: of the optimiser.
         signed: only the sign of the derivative of an image is used (not with L-BFGS).
-        boxed: pixels are projected into their valid range after each iteration.
+        boxed: pixels are projected into their valid range after each iteration, and no others are returned.
         tv_weight: factor of the total variation.
         l2_weight: factor of the pixels' energy.
         median: a median filter is applied every so many iterations; 0 is never.
@@ -90,7 +90,7 @@ class Found:
         images: [P, n, c, h, w], normalised: of the start with the smallest matching loss, where that loss was
             smallest.
         labels: [P, n] int64.
-        loss: [P], that loss; infinite if no start had a finite one.
+        loss: [P], that loss; infinite if no start had a finite one (and images are then those of a start).
         chosen: [P] int64, the start.
         trace: [iterations, P, R] matching losses; NaN where a start had diverged.
         snapshots: iteration -> [P, n, c, h, w] of the start that is chosen in the end.
@@ -150,8 +150,11 @@ class _Run:
 
     def _note(self, match: Tensor) -> None:
         """Keep what is better than all before, by the matching loss, which the server can see."""
-        better = match < self.best_loss  # false where it is no number
         self.diverged |= ~torch.isfinite(match)
+        better = (match < self.best_loss) & ~self.diverged
+        if self.matching.boxed:  # the start, and points within an iteration of L-BFGS, may lie outside
+            x = self.x.detach()
+            better &= ((x >= self.problem.low) & (x <= self.problem.high)).flatten(1).all(1)
         self.best_loss = torch.where(better, match, self.best_loss)
         self.best_x = torch.where(better[:, None, None, None, None], self.x.detach(), self.best_x)
         self.best_logits = torch.where(better[:, None, None], self.logits.detach(), self.best_logits)
@@ -184,7 +187,7 @@ def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False)
             if matching.median and (iteration + 1) % matching.median == 0 and iteration + 1 < matching.iterations:
                 run.x.copy_(priors.median_filter(run.x))
             if (iteration + 1) % matching.log_every == 0 or iteration == 0:
-                snapshots[iteration + 1] = run.x.detach().reshape(problem.start.shape).cpu()
+                snapshots[iteration + 1] = run.x.detach().reshape(problem.start.shape).to("cpu", copy=True)
                 bar.set_postfix_str(f"loss {float(run.best_loss.min()):.3g}", refresh=False)
                 lowest = run.best_loss.reshape(P, R).amin(1)
                 if bool((lowest < matching.loss_thresh).all()):

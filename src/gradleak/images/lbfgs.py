@@ -20,12 +20,23 @@ Closure = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass
+class _Last:
+    """The last step [K, D] of each problem, the gradient before it, y's of it over y'y [K], and whether it took any."""
+
+    step: Tensor
+    gradient: Tensor
+    scale: Tensor
+    moved: Tensor
+
+
+@dataclass
 class LBFGS:
     """State of K minimisations.
 
     Attributes:
         lr: step size; the very first step is min(1, 1 / |g|_1) times it.
-        history: pairs of steps kept per problem.
+        history: pairs of steps kept, of the last steps that any problem took: one that rests while others go on for
+            longer than this loses its own.
         tolerance_grad: a problem whose largest derivative is at most this has converged.
         tolerance_change: likewise for the largest change of a step, and for the change of the value.
     """
@@ -35,57 +46,55 @@ class LBFGS:
     tolerance_grad: float = 1e-7
     tolerance_change: float = 1e-9
     _pairs: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
-    _direction: Tensor | None = None
-    _gradient: Tensor | None = None
-    _step: Tensor | None = None
-    _scale: Tensor | None = None
+    _last: _Last | None = None
 
     def step(self, x: Tensor, closure: Closure, inner: int = 20) -> None:
         """Move x [K, D] in place by up to ``inner`` steps each; a problem that has converged or diverged stays."""
         value, gradient = closure(x)
         active = torch.isfinite(value) & (gradient.abs().amax(1) > self.tolerance_grad)
+        if self._last is None:
+            nothing = torch.zeros_like(gradient)
+            self._last = _Last(nothing, nothing, torch.ones_like(value), torch.zeros_like(active))
+        last = self._last
         for number in range(inner):
-            if not bool(active.any()):
+            direction = self._advance(gradient, active, last)
+            size = torch.where(last.moved, 1.0, (1 / gradient.abs().sum(1).clamp(min=1e-30)).clamp(max=1.0)) * self.lr
+            going = active & ((gradient * direction).sum(1) <= -self.tolerance_change)
+            step = torch.where(going[:, None], size[:, None] * direction, 0.0)
+            # A problem that rests keeps its last step, for the pair that it makes when it goes on.
+            last.step = torch.where(active[:, None], step, last.step)
+            last.gradient = torch.where(active[:, None], gradient, last.gradient)
+            last.moved = last.moved | active
+            if not bool(going.any()):
                 break
-            direction = self._advance(gradient, active)
-            slope = (gradient * direction).sum(1)
-            active = active & (slope <= -self.tolerance_change)
-            size = torch.full_like(value, self.lr)
-            if self._step is None:
-                size = torch.minimum(torch.ones_like(value), 1 / gradient.abs().sum(1).clamp(min=1e-30)) * self.lr
-            step = torch.where(active[:, None], size[:, None] * direction, 0.0)
             x.add_(step)
-            self._step, self._gradient = step, gradient
             if number == inner - 1:
                 break
             before = value
             value, gradient = closure(x)
-            active = active & torch.isfinite(value)
+            active = going & torch.isfinite(value)
             active = active & (gradient.abs().amax(1) > self.tolerance_grad)
             active = active & (step.abs().amax(1) > self.tolerance_change)
             active = active & ((value - before).abs() >= self.tolerance_change)
 
-    def _advance(self, gradient: Tensor, active: Tensor) -> Tensor:
-        """Take up the last step's pair and return the next direction, [K, D]."""
-        if self._step is None or self._gradient is None:
-            self._scale = torch.ones_like(gradient[:, 0])
-            return -gradient
-        assert self._scale is not None
-        y, s = gradient - self._gradient, self._step
+    def _advance(self, gradient: Tensor, active: Tensor, last: _Last) -> Tensor:
+        """Take up the last steps' pairs of the active problems and return their next directions, [K, D]."""
+        y, s = gradient - last.gradient, last.step
         ys = (y * s).sum(1)
         good = active & (ys > _CURVATURE)
-        # A pair that is not taken up has weight 0 and so no part in the recursion; others of the same age have.
-        rho = torch.where(good, 1 / torch.where(good, ys, 1.0), 0.0)
         if bool(good.any()):
+            # A pair that is not taken up is all zeros and so has no part in the recursion; others of its age have.
+            y, s = (torch.where(good[:, None], part, 0.0) for part in (y, s))
+            rho = torch.where(good, 1 / torch.where(good, ys, 1.0), 0.0)
             self._pairs = [*self._pairs[-(self.history - 1) :], (s, y, rho)] if self.history > 1 else [(s, y, rho)]
-            self._scale = torch.where(good, ys / torch.where(good, y.square().sum(1), 1.0), self._scale)
+            last.scale = torch.where(good, ys / torch.where(good, y.square().sum(1), 1.0), last.scale)
         direction = -gradient
         weights = []
         for s_old, y_old, rho_old in reversed(self._pairs):
             weight = rho_old * (s_old * direction).sum(1)
             direction = direction - weight[:, None] * y_old
             weights.append(weight)
-        direction = direction * self._scale[:, None]
+        direction = direction * last.scale[:, None]
         for (s_old, y_old, rho_old), weight in zip(self._pairs, reversed(weights), strict=True):
             direction = direction + s_old * (weight - rho_old * (y_old * direction).sum(1))[:, None]
         return direction

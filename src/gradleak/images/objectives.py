@@ -14,83 +14,75 @@ from gradleak.errors import InputError
 Gradients = Sequence[Tensor]
 Objective = Callable[[Gradients, Gradients], Tensor]
 
-_TINY = 1e-12
-"""Keeps the derivative of a norm finite at zero."""
+_TINY = 1e-18
+"""Gradients with a smaller norm count as this long: keeps cosines finite at zero, and float32 squares it still."""
 
 
 def _flat(gradients: Gradients) -> list[Tensor]:
     return [g.flatten(1) if g.dim() > 1 else g[:, None] for g in gradients]
 
 
-def _weights(kind: str, number: int) -> list[float]:
-    """Weight of each parameter, first layer first.
+def _weights(kind: str, place: Tensor, number: int) -> Tensor:
+    """Weight of the parameter at each place, 0 for the first, of ``number`` that take part.
 
-    ``equal``: 1. ``linear``: falls from 1 to 1/number. ``exp``: proportional to exp(number), exp(number - 1), ...,
-    with the sum 1 (the weightings of the released iLRG and IG code).
+    ``equal``: 1. ``linear``: falls from 1 to 1/number. ``exp``: 1, 1/e, 1/e^2, ... (the weightings of the released iLRG
+    and IG code).
     """
     if kind == "equal":
-        return [1.0] * number
-    falling = torch.arange(number, 0, -1, dtype=torch.float64)
-    return (falling / number if kind == "linear" else torch.softmax(falling, dim=0)).tolist()
+        return torch.ones_like(place)
+    return 1 - place / number if kind == "linear" else torch.exp(-place)
 
 
-def _chosen(indices: str, target: list[Tensor]) -> list[int]:
-    """Positions of the parameters that take part, see :data:`INDICES`."""
-    number = len(target)
-    count = int("".join(filter(str.isdigit, indices)) or 1)
-    if indices == "def":
-        return list(range(number))
-    if indices.startswith("first"):
-        return list(range(min(count, number)))
-    if indices.startswith("last"):
-        return list(range(max(0, number - count), number))
-    norms = torch.stack([g.norm(dim=1).mean() for g in target])
-    return torch.topk(norms, min(count, number)).indices.sort().values.tolist()
+def _count(indices: str, number: int) -> int:
+    """How many of all parameters take part, see :data:`INDICES`."""
+    return number if indices == "def" else min(number, int("".join(filter(str.isdigit, indices)) or 1))
 
 
-def _l2(dummy: list[Tensor], target: list[Tensor]) -> list[Tensor]:
+def _factors(indices: str, weights: str, target: list[Tensor]) -> Tensor:
+    """Weights of the parameters that take part, [count, 1]; or of all, 0 for those that do not, [number, K]."""
+    number, like = len(target), target[0]
+    count = _count(indices, number)
+    if not indices.startswith("top"):
+        return _weights(weights, torch.arange(count, dtype=like.dtype, device=like.device), count)[:, None]
+    # Each problem has its own largest ones.
+    norms = torch.stack([g.norm(dim=1) for g in target])
+    taken = torch.zeros_like(norms).scatter_(0, torch.topk(norms, count, dim=0).indices, 1.0)
+    return taken * _weights(weights, taken.cumsum(0) - 1, count)
+
+
+def _l2(d: Tensor, t: Tensor) -> Tensor:
     # A product of a vector with itself is one pass over memory; these tensors are large and the passes are the cost.
-    differences = [d - t for d, t in zip(dummy, target, strict=True)]
-    return [torch.linalg.vecdot(difference, difference) for difference in differences]
+    difference = d - t
+    return torch.linalg.vecdot(difference, difference)
 
 
-def _l1(dummy: list[Tensor], target: list[Tensor]) -> list[Tensor]:
-    return [(d - t).abs().sum(1) for d, t in zip(dummy, target, strict=True)]
+def _l1(d: Tensor, t: Tensor) -> Tensor:
+    return (d - t).abs().sum(1)
 
 
-def _max(dummy: list[Tensor], target: list[Tensor]) -> list[Tensor]:
-    return [(d - t).abs().amax(1) for d, t in zip(dummy, target, strict=True)]
+def _max(d: Tensor, t: Tensor) -> Tensor:
+    return (d - t).abs().amax(1)
 
 
-def _cosine_per_layer(dummy: list[Tensor], target: list[Tensor]) -> list[Tensor]:
-    return [
-        (1 - torch.cosine_similarity(d, t, dim=1, eps=_TINY)) / len(dummy) for d, t in zip(dummy, target, strict=True)
-    ]
+def _one_minus_cosine(inner: Tensor, mine: Tensor, theirs: Tensor) -> Tensor:
+    """From inner products and squared norms."""
+    mine, theirs = mine.clamp(min=_TINY**2), theirs.clamp(min=_TINY**2)
+    unit = mine.detach().rsqrt()  # norms are brought to 1 first: the derivative of a small one would overflow
+    return 1 - inner * unit * theirs.rsqrt() * (mine * unit * unit).rsqrt()
 
 
-def _cosine(dummy: list[Tensor], target: list[Tensor], weights: list[float]) -> Tensor:
+def _products(dummy: list[Tensor], target: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Inner products and squared norms of each parameter's gradients, [number, K] each."""
     inner, mine, theirs = (
-        _weighted([torch.linalg.vecdot(a, b) for a, b in zip(left, right, strict=True)], weights)
+        torch.stack([torch.linalg.vecdot(a, b) for a, b in zip(left, right, strict=True)])
         for left, right in ((dummy, target), (dummy, dummy), (target, target))
     )
-    return 1 - inner / ((mine + _TINY) * (theirs + _TINY)).sqrt()
+    return inner, mine, theirs
 
 
-def _weighted(terms: list[Tensor], weights: list[float]) -> Tensor:
-    """Add tensors of one shape, each times its weight."""
-    return torch.stack(
-        [term if weight == 1 else term * weight for term, weight in zip(terms, weights, strict=True)]
-    ).sum(0)
+_PER_PARAMETER: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l2": _l2, "l1": _l1, "max": _max}
 
-
-_PER_PARAMETER: dict[str, Callable[[list[Tensor], list[Tensor]], list[Tensor]]] = {
-    "l2": _l2,
-    "l1": _l1,
-    "max": _max,
-    "simlocal": _cosine_per_layer,
-}
-
-OBJECTIVES = (*_PER_PARAMETER, "sim")
+OBJECTIVES = (*_PER_PARAMETER, "simlocal", "sim")
 """``l2``: sum of squared differences (Zhu, Liu, Han 2019). ``sim``: one minus the cosine of the whole gradients
 (Geiping et al., NeurIPS 2020, eq. 4). ``simlocal``: the mean over parameters of one minus their own cosine. ``l1``,
 ``max``: sums over parameters of the sum, or the largest, of the absolute differences."""
@@ -122,11 +114,21 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
 
     def objective(dummy: Gradients, target: Gradients) -> Tensor:
         of_dummy, of_target = _flat(dummy), _flat(target)
-        chosen = _chosen(indices, of_target)
-        of_dummy, of_target = [of_dummy[i] for i in chosen], [of_target[i] for i in chosen]
-        factors = _weights(weights, len(chosen))
+        count = _count(indices, len(of_target))
+        if indices.startswith("first"):
+            of_dummy, of_target = of_dummy[:count], of_target[:count]
+        elif indices.startswith("last"):
+            of_dummy, of_target = of_dummy[-count:], of_target[-count:]
+        factors = _factors(indices, weights, of_target)
         if name == "sim":
-            return _cosine(of_dummy, of_target, factors)
-        return _weighted(_PER_PARAMETER[name](of_dummy, of_target), factors)
+            return _one_minus_cosine(*((factors * part).sum(0) for part in _products(of_dummy, of_target)))
+        if name == "simlocal":
+            inner, mine, theirs = _products(of_dummy, of_target)
+            # A target of zeros has no direction to match, so that it must not count at the true batch either.
+            terms = torch.where(theirs > 0, _one_minus_cosine(inner, mine, theirs), 0.0)
+            return (factors * terms).sum(0) / count
+        distance = _PER_PARAMETER[name]
+        terms = torch.stack([distance(d, t) for d, t in zip(of_dummy, of_target, strict=True)])
+        return (factors * terms).sum(0)
 
     return objective

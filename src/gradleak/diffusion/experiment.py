@@ -1,0 +1,89 @@
+"""One run of diffusion-guided reconstruction, from spec to images and rows."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradleak.diffusion.guidance import Guidance, guided
+from gradleak.diffusion.ids import image_ids, seen
+from gradleak.diffusion.prior import Prior, load_prior
+from gradleak.diffusion_spec import DiffusionReconstruct
+from gradleak.errors import InputError
+from gradleak.federated import draw_batch, given_batch
+from gradleak.images.engine import Found, Problem
+from gradleak.images.experiment import Batch, Result, Round, attack, prepare
+from gradleak.streams import stream
+
+
+def run(spec: DiffusionReconstruct) -> Result:
+    """Attack every client of every round, their aggregate, or both, with a diffusion prior.
+
+    Raises:
+        InputError: data or prior missing or not fitting each other, or a prior that has seen the clients' images.
+    """
+    round_ = prepare(spec)
+    facts = round_.data.facts
+    prior = load_prior(spec.prior, channels=facts.channels, image_size=facts.image_size, device=round_.device)
+    check_unseen(spec, round_, prior)
+    seed = spec.seed if spec.dummy_seed is None else spec.dummy_seed
+    generator = torch.Generator(round_.device).manual_seed(int(stream("denoising", seed).integers(2**63)))
+    guidance = Guidance(
+        kind=spec.guidance,
+        sampler=spec.sampler,
+        steps=spec.diffusion_steps,
+        match_steps=spec.match_steps,
+        match_lr=(spec.match_lr, spec.match_lr_end),
+        label_lr=(spec.label_lr, spec.label_lr_end),
+        objective=spec.cost_fn,
+        indices=spec.indices,
+        weights=spec.weights,
+        tv_weight=spec.tv_weight,
+        log_every=spec.log_every,
+        refine=spec.refine_iterations,
+        at_once=spec.at_once,
+        generator=generator,
+    )
+    solve = partial(guided, guidance=guidance, prior=prior, progress=spec.progress)
+    if spec.control == "random-gradients":
+        solve = partial(_on_random_gradients, solve=solve, seed=seed)
+    return attack(spec, round_, solve, _noise)
+
+
+def _noise(batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
+    """Standard normal noise in the prior's space, whatever the labels."""
+    return torch.from_numpy(rng.standard_normal(tuple(batch.images.shape), dtype=np.float32))
+
+
+def _on_random_gradients(problem: Problem, *, solve: partial[Found], seed: int) -> Found:
+    """Solve with noise in place of what the clients sent, each tensor with the norm of the one it replaces."""
+    drawn = []
+    for number, gradient in enumerate(problem.observed):
+        shape = tuple(gradient.shape)
+        noise = torch.from_numpy(stream("control", seed, number).standard_normal(shape, dtype=np.float32)).to(gradient)
+        size = gradient.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1).clamp(min=1e-12)
+        drawn.append(noise * size.view(-1, *(1,) * (gradient.dim() - 1)))
+    return solve(replace(problem, observed=tuple(drawn)))
+
+
+def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> None:
+    """Refuse a prior that was trained on an image of a client; of foreign priors that is not known.
+
+    Raises:
+        InputError: it was.
+    """
+    if prior.seen is None or prior.dataset != spec.dataset:
+        return
+    if spec.client_indices:
+        held = given_batch(spec.client_indices, round_.data)
+    else:
+        clients = [(trial, client) for trial in range(spec.num_tries) for client in range(spec.num_clients)]
+        held = torch.cat([draw_batch(spec, round_.data, trial, client) for trial, client in clients])
+    number = seen(prior.seen, image_ids(spec.dataset, spec.split, held))
+    if number:
+        raise InputError(
+            f"--prior {spec.prior}: was trained on {number} of the clients' images, so a result would show what it "
+            "remembers; train one on another split, or with --avoid"
+        )

@@ -1,0 +1,220 @@
+"""Gradient matching within the denoising of a diffusion prior.
+
+``alternate`` is the published scheme: before each denoising step, some steps down the matching loss. ``dps`` is
+diffusion posterior sampling (Chung et al., ICLR 2023): the derivative of the matching loss at the denoised estimate is
+taken through the network to the noisy image. ``none`` denoises without any gradient, and shows what the prior invents.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gradleak.diffusion.prior import Prior
+from gradleak.images import objectives, priors
+from gradleak.images.engine import Found, Matching, Problem, reconstruct
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Settings; see :class:`gradleak.diffusion_spec.DiffusionReconstruct`."""
+
+    kind: Literal["alternate", "dps", "none"]
+    sampler: str
+    steps: int
+    match_steps: int
+    match_lr: tuple[float, float]
+    label_lr: tuple[float, float]
+    objective: str
+    indices: str
+    weights: str
+    tv_weight: float
+    log_every: int
+    refine: int
+    at_once: int | None
+    generator: torch.Generator
+
+
+class _Run:
+    """All starts of all problems, K = P R, in the prior's space [-1, 1]."""
+
+    def __init__(self, problem: Problem, guidance: Guidance) -> None:
+        self.problem, self.guidance = problem, guidance
+        P, R, n = problem.start.shape[:3]
+        self.P, self.R, self.n = P, R, n
+        self.x = problem.start.flatten(0, 1).clone()
+        self.logits = problem.label_start.flatten(0, 1).clone().requires_grad_()
+        self.target = tuple(g.repeat_interleave(R, dim=0) for g in problem.observed)
+        self.fixed = None if problem.targets is None else problem.targets.repeat_interleave(R, dim=0)
+        self.objective = objectives.build(guidance.objective, indices=guidance.indices, weights=guidance.weights)
+        self.labels = torch.optim.Adam([self.logits], lr=guidance.label_lr[0])
+        self.diverged = torch.zeros(P * R, dtype=torch.bool, device=self.x.device)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """[-1, 1] -> what the victim reads."""
+        return self.problem.low + (x + 1) / 2 * (self.problem.high - self.problem.low)
+
+    def match(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the matching loss [K] of images in [-1, 1], and the whole objective."""
+        targets = torch.softmax(self.logits, dim=-1) if self.fixed is None else self.fixed
+        images = self.normalised(x)
+        sent = self.problem.client.send_many(images, targets, at_once=self.guidance.at_once)
+        loss = self.objective(sent, self.target)
+        whole = loss + self.guidance.tv_weight * priors.total_variation(images) if self.guidance.tv_weight else loss
+        return loss, whole
+
+    def step_labels(self, gradient: Tensor | None, lr: float) -> None:
+        if gradient is None:
+            return
+        self.labels.param_groups[0]["lr"] = lr
+        self.logits.grad = torch.nan_to_num(gradient)
+        self.labels.step()
+
+    def derivatives(self, whole: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the objective's derivatives by x and by the label logits (None where labels are known)."""
+        if self.fixed is not None:
+            return torch.autograd.grad(whole.sum(), x)[0], None
+        by_x, by_logits = torch.autograd.grad(whole.sum(), (x, self.logits))
+        return by_x, by_logits
+
+    def drop(self, loss: Tensor) -> None:
+        """Note the starts whose loss is no number, and keep their numbers out of everything."""
+        self.diverged |= ~torch.isfinite(loss.detach())
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    """Scale each start's derivative [K, ...] to a root mean square of 1, so that a step size means pixels."""
+    size = gradient.flatten(1).square().mean(1).sqrt().clamp(min=1e-12)
+    return torch.nan_to_num(gradient / size.view(-1, *(1,) * (gradient.dim() - 1)))
+
+
+def _between(ends: tuple[float, float], part: float) -> float:
+    return ends[0] + (ends[1] - ends[0]) * part
+
+
+def guided(problem: Problem, guidance: Guidance, prior: Prior, *, progress: bool = False) -> Found:
+    """Solve all problems.
+
+    The problems' starts are standard normal noise in the prior's space. The start that is kept is that of the smallest
+    matching loss of the final image. A keyboard interrupt ends the loop with what there is.
+
+    Args:
+        problem: what to find; its ``start`` is noise.
+        guidance: how.
+        prior: the diffusion model.
+        progress: show a bar on standard error.
+    """
+    run = _Run(problem, guidance)
+    scheduler = prior.scheduler(guidance.sampler, guidance.steps)
+    run.x = run.x * scheduler.init_noise_sigma
+    trace: list[Tensor] = []
+    snapshots: dict[int, Tensor] = {}
+    interrupted = False
+    times = scheduler.timesteps
+    bar = tqdm(times, desc="denoising", unit="step", disable=not progress, dynamic_ncols=True)
+    try:
+        for number, t in enumerate(bar):
+            part = number / max(1, len(times) - 1)
+            loss = _advance(run, prior, scheduler, t, part)
+            trace.append(torch.where(run.diverged, torch.nan, loss).cpu())
+            if (number + 1) % guidance.log_every == 0 or number == 0:
+                snapshots[number + 1] = run.normalised(run.x.clamp(-1, 1)).reshape(problem.start.shape).cpu()
+                bar.set_postfix_str(f"loss {float(loss.min()):.3g}", refresh=False)
+    except KeyboardInterrupt:
+        interrupted = True
+    found = _found(run, trace, snapshots, interrupted)
+    return found if interrupted or not guidance.refine else _refined(run, found, progress)
+
+
+def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) -> Tensor:
+    """Take one denoising step with its guidance and return the matching loss [K]."""
+    guidance = run.guidance
+    if guidance.kind == "alternate":
+        loss = run.diverged.new_zeros(len(run.x), dtype=run.x.dtype)
+        for _ in range(guidance.match_steps):
+            x = run.x.detach().requires_grad_()
+            loss, whole = run.match(x)
+            run.drop(loss)
+            by_x, by_logits = run.derivatives(whole, x)
+            run.x = (x - _between(guidance.match_lr, part) * _unit(by_x)).detach()
+            run.step_labels(by_logits, _between(guidance.label_lr, part))
+        run.x = _denoise(run, prior, scheduler, t, run.x.detach())
+        return loss.detach()
+    if guidance.kind == "none":
+        run.x = _denoise(run, prior, scheduler, t, run.x.detach())
+        with torch.no_grad():
+            return run.match(run.x.clamp(-1, 1))[0]
+    x = run.x.detach().requires_grad_()
+    flat = x.flatten(0, 1)
+    noise = prior.noise(flat, t)
+    keep = scheduler.alphas_cumprod[t].to(x)
+    clean = ((flat - (1 - keep).sqrt() * noise) / keep.sqrt()).clamp(-1, 1).reshape(x.shape)
+    loss, whole = run.match(clean)
+    run.drop(loss)
+    by_x, by_logits = run.derivatives(whole, x)
+    moved = _step(run, scheduler, noise.detach(), t, flat.detach()).reshape(x.shape)
+    # Chung et al. scale by the residual's norm; the unit derivative is that, up to the size of the images.
+    run.x = (moved - guidance.match_lr[0] * _unit(by_x)).detach()
+    run.step_labels(by_logits, _between(guidance.label_lr, part))
+    return loss.detach()
+
+
+@torch.no_grad()
+def _denoise(run: _Run, prior: Prior, scheduler: Any, t: Tensor, x: Tensor) -> Tensor:
+    flat = x.flatten(0, 1)
+    noise = prior.noise(scheduler.scale_model_input(flat, t), t)
+    return _step(run, scheduler, noise, t, flat).reshape(x.shape)
+
+
+def _step(run: _Run, scheduler: Any, noise: Tensor, t: Tensor, flat: Tensor) -> Tensor:
+    """One step of the scheduler; those that draw noise draw it from the run's own generator."""
+    names = scheduler.step.__code__.co_varnames
+    extra = {"generator": run.guidance.generator} if "generator" in names else {}
+    return scheduler.step(noise, t, flat, **extra).prev_sample
+
+
+def _found(run: _Run, trace: list[Tensor], snapshots: dict[int, Tensor], interrupted: bool) -> Found:
+    problem, P, R = run.problem, run.P, run.R
+    x = run.x.detach().clamp(-1, 1)
+    with torch.no_grad():
+        loss = run.match(x)[0]
+    loss = torch.where(torch.isfinite(loss) & ~run.diverged, loss, torch.inf).reshape(P, R)
+    chosen = loss.argmin(1)
+    rows = torch.arange(P, device=chosen.device)
+    logits = run.logits.detach().reshape(P, R, *run.logits.shape[1:])[rows, chosen]
+    return Found(
+        images=run.normalised(x).reshape(problem.start.shape)[rows, chosen],
+        labels=(problem.targets if problem.targets is not None else logits).argmax(-1),
+        loss=loss[rows, chosen],
+        chosen=chosen,
+        trace=torch.stack(trace).reshape(-1, P, R) if trace else torch.empty(0, P, R),
+        snapshots={at: shown[rows.cpu(), chosen.cpu()] for at, shown in snapshots.items()},
+        diverged=run.diverged.reshape(P, R),
+        interrupted=interrupted,
+    )
+
+
+def _refined(run: _Run, found: Found, progress: bool) -> Found:
+    """Go on from the result by IG: cosine objective, signed Adam, box (Geiping et al., NeurIPS 2020)."""
+    guidance, problem = run.guidance, run.problem
+    logits = run.logits.detach().reshape(run.P, run.R, *run.logits.shape[1:])
+    rows = torch.arange(run.P, device=logits.device)
+    start = replace(problem, start=found.images[:, None], label_start=logits[rows, found.chosen][:, None])
+    matching = Matching(
+        objective="sim",
+        optimizer="adam",
+        lr=0.02,
+        schedule="step",
+        iterations=guidance.refine,
+        signed=True,
+        boxed=True,
+        tv_weight=guidance.tv_weight,
+        log_every=max(1, guidance.refine // 5),
+        at_once=guidance.at_once,
+    )
+    better = reconstruct(start, matching, progress=progress)
+    offset = len(found.trace)
+    snapshots = {**found.snapshots, **{offset + at: shown for at, shown in better.snapshots.items()}}
+    return replace(better, snapshots=snapshots, diverged=found.diverged, trace=found.trace)

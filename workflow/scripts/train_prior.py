@@ -1,0 +1,26 @@
+"""Train a small diffusion prior (UNet2DModel, DDPM) on images that no victim holds.
+
+Writes a diffusers folder that diffusion_reconstruct.py takes as --prior, with samples, losses and the list of images
+that it was trained on.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from gradleak import cli
+from gradleak.diffusion_spec import TrainPrior
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train the prior for the options in ``argv``."""
+    spec = cli.parse(TrainPrior, argv, prog="train_prior.py", description=__doc__)
+    # Imported only now: --help and a wrong option answer at once.
+    from gradleak.diffusion.train import train
+
+    trained = train(spec)
+    print(f"prior of {trained.images} images  loss {trained.loss:.4f}")
+    print(f"prior: {trained.folder}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    cli.run(main)
