@@ -37,11 +37,25 @@ rule restore_labels:
         " --no-progress --output {output.metrics} > {log} 2>&1"
 
 
+def prior_of(wildcards):
+    """The diffusion prior that the run needs, if the workflow trains it."""
+    folder = Path(getattr(GRID.runs[wildcards.run], "prior", ""))
+    made = {str(prior.folder) for prior in GRID.priors.values()}
+    return f"{folder}/prior.json" if str(folder) in made else []
+
+
+def image_program(wildcards):
+    """The program that a run of images calls."""
+    kind = GRID.runs[wildcards.run].KIND
+    return {"images": "reconstruct.py", "diffusion": "diffusion_reconstruct.py"}[kind]
+
+
 # Where there are GPUs, a profile gives it one: --set-resources reconstruct_images:gpu=1
 rule reconstruct_images:
     input:
         run_data,
         lambda wildcards: victim_checkpoint(wildcards.run),
+        prior_of,
     output:
         metrics=paths.RUN_METRICS,
         sidecar=paths.RUN_SIDECAR,
@@ -58,14 +72,15 @@ rule reconstruct_images:
     benchmark:
         "results/runs/{run}/benchmark.tsv"
     wildcard_constraints:
-        run=r"images/.+",
+        run=r"(images|diffusion)/.+",
     threads: 1
     resources:
         mem_mb=4000,
     params:
         options=run_options,
+        program=image_program,
     message:
         "Reconstructing images: {wildcards.run}"
     shell:
-        "{PYTHON} workflow/scripts/reconstruct.py {params.options} --data-root {DATA_ROOT} {LPIPS}"
+        "{PYTHON} workflow/scripts/{params.program} {params.options} --data-root {DATA_ROOT} {LPIPS}"
         " --no-progress --output {output.metrics} > {log} 2>&1"

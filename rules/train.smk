@@ -2,6 +2,7 @@
 from gradleak.spec import stage_parts
 
 CHECKPOINTS = "results/checkpoints"
+PRIORS = "results/priors"
 VICTIMS = {
     victim.run_id: victim
     for victim in (run.victim() for run in GRID.runs.values())
@@ -65,3 +66,42 @@ rule train_model:
     shell:
         "{PYTHON} workflow/scripts/train_model.py {params.options} --data-root {DATA_ROOT}"
         " --checkpoint-dir {CHECKPOINTS} --no-progress > {log} 2>&1"
+
+
+def prior_data(wildcards):
+    """The check of the data that a prior learns from; packaged samples need none."""
+    name = GRID.priors[wildcards.prior].dataset
+    return [] if name.endswith("-sample") else ancient(f"results/data/{name}.json")
+
+
+# One job per diffusion prior that the workflow trains; the record is written last.
+rule train_prior:
+    input:
+        prior_data,
+    output:
+        folder=directory(f"{PRIORS}/{{prior}}/unet"),
+        record=f"{PRIORS}/{{prior}}/prior.json",
+        samples=report(
+            f"{PRIORS}/{{prior}}/samples.png",
+            category="Priors",
+            caption="../workflow/report/prior.rst",
+            labels={"prior": "{prior}"},
+        ),
+    log:
+        f"{PRIORS}/{{prior}}/log.txt",
+    benchmark:
+        f"{PRIORS}/{{prior}}/benchmark.tsv"
+    wildcard_constraints:
+        prior=r"[a-z0-9-]+/[^/]+-[0-9a-f]{8}",
+    threads: 1
+    resources:
+        mem_mb=6000,
+    params:
+        options=lambda wildcards: shlex.join(
+            GRID.priors[wildcards.prior].to_argv(identity_only=True)
+        ),
+    message:
+        "Training the prior {wildcards.prior}"
+    shell:
+        "{PYTHON} workflow/scripts/train_prior.py {params.options} --data-root {DATA_ROOT}"
+        " --prior-dir {PRIORS} --no-progress > {log} 2>&1"

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gradleak import facts
+from gradleak.diffusion_spec import TrainPrior
 from gradleak.errors import InputError
 from gradleak.spec import canonical_defense
 
@@ -77,13 +78,36 @@ class DefenseEntry(_Part):
         return canonical_defense(f"{self.kind}-{given[needed]}")
 
 
+class PriorEntry(_Part):
+    """A diffusion prior: one that the workflow trains, or one of the Hugging Face hub."""
+
+    label: str = Field(description="how tables and figures write it")
+    hub: str | None = Field(default=None, description="id on the hub, in place of a training")
+    options: dict[str, Axis] = Field(
+        default_factory=dict, description="of train_prior.py: dataset, split, channels, steps, ..."
+    )
+
+    def training(self, **more: Any) -> TrainPrior:
+        """Return the training that makes it.
+
+        Raises:
+            pydantic.ValidationError: a wrong option.
+        """
+        options: dict[str, Any] = {
+            name: tuple(map(str, value)) if isinstance(value, list) else value for name, value in self.options.items()
+        }
+        return TrainPrior(**options, **more)
+
+
 class AttackEntry(_Part):
     """An attack: a label-restoration method, or settings of image reconstruction; and its name in tables."""
 
-    kind: str = Field(description="method, see gradleak.labels, or matching: gradient matching, see gradleak.images")
+    kind: str = Field(
+        description="method, see gradleak.labels; matching or diffusion: see gradleak.images and gradleak.diffusion"
+    )
     label: str = Field(description="how tables and figures write it")
     options: dict[str, Scalar] = Field(
-        default_factory=dict, description="of matching: options of the job that make the attack, e.g. cost_fn"
+        default_factory=dict, description="of image attacks: options of the job that make the attack, e.g. cost_fn"
     )
 
 
@@ -125,6 +149,7 @@ class Config(_Part):
     datasets: dict[str, DatasetEntry] = Field(description="catalogue of data sets")
     models: dict[str, ModelEntry] = Field(description="catalogue of victims")
     attacks: dict[str, AttackEntry] = Field(description="catalogue of attacks")
+    priors: dict[str, PriorEntry] = Field(default_factory=dict, description="catalogue of diffusion priors")
     defenses: dict[str, DefenseEntry] = Field(default_factory=dict, description="catalogue of defenses")
     experiments: dict[str, Experiment] = Field(description="what is run")
     tables: dict[str, View] = Field(default_factory=dict, description="tables of the paper")

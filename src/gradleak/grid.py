@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from gradleak import facts
 from gradleak.cli import describe
 from gradleak.config import Axis, Config, Experiment, Scalar, Sources
+from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior, batches_id
 from gradleak.errors import InputError
 from gradleak.image_spec import Reconstruct
 from gradleak.models.options import OPTIONS
@@ -18,17 +19,21 @@ from gradleak.spec import RestoreLabels, VictimOptions
 _CATALOGUE_AXES = ("dataset", "model")
 _NOT_AXES = {"methods", "attack", "checkpoint", "defenses"}
 
-SPECS: dict[str, type[RestoreLabels] | type[Reconstruct]] = {"labels": RestoreLabels, "images": Reconstruct}
-"""Kind of an experiment -> options of its jobs."""
+ImageRun = Reconstruct | DiffusionReconstruct
+Run = RestoreLabels | ImageRun
 
-MATCHING = "matching"
-"""The kind of attack that reconstructs images by gradient matching; all other kinds restore labels."""
+IMAGE_ATTACKS: dict[str, type[Reconstruct] | type[DiffusionReconstruct]] = {
+    "matching": Reconstruct,
+    "diffusion": DiffusionReconstruct,
+}
+"""Kinds of attacks that reconstruct images, and the options of their jobs; all other kinds restore labels."""
 
 
-def axes_of(kind: str) -> tuple[str, ...]:
-    """Options of the jobs of an experiment that may be axes; ``defense`` takes names of the catalogue."""
-    spec = SPECS[kind]
-    return (*(name for name in spec.model_fields if name not in _NOT_AXES and spec.is_identity(name)), "defense")
+def axes_of(*specs: type[Run]) -> tuple[str, ...]:
+    """Options that all of these jobs have and that may be axes; ``defense`` takes names of the catalogue."""
+    first, *others = specs
+    names = (name for name in first.model_fields if name not in _NOT_AXES and first.is_identity(name))
+    return (*(name for name in names if all(name in other.model_fields for other in others)), "defense")
 
 
 UNDEFENDED = "none"
@@ -42,13 +47,15 @@ class Grid:
     Attributes:
         config: what it was expanded from.
         runs: run id -> spec; equal specs of several experiments are one run.
+        priors: run id -> training of a diffusion prior that some run needs.
         experiments: experiment -> its run ids, in the order of its axes.
         tables: names of the tables to build.
         figures: names of the figures to build.
     """
 
     config: Config
-    runs: dict[str, RestoreLabels | Reconstruct]
+    runs: dict[str, Run]
+    priors: dict[str, TrainPrior]
     experiments: dict[str, tuple[str, ...]]
     tables: tuple[str, ...]
     figures: tuple[str, ...]
@@ -72,8 +79,11 @@ def _excluded(point: Mapping[str, Any], experiment: Experiment) -> bool:
     return any(all(point.get(key) == value for key, value in rule.items()) for rule in experiment.exclude)
 
 
-def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> Iterator[RestoreLabels | Reconstruct]:
-    """Yield the runs of one point: all label methods share one, every image attack has its own."""
+def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> Iterator[Run]:
+    """Yield the runs of one point: all label methods share one, every image attack has its own.
+
+    A run with a prior names it as the catalogue does; :func:`_with_priors` puts its folder there.
+    """
     values = dict(point)
     dataset, model = config.datasets[values.pop("dataset")], config.models[values.pop("model")]
     defenses = _composed(values.pop("defense", UNDEFENDED))
@@ -88,10 +98,39 @@ def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -
         yield RestoreLabels(**common, **values, methods=tuple(config.attacks[name].kind for name in experiment.attacks))
         return
     for name in experiment.attacks:
+        entry = config.attacks[name]
         # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
-        yield Reconstruct(
-            **{**common, **config.attacks[name].options, **values, "attack": name, "lpips": config.data.lpips}
-        )
+        options = {**common, **entry.options, **values, "attack": name, "lpips": config.data.lpips}
+        yield IMAGE_ATTACKS[entry.kind](**options)
+
+
+def _with_priors(config: Config, found: list[tuple[str, Run]]) -> tuple[list[tuple[str, Run]], dict[str, TrainPrior]]:
+    """Put the folders of priors into the runs that name them.
+
+    A prior keeps off all images that a run with it attacks: where it learns from the split that the clients hold, their
+    batches are named to it.
+    """
+    attacked: dict[str, dict[str, None]] = {}
+    for _, run in found:
+        if isinstance(run, DiffusionReconstruct) and run.prior in config.priors:
+            attacked.setdefault(run.prior, {})[batches_id(run)] = None
+            options = config.priors[run.prior].options
+            shared = run.dataset.endswith("-sample") or options.get("split", "val") in (run.split, "all")
+            if run.dataset != options.get("dataset") or not (shared or run.split == "all"):
+                del attacked[run.prior][batches_id(run)]
+    trained = {}
+    for name, batches in attacked.items():
+        entry = config.priors[name]
+        if entry.hub is None:
+            where = {"data_root": config.data.root, "download": config.data.download}
+            trained[name] = entry.training(**where, avoid=tuple(sorted(batches)))
+    placed = []
+    for experiment, run in found:
+        if isinstance(run, DiffusionReconstruct) and run.prior in config.priors:
+            hub = config.priors[run.prior].hub
+            run = run.model_copy(update={"prior": hub or str(trained[run.prior].folder)})
+        placed.append((experiment, run))
+    return placed, {spec.run_id: spec for spec in trained.values()}
 
 
 class _Faults:
@@ -116,7 +155,7 @@ def _check_names(config: Config, faults: _Faults) -> None:
     """Names must be in their catalogues, and catalogue entries must name something that exists."""
     for part, known in (
         ("datasets", facts.DATASETS),
-        ("attacks", (*facts.LABEL_METHODS, MATCHING)),
+        ("attacks", (*facts.LABEL_METHODS, *IMAGE_ATTACKS)),
         ("models", OPTIONS),
     ):
         for name, entry in getattr(config, part).items():
@@ -135,22 +174,35 @@ def _check_names(config: Config, faults: _Faults) -> None:
         except ValueError as error:
             faults.add(f"defenses.{name}", str(error))
     for name, entry in config.attacks.items():
+        spec = IMAGE_ATTACKS.get(entry.kind)
         for option in entry.options:
-            if entry.kind != MATCHING:
-                faults.add(f"attacks.{name}.options.{option}", f"kind {entry.kind} has no options; only {MATCHING} has")
-            elif option not in axes_of("images") or option in RestoreLabels.model_fields:
-                known = [axis for axis in axes_of("images") if axis not in (*RestoreLabels.model_fields, "defense")]
-                faults.unknown(f"attacks.{name}.options.{option}", "option", option, known)
+            where = f"attacks.{name}.options.{option}"
+            if spec is None:
+                faults.add(where, f"kind {entry.kind} has no options; only {' and '.join(IMAGE_ATTACKS)} have")
+            elif option not in axes_of(spec) or option in RestoreLabels.model_fields:
+                own = [axis for axis in axes_of(spec) if axis not in (*RestoreLabels.model_fields, "defense")]
+                faults.unknown(where, "option", option, own)
+        prior = entry.options.get("prior")
+        if prior is not None and prior not in config.priors:
+            faults.unknown(f"attacks.{name}.options.prior", "prior", prior, config.priors)
+    for name, entry in config.priors.items():
+        try:
+            if entry.hub is None:
+                entry.training()
+        except ValidationError as error:
+            faults.add(f"priors.{name}.options", describe(error, flag=""))
     for name, experiment in config.experiments.items():
         for attack in experiment.attacks:
             if attack not in config.attacks:
                 faults.unknown(f"experiments.{name}.attacks", "attack", attack, config.attacks)
-            elif (config.attacks[attack].kind == MATCHING) != (experiment.kind == "images"):
+            elif (config.attacks[attack].kind in IMAGE_ATTACKS) != (experiment.kind == "images"):
                 does = "reconstructs images" if experiment.kind == "labels" else "restores labels"
                 faults.add(
                     f"experiments.{name}.attacks", f"{attack} {does}; the experiment is of kind {experiment.kind}"
                 )
-        known_axes = axes_of(experiment.kind)
+        kinds_of = [config.attacks[attack].kind for attack in experiment.attacks if attack in config.attacks]
+        specs = [IMAGE_ATTACKS[kind] for kind in kinds_of if kind in IMAGE_ATTACKS] or [RestoreLabels]
+        known_axes = axes_of(*dict.fromkeys(specs))
         for number, block in enumerate(experiment.axes):
             where = f"experiments.{name}.axes.{number}"
             point = {**config.defaults, **block}
@@ -163,6 +215,8 @@ def _check_names(config: Config, faults: _Faults) -> None:
                 for value in _values(axis):
                     if key == "defense":
                         unknown = [part for part in _composed(value) if part not in config.defenses]
+                    elif key == "prior":
+                        unknown = [] if value in config.priors else [value]
                     elif isinstance(value, list):
                         faults.add(f"{where}.{key}", "a list in a list composes defenses; no other axis has that")
                         continue
@@ -235,26 +289,28 @@ def expand(config: Config, sources: Sources) -> Grid:
     faults.check()
     wanted = _wanted(config)
     tables, figures = (_views(config, part, wanted, faults) for part in ("tables", "figures"))
-    runs: dict[str, RestoreLabels | Reconstruct] = {}
-    experiments: dict[str, tuple[str, ...]] = {}
+    found: list[tuple[str, Run]] = []
     for name in config.experiments:
         if name not in wanted:
             continue
         experiment = config.experiments[name]
-        ids: dict[str, None] = {}
+        before = len(found)
         for number, block in enumerate(experiment.axes):
             for point in _combinations({**config.defaults, **block}):
                 if _excluded(point, experiment):
                     continue
                 try:
-                    for spec in _resolve(config, experiment, point):
-                        runs[spec.run_id] = spec
-                        ids[spec.run_id] = None
+                    found += [(name, spec) for spec in _resolve(config, experiment, point)]
                 except ValidationError as error:
-                    reason = describe(error, flag="")
-                    faults.add(f"experiments.{name}.axes.{number}", reason)
-        if not ids and not faults.lines:
+                    faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
+        if len(found) == before and not faults.lines:
             faults.add(f"experiments.{name}", "no run is left after exclude")
-        experiments[name] = tuple(ids)
     faults.check()
-    return Grid(config, runs, experiments, tables, figures)
+    placed, priors = _with_priors(config, found)
+    runs: dict[str, Run] = {}
+    members: dict[str, dict[str, None]] = {name: {} for name, _ in placed}
+    for name, spec in placed:
+        runs[spec.run_id] = spec
+        members[name][spec.run_id] = None
+    experiments = {name: tuple(ids) for name, ids in members.items()}
+    return Grid(config, runs, priors, experiments, tables, figures)

@@ -11,6 +11,7 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor
 
 from gradleak.errors import InputError
@@ -74,8 +75,11 @@ def load_prior(source: str, *, channels: int, image_size: int, device: torch.dev
     folder = Path(source)
     if not folder.is_dir() and (folder.is_absolute() or source.startswith(".") or source.count("/") != 1):
         raise InputError(f"--prior {source}: no such folder; train one with train_prior.py, or name a model of the hub")
+    disable_progress_bar()
     try:
-        pipeline: Any = DDPMPipeline.from_pretrained(source, local_files_only=folder.is_dir())
+        # The fast way to load asks for a further package, with a message about it.
+        options = {"low_cpu_mem_usage": False, "local_files_only": folder.is_dir()}
+        pipeline: Any = DDPMPipeline.from_pretrained(source, **options)
     except Exception as error:  # diffusers and the hub's client fail with errors of many types
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         what = "is no diffusers folder of a DDPM" if folder.is_dir() else "cannot be fetched from the hub"
