@@ -1,0 +1,215 @@
+"""Diffusion priors from training to guided reconstruction, at tiny sizes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+from pydantic import ValidationError
+
+from gradleak import datasets
+from gradleak.diffusion import train as training
+from gradleak.diffusion.experiment import run
+from gradleak.diffusion.ids import image_ids, seen
+from gradleak.diffusion.prior import load_prior
+from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior, avoided, batches_id
+from gradleak.errors import InputError
+from gradleak.federated import draw_batch
+
+CPU = torch.device("cpu")
+
+
+def prior_spec(folder: Path, **options: Any) -> TrainPrior:
+    usual: dict[str, Any] = {
+        "dataset": "mnist-sample",
+        "split": "train",
+        "channels": "8,8",
+        "steps": 3,
+        "batch_size": 4,
+        "device": "cpu",
+        "progress": False,
+        "prior_dir": folder,
+    }
+    return TrainPrior(**{**usual, **options})
+
+
+def attack_spec(prior: Path | str, **options: Any) -> DiffusionReconstruct:
+    usual: dict[str, Any] = {
+        "dataset": "mnist-sample",
+        "num_clients": 1,
+        "diffusion_steps": 4,
+        "log_every": 2,
+        "device": "cpu",
+        "progress": False,
+        "prior": str(prior),
+    }
+    return DiffusionReconstruct(**{**usual, **options})
+
+
+@pytest.fixture(scope="module")
+def victims() -> DiffusionReconstruct:
+    return attack_spec("unused")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, victims: DiffusionReconstruct) -> training.Trained:
+    folder = tmp_path_factory.mktemp("priors")
+    return training.train(prior_spec(folder, avoid=batches_id(victims)))
+
+
+def test_a_prior_is_a_diffusers_folder_with_its_record(trained):
+    pipeline: Any = DDPMPipeline.from_pretrained(trained.folder, local_files_only=True, low_cpu_mem_usage=False)
+    assert pipeline.unet.config["sample_size"] == 28
+    record = json.loads((trained.folder / "prior.json").read_text(encoding="utf-8"))
+    assert record["spec"]["avoid"] == ["random-B1-clients1-tries1-seed12"]
+    assert {path.name for path in trained.folder.iterdir()} >= {"samples.png", "loss.csv", "seen.npy"}
+    assert not (trained.folder / "state.pt").exists()
+
+
+def test_a_prior_keeps_off_the_batches_that_it_is_told(trained, victims):
+    data = datasets.load("mnist-sample")
+    held = draw_batch(victims, data, 0, 0)
+    learnt = torch.from_numpy(np.load(trained.folder / "seen.npy"))
+    assert len(learnt) == len(data) - 1 == trained.images
+    assert seen(learnt, held) == 0
+
+
+def test_a_prior_that_has_seen_the_client_is_refused(tmp_path):
+    careless = training.train(prior_spec(tmp_path))
+    with pytest.raises(InputError, match=r"was trained on 1 of the clients' images"):
+        run(attack_spec(careless.folder))
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    whole = training.train(prior_spec(tmp_path / "a", steps=3))
+    spec = prior_spec(tmp_path / "b", steps=3)
+    step = training._Run._step
+
+    def killed(self: Any, number: int) -> float:
+        if number == 2:
+            self._save(2)
+            raise KeyboardInterrupt
+        return step(self, number)
+
+    monkeypatch.setattr(training._Run, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(spec)
+    assert (spec.folder / "state.pt").exists()
+    monkeypatch.setattr(training._Run, "_step", step)
+    again = training.train(spec)
+    priors = [load_prior(str(t.folder), channels=1, image_size=28, device=CPU) for t in (whole, again)]
+    for one, other in zip(*(prior.unet.parameters() for prior in priors), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp", "euler", "euler-ancestral"])
+def test_every_sampler_denoises(trained, sampler):
+    result = run(attack_spec(trained.folder, sampler=sampler))
+    (made,) = result.reconstructions
+    assert torch.isfinite(made.guess).all()
+    assert made.trace.shape == (4, 1)
+
+
+@pytest.mark.parametrize("guidance", ["alternate", "dps"])
+def test_guidance_brings_the_gradient_nearer(trained, guidance):
+    options = {"labels": "truth", "diffusion_steps": 30, "match_steps": 2, "cost_fn": "sim"}
+    led = run(attack_spec(trained.folder, guidance=guidance, **options)).reconstructions[0]
+    alone = run(attack_spec(trained.folder, guidance="none", **options)).reconstructions[0]
+    assert led.loss < alone.loss
+
+
+def test_refinement_lowers_the_cosine_objective_and_keeps_the_box(trained):
+    options: dict[str, Any] = {"labels": "truth", "cost_fn": "sim", "guidance": "dps"}
+    plain = run(attack_spec(trained.folder, **options)).reconstructions[0]
+    refined = run(attack_spec(trained.folder, refine_iterations=30, **options)).reconstructions[0]
+    assert refined.loss < plain.loss
+    assert refined.guess.min() >= 0
+    assert refined.guess.max() <= 1
+
+
+def test_the_control_sees_no_gradient_of_the_client(trained):
+    made = [
+        run(attack_spec(trained.folder, labels="truth", control=control)).reconstructions[0]
+        for control in ("none", "random-gradients")
+    ]
+    assert not torch.equal(made[0].guess, made[1].guess)
+
+
+def test_equal_seeds_give_equal_images(trained):
+    a, b = (run(attack_spec(trained.folder, sampler="ddpm")).reconstructions[0] for _ in range(2))
+    assert torch.equal(a.guess, b.guess)
+
+
+def test_numbering_across_splits():
+    some = torch.tensor([0, 5])
+    assert image_ids("mnist", "val", some).tolist() == [60_000, 60_005]
+    assert image_ids("mnist", "all", some).tolist() == [0, 5]
+    assert image_ids("mnist-sample", "val", some).tolist() == [0, 5]
+    assert seen(image_ids("imagenet", "val", some), image_ids("imagenet", "train", some)) == 0
+    with pytest.raises(InputError, match="use split train or val"):
+        image_ids("imagenet", "all", some)
+
+
+def test_names_of_batches():
+    spec = attack_spec("p", num_images=8, num_clients=3, num_tries=2, distribution="random2", num_target_cls=4, seed=7)
+    batches, clients = avoided(batches_id(spec), "mnist")
+    assert (batches.distribution_id, batches.num_images, batches.num_tries, batches.seed, clients) == (
+        "random2-4",
+        8,
+        2,
+        7,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"guidance": "none", "refine_iterations": 5}, "uses no gradient"),
+        ({"guidance": "dps", "sampler": "euler"}, "needs sampler ddpm or ddim"),
+    ],
+)
+def test_contradictions(options, message):
+    with pytest.raises(ValidationError, match=message):
+        attack_spec("p", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": "10"}, "multiples of 8"),
+        ({"avoid": "everything"}, "like random-B1-clients1-tries9-seed12"),
+    ],
+)
+def test_wrong_training_options(options, message, tmp_path):
+    with pytest.raises(ValidationError, match=message):
+        prior_spec(tmp_path, **options)
+
+
+def test_priors_that_do_not_fit(trained, tmp_path):
+    source = str(trained.folder)
+    with pytest.raises(InputError, match="is for images of 1 channels; these have 3"):
+        load_prior(source, channels=3, image_size=28, device=CPU)
+    with pytest.raises(InputError, match="is for images of 28 x 28 pixels; these have 32"):
+        load_prior(source, channels=1, image_size=32, device=CPU)
+    with pytest.raises(InputError, match="no such folder; train one with train_prior"):
+        load_prior(str(tmp_path / "nowhere"), channels=1, image_size=28, device=CPU)
+    with pytest.raises(InputError, match="is no diffusers folder of a DDPM"):
+        load_prior(str(tmp_path), channels=1, image_size=28, device=CPU)
+
+
+def test_a_hub_that_cannot_be_reached_names_the_alternative(monkeypatch):
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(DDPMPipeline, "from_pretrained", offline)
+    with pytest.raises(InputError, match=r"google/ddpm-cifar10-32: cannot be fetched from the hub .*local folder"):
+        load_prior("google/ddpm-cifar10-32", channels=3, image_size=32, device=CPU)
+
+
+def test_images_that_cannot_be_halved(tmp_path):
+    with pytest.raises(InputError, match="cannot be halved 3 times"):
+        training.train(prior_spec(tmp_path, channels="8,8,8,8"))
