@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradleak.errors import InputError
 from gradleak.images.client import Client, ClientRule
 from gradleak.models.base import Victim
 from gradleak.models.build import build
@@ -119,15 +120,65 @@ def test_many_are_the_stack_of_single_ones(toy: Make, rule: ClientRule):
 @pytest.mark.parametrize("rule", [ClientRule(), ClientRule(local_steps=2, local_lr=0.3), ClientRule(bn_eval=False)])
 def test_what_is_sent_can_be_differentiated(toy: Make, rule: ClientRule):
     """By images and soft labels, against finite differences."""
-    client = Client(toy(), rule)
-    x, _ = batches(2, 2)
+    client = Client(toy(image_size=3), rule)
+    x, _ = batches(2, 2, size=3)
     logits = torch.randn(2, 2, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def norms(images: Tensor, free: Tensor) -> Tensor:
-        sent = client.send_many(images, torch.softmax(free, dim=-1), at_once=1)
+        sent = client.send_many(images, torch.softmax(free, dim=-1), at_once=2)
         return torch.stack([g.square().flatten(1).sum(1) for g in sent]).sum(0)
 
     assert torch.autograd.gradcheck(norms, (x.requires_grad_(), logits.requires_grad_()))
+
+
+def like_trained(name: str) -> tuple[Victim, int]:
+    """A victim in float64 with running statistics of its own activations, for images of this size."""
+    size = 8 if name == "resnet18" else 16
+    model = build(name, num_classes=C, channels=2, image_size=size, seed=0, batchnorm=name == "lenet5").double()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.train()
+    with torch.no_grad():
+        model(batches(7, 4, size=size)[0][0])
+    return model.eval(), size
+
+
+@pytest.mark.parametrize(
+    ("name", "bn_eval"),
+    [
+        ("fcn", True),
+        ("lenet", True),
+        ("lenet5", True),
+        ("lenet5", False),
+        ("resnet18", False),
+        ("mobilenet_v2", True),
+    ],
+)
+def test_second_derivatives_equal_plain_autograd(name: str, bn_eval: bool):
+    """Of every family's layers (VGG has those of LeNet-5 with BatchNorm), for two batches side by side."""
+    model, size = like_trained(name)
+    x, y = batches(2, 3, size=size)
+    client = Client(model, ClientRule(bn_eval=bn_eval))
+    x.requires_grad_()
+    sent = client.send_many(x, onehot(y))
+    (ours,) = torch.autograd.grad(torch.stack([g.square().sum() for g in sent]).sum(), x)
+    plain = model if bn_eval else in_train_mode(model)
+    for k in range(2):
+        images = x[k].detach().requires_grad_()
+        loss = functional.cross_entropy(plain(images), y[k])
+        gradients = torch.autograd.grad(loss, list(plain.parameters()), create_graph=True)
+        (theirs,) = torch.autograd.grad(torch.stack([g.square().sum() for g in gradients]).sum(), images)
+        assert float((ours[k] - theirs).norm()) < 1e-8 * float(theirs.norm())
+
+
+def test_one_value_per_channel_has_no_batch_statistics():
+    """As in torch, whose message is another."""
+    model = build("mobilenet_v2", num_classes=C, channels=2, image_size=16, seed=0).double()
+    x, y = batches(1, 1, size=16)
+    assert len(Client(model, ClientRule()).send_many(x, onehot(y))) == len(list(model.parameters()))
+    with pytest.raises(InputError, match="no batch statistics"):
+        Client(model, ClientRule(bn_eval=False)).send_many(x, onehot(y))
 
 
 def test_the_model_may_change_afterwards(toy: Make):
@@ -139,7 +190,8 @@ def test_the_model_may_change_afterwards(toy: Make):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-        model.body[1].running_var.fill_(9.0)
+        for buffer in model.buffers():
+            buffer.fill_(9)
     assert_same(client.send(x[0], onehot(y[0])), list(sent), 0.0)
 
 
@@ -147,6 +199,6 @@ def test_no_parameter_learns(toy: Make):
     model = toy()
     x, y = batches(2, 2)
     sent = Client(model, ClientRule()).send_many(x.requires_grad_(), onehot(y))
-    sum(g.sum() for g in sent).backward()
+    torch.stack([g.sum() for g in sent]).sum().backward()
     assert x.grad is not None
     assert all(parameter.grad is None for parameter in model.parameters())
