@@ -189,9 +189,8 @@ def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False)
             if (iteration + 1) % matching.log_every == 0 or iteration == 0:
                 snapshots[iteration + 1] = run.x.detach().reshape(problem.start.shape).to("cpu", copy=True)
                 bar.set_postfix_str(f"loss {float(run.best_loss.min()):.3g}", refresh=False)
-                lowest = run.best_loss.reshape(P, R).amin(1)
-                if bool((lowest < matching.loss_thresh).all()):
-                    break
+            if matching.loss_thresh and bool((run.best_loss.reshape(P, R).amin(1) < matching.loss_thresh).all()):
+                break
         run.evaluate()  # the last step's result counts too
     except KeyboardInterrupt:
         interrupted = True

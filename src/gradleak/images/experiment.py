@@ -39,6 +39,7 @@ class Batch:
     Attributes:
         trial: the round.
         client: its number, or -1 for the aggregate.
+        indices: [n] int64, which images of the data set they are.
         images: [n, c, h, w], normalised.
         labels: [n] int64.
         observation: what the server sees of it.
@@ -46,6 +47,7 @@ class Batch:
 
     trial: int
     client: int
+    indices: Tensor
     images: Tensor
     labels: Tensor
     observation: Observation
@@ -167,7 +169,8 @@ def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch
             gradients = dict(zip(round_.client.names, (g.detach() for g in sent), strict=True))
             observation = Observation(gradients, round_.server, n)
             chunks = partial(_whole, images, labels)
-            found.append(Batch(trial, client, on_device, labels, defended(spec, observation, chunks, trial, client)))
+            seen = defended(spec, observation, chunks, trial, client)
+            found.append(Batch(trial, client, chosen, on_device, labels, seen))
         yield found
 
 
@@ -196,7 +199,8 @@ def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
     labels = torch.cat([batch.labels for batch in batches])
     model = batches[0].observation.model
     images = torch.cat([batch.images for batch in batches])
-    return Batch(batches[0].trial, -1, images, labels, Observation(gradients, model, len(labels)))
+    indices = torch.cat([batch.indices for batch in batches])
+    return Batch(batches[0].trial, -1, indices, images, labels, Observation(gradients, model, len(labels)))
 
 
 def updated(server: Victim, gradients: dict[str, Tensor], lr: float) -> Victim:
@@ -331,16 +335,18 @@ def _stream(spec: ImageAttack, batch: Batch, restart: int) -> np.random.Generato
 
 
 def _others(data: ImageDataset, batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
-    """Return images of the data set to begin with, of the known labels if they are known.
+    """Return images to begin with that the clients do not hold, of the known labels if they are known.
 
     Raises:
         InputError: a label of which the data set has hardly any image.
     """
+    free = torch.ones(len(data), dtype=torch.bool)
+    free[batch.indices] = False
     pools = [
-        torch.arange(len(data)) if labels is None else (data.labels == labels[i]).nonzero()[:, 0]
+        (free if labels is None else free & (data.labels == labels[i])).nonzero()[:, 0]
         for i in range(len(batch.labels))
     ]
-    if any(len(pool) < 2 for pool in pools):
+    if any(len(pool) == 0 for pool in pools):
         raise InputError("--init auxiliary: the data set has no other image of a restored label; use another init")
     return data.fetch(torch.stack([pool[int(rng.integers(len(pool)))] for pool in pools]))
 

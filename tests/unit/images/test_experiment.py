@@ -101,6 +101,19 @@ def test_starts():
     )
 
 
+def test_auxiliary_starts_are_other_images_of_the_label():
+    mine = spec(num_clients=1, num_images=2, labels="truth", init="auxiliary")
+    round_ = experiment.prepare(mine)
+    ((batch,),) = experiment.client_batches(mine, round_)
+    labels = batch.labels.sort().values
+    for seed in range(20):
+        images = experiment._others(round_.data, batch, labels, stream("attack", seed))
+        for image, label in zip(images, labels, strict=True):
+            distances = (round_.data.fetch((round_.data.labels == label).nonzero()[:, 0]) - image).abs().amax((1, 2, 3))
+            assert distances.min() == 0
+            assert (batch.images - image).abs().amax((1, 2, 3)).min() > 0
+
+
 def test_more_restarts_leave_the_first_ones_as_they_were():
     few, many = (experiment.run(spec(restarts=r, num_clients=1)).reconstructions[0] for r in (1, 3))
     # Equal starts; later losses differ by what rounding in a larger batch makes of them.
