@@ -15,8 +15,9 @@ from tests.tiny_data import accept_any_cifar100, write_cifar100, write_tiny_imag
 from torchvision.models import ResNet18_Weights, resnet18
 
 from gradleak import cli
+from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior
 from gradleak.image_spec import Reconstruct
-from gradleak.shorthand import ReconstructShorthand
+from gradleak.shorthand import FederatedShorthand, ReconstructShorthand
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
@@ -87,6 +88,19 @@ def test_the_table_names_every_option():
     named = {name.replace("-", "_") for name in re.findall(r"--(\w[\w-]*)", table + labels)}
     named = {name.removeprefix("no_") for name in named}
     assert {*Reconstruct.model_fields, *ReconstructShorthand.model_fields} - {"save_image"} <= named
+
+
+def test_diffusion_commands_are_the_documented_runs():
+    commands = re.findall(r"^python workflow/scripts/diffusion_reconstruct.py (.+)$", PAGE, re.MULTILINE)
+    found = [cli.parse(DiffusionReconstruct, command.split(), shorthand=FederatedShorthand) for command in commands]
+    (training,) = re.findall(r"^python workflow/scripts/train_prior.py (.+)$", PAGE, re.MULTILINE)
+    prior = cli.parse(TrainPrior, training.split())
+    expected: list[dict[str, Any]] = [
+        {"num_clients": 1, "num_images": 1, "diffusion_steps": 50, "log_every": 20},
+        {"num_clients": 1, "num_images": 1, "dataset": "mnist", "guidance": "dps", "prior": str(prior.folder)},
+    ]
+    assert [spec.identity() for spec in found] == [DiffusionReconstruct(**values).identity() for values in expected]
+    assert str(found[0].save_dir) == "outputs/diffusion_dlg"
 
 
 @pytest.fixture(scope="module")
