@@ -83,7 +83,7 @@ def view_params(view):
             "model": {model_id(entry): entry.label for entry in chosen.models.values()},
             # Methods that restore labels have one name; image attacks are called as the catalogue calls them.
             "method": {
-                name if entry.kind == grids.MATCHING else entry.kind: entry.label
+                name if entry.kind in grids.IMAGE_ATTACKS else entry.kind: entry.label
                 for name, entry in chosen.attacks.items()
             },
             "defense": {

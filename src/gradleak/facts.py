@@ -91,17 +91,24 @@ TABLES = {
     "error_analysis": ("ilrg",),
     "extreme_distribution": ("ilrg",),
     "probability_cosine": ("ilrg",),
+    "reconstruction": ("matching",),
     "soteria_embedding": ("ilrg",),
     "training_stage": ("ilrg",),
 }
-"""Kinds of tables, and the methods that an experiment must have for a table to show it."""
+"""Kinds of tables, and the kinds of attacks that an experiment must have for a table to show it."""
 
 FIGURES = {
     "accuracy_over_batch": ("ilrg",),
     "accuracy_over_defenses": ("ilrg",),
     "accuracy_over_stage": ("ilrg",),
+    "psnr_over_defenses": ("matching",),
+    "psnr_over_iterations": ("matching",),
+    "reconstruction_grid": ("matching",),
 }
 """Kinds of figures, likewise."""
+
+SHOWS_IMAGES = ("reconstruction_grid",)
+"""Kinds of figures that need the images of the runs besides their metrics."""
 
 DISTRIBUTIONS = (
     "random",

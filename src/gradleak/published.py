@@ -47,7 +47,12 @@ VALUES: dict[str, tuple[str, str]] = {
 NO_VERDICT = "—"
 
 
-def _read(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+def read_text_frame(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV of the paper's folder, every field as text.
+
+    Raises:
+        InputError: the file is missing, empty, or lacks a column.
+    """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -89,7 +94,7 @@ def load(path: Path) -> pd.DataFrame:
     Raises:
         InputError: the file is missing or lacks a column.
     """
-    frame = _read(path, ("experiment", "source_log", "tries", *VALUES))
+    frame = read_text_frame(path, ("experiment", "source_log", "tries", *VALUES))
     wide = pd.DataFrame(
         {
             "experiment": row["experiment"],
@@ -121,7 +126,7 @@ def load_rerun(path: Path) -> pd.DataFrame:
         InputError: the file is missing or lacks a column.
     """
     metrics = ["leacc", "lnacc", "irec"]
-    frame = _read(path, ("source_log", "seed", *metrics))
+    frame = read_text_frame(path, ("source_log", "seed", *metrics))
     long = frame.melt(["source_log"], metrics, "metric", "value").astype({"value": float})
     found = long.groupby(["source_log", "metric"], sort=False)["value"].agg(
         rerun_mean="mean", rerun_sd="std", rerun_n="size", rerun_low="min", rerun_high="max"

@@ -8,21 +8,25 @@ two it was.
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gradleak import facts, published_images, quoted_images
 from gradleak.errors import InputError
 from gradleak.figures import all as figures_of
 from gradleak.frames import concatenate
 from gradleak.measured import Measured, distinct, unambiguous
 from gradleak.published import stands_for
+from gradleak.quoted_images import span
+from gradleak.reconstructions import MATCHING, Reconstructions, only_images, without_images
 from gradleak.records import is_attack
 from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
 from gradleak.tables.agreement import FRESH, pair
 from gradleak.tables.base import Labels, Request
-from gradleak.tex import Raw, duration, escape, listing, number
+from gradleak.tex import Raw, duration, escape, figure, listing, number
 
 _ACCURACIES = ("leacc", "lnacc", "irec")
 _PLAIN = {"distribution": "random", "stage": "untrained", "defense": "none"}
@@ -57,8 +61,12 @@ def gather(
     tables: Views,
     figures: Views,
     labels: Labels,
+    images: pd.DataFrame | None = None,
 ) -> dict[str, str]:
     """Gather every number that the text may quote.
+
+    Restored labels and reconstructed images are different measurements, so no count or range holds both: those of
+    images begin with ``images/``, and are of gradient matching without a prior that was learnt.
 
     Args:
         frames: experiment -> its rows.
@@ -68,6 +76,7 @@ def gather(
         tables: name -> ``kind``, ``experiments`` and ``caption`` of the tables that are built.
         figures: the same of the figures.
         labels: names to write.
+        images: what :func:`gradleak.published_images.load` gave; none if omitted.
 
     Returns:
         Key -> text, for :func:`gradleak.tex.macros`.
@@ -76,36 +85,72 @@ def gather(
         InputError: runs that must not be averaged, see :func:`gradleak.measured.distinct`; an unknown figure
             kind.
     """
-    everything = Measured(unambiguous(concatenate(frames)))
+    whole = concatenate(frames)
+    records = list(sidecars)
+    everything = Measured(unambiguous(without_images(whole)))
+    pictures = Reconstructions.of(unambiguous(only_images(whole)), kinds=(MATCHING,))
     values: dict[str, str] = {}
     values |= _views(tables, figures)
+    values |= _whole(whole, labels)
     values |= _extent(everything, labels)
     values |= _cells(everything, labels)
     values |= _agreement(Request(everything, published, rerun, labels, draft=True, name="text"), labels)
+    values |= quoted_images.extent(pictures, labels)
+    values |= quoted_images.values(pictures, labels)
+    values |= quoted_images.contrasts(pictures, labels)
+    values |= quoted_images.published(pictures, published_images.empty() if images is None else images)
     for kind in dict.fromkeys(view["kind"] for view in tables.values()):
         shown = [name for view in tables.values() if view["kind"] == kind for name in view["experiments"]]
-        here = Measured(distinct(concatenate(frames[name] for name in dict.fromkeys(shown))))
-        values |= _extremes(kind, here, labels)
-    return values | _provenance(list(sidecars))
+        here = distinct(concatenate(frames[name] for name in dict.fromkeys(shown)))
+        if _of_images(facts.TABLES[kind]):
+            found = Reconstructions.of(here)
+            values |= _extremes(kind, found.measured, found.methods(), ("psnr", "ssim", "label_accuracy"), labels)
+        else:
+            measured = Measured(without_images(here))
+            values |= _extremes(kind, measured, ("ilrg", "idlg", "gi", "rlg"), _ACCURACIES, labels)
+    return values | quoted_images.options(records) | _provenance(records)
+
+
+def _of_images(needs: tuple[str, ...]) -> bool:
+    """Whether a kind of view shows image experiments, by the attacks that it needs."""
+    return "matching" in needs
 
 
 def _views(tables: Views, figures: Views) -> dict[str, str]:
-    """``tables/KIND`` puts a kind's tables into the text, ``ref/table/KIND`` names one; figures alike."""
+    """``tables/KIND`` puts a kind's tables into the text; ``ref/table/KIND`` names the first, ``refs/table/KIND`` all.
+
+    Figures alike; ``views/images`` says that some of them are of image experiments.
+    """
     inputs: dict[str, str] = {}
+    refs: dict[str, list[str]] = {}
     for name, view in tables.items():
         inputs[f"tables/{view['kind']}"] = inputs.get(f"tables/{view['kind']}", "") + rf"\input{{{name}.tex}}"
-        inputs.setdefault(f"ref/table/{view['kind']}", rf"Table~\ref{{tab:{name}}}")
+        refs.setdefault(f"table/{view['kind']}", []).append(rf"Table~\ref{{tab:{name}}}")
     for name, view in figures.items():
         caption = escape(view["caption"] or figures_of.find(view["kind"]).caption)
         shown = rf"\ResultFigure{{{name}}}{{{caption}}}"
         inputs[f"figures/{view['kind']}"] = inputs.get(f"figures/{view['kind']}", "") + shown
-        inputs.setdefault(f"ref/figure/{view['kind']}", rf"Figure~\ref{{fig:{name}}}")
+        refs.setdefault(f"figure/{view['kind']}", []).append(rf"Figure~\ref{{fig:{name}}}")
+    inputs |= {f"ref/{key}": names[0] for key, names in refs.items()}
+    inputs |= {f"refs/{key}": listing(names) for key, names in refs.items()}
+    needs = [facts.TABLES[view["kind"]] for view in tables.values()]
+    if any(map(_of_images, [*needs, *(facts.FIGURES[view["kind"]] for view in figures.values())])):
+        inputs["views/images"] = "yes"
     return {key: Raw(text) for key, text in inputs.items()}
 
 
-def _span(numbers: Iterable[int]) -> str:
-    low, high = min(numbers := list(numbers), default=0), max(numbers, default=0)
-    return str(low) if low == high else f"{low} to {high}"
+def _whole(frame: pd.DataFrame, labels: Labels) -> dict[str, str]:
+    """What labels and images have in common: the number of runs, and where the data are from."""
+    datasets = [str(name) for name in dict.fromkeys(frame["dataset"])]
+    values = {"all/runs": f"{frame['run'].nunique():,}"}
+    values |= {f"data/{name}": labels.dataset.get(name, name) for name in datasets}
+    if set(frame["stage"]) - {"untrained"}:
+        values["all/trained"] = "yes"
+    if any(stands_for(name) != name for name in datasets):
+        values["samples"] = "yes"
+    if any(stands_for(name) == name for name in datasets):
+        values["full-sets"] = "yes"
+    return values
 
 
 def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
@@ -122,8 +167,9 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
         "runs": f"{frame['run'].nunique():,}",
         "tries": f"{len(tries):,}",
         "settings": str(len(measured.cells())),
-        "initialisations": _span(of_methods["n_initialisations"]),
-        "tries-per-run": _span(tries.groupby("run").size()),
+        "labels/runs": f"{frame['run'].nunique():,}",
+        "initialisations": span(of_methods["n_initialisations"]),
+        "tries-per-run": span(tries.groupby("run").size()),
         "data-sets": listing([labels.dataset.get(name, name) for name in datasets]),
         "victims": listing([labels.model.get(name, name) for name in models]),
         "methods": listing([labels.method.get(name, name) for name in methods]),
@@ -136,15 +182,10 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
     diverged = frame.loc[(frame["status"] != "ok") & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]]
     if len(diverged):
         values["diverged"] = f"{len(diverged.drop_duplicates()):,}"
-    values |= {f"data/{name}": labels.dataset.get(name, name) for name in datasets}
     values |= {f"method/{name}": labels.method.get(name, name) for name in methods}
     for flag, column, usual in (("trained", "stage", "untrained"), ("defended", "defense", "none")):
         if (frame[column] != usual).any():
             values[flag] = "yes"
-    if any(stands_for(name) != name for name in datasets):
-        values["samples"] = "yes"
-    if any(stands_for(name) == name for name in datasets):
-        values["full-sets"] = "yes"
     return values
 
 
@@ -183,24 +224,25 @@ def _cells(measured: Measured, labels: Labels) -> dict[str, str]:
     return values
 
 
-def _extremes(kind: str, measured: Measured, labels: Labels) -> dict[str, str]:
+def _extremes(
+    kind: str, measured: Measured, methods: Iterable[str], metrics: Iterable[str], labels: Labels
+) -> dict[str, str]:
     """``range/KIND/METHOD/METRIC/(low|high)[/at]``: extreme means of a table, and where if they differ."""
     values: dict[str, str] = {}
-    for method in ("ilrg", "idlg", "gi", "rlg"):
-        for metric in _ACCURACIES:
-            found = [(measured.value(cell, method, metric).mean, cell) for cell in measured.cells()]
-            found = [(mean, cell) for mean, cell in found if mean == mean]
-            if not found:
-                continue
-            places = {}
-            for end, pick in (("low", min), ("high", max)):
-                mean, cell = pick(found, key=lambda item: item[0])
-                values[f"range/{kind}/{method}/{metric}/{end}"] = number(mean)
-                places[end] = labels.setting(cell)
-            low, high = (values[f"range/{kind}/{method}/{metric}/{end}"] for end in ("low", "high"))
-            values[f"range/{kind}/{method}/{metric}"] = low if low == high else f"{low} to {high}"
-            if low != high:
-                values |= {f"range/{kind}/{method}/{metric}/{end}/at": place for end, place in places.items()}
+    for method, metric in product(methods, metrics):
+        found = [(measured.value(cell, method, metric).mean, cell) for cell in measured.cells()]
+        found = [(mean, cell) for mean, cell in found if mean == mean]
+        if not found:
+            continue
+        places = {}
+        for end, pick in (("low", min), ("high", max)):
+            mean, cell = pick(found, key=lambda item: item[0])
+            values[f"range/{kind}/{method}/{metric}/{end}"] = figure(metric, mean)
+            places[end] = labels.setting(cell)
+        low, high = (values[f"range/{kind}/{method}/{metric}/{end}"] for end in ("low", "high"))
+        values[f"range/{kind}/{method}/{metric}"] = low if low == high else f"{low} to {high}"
+        if low != high:
+            values |= {f"range/{kind}/{method}/{metric}/{end}/at": place for end, place in places.items()}
     values[f"range/{kind}/settings"] = str(len(measured.cells()))
     return values
 
@@ -258,7 +300,7 @@ def _provenance(sidecars: list[Mapping[str, Any]]) -> dict[str, str]:
     values = {
         "commit": listing(commits),
         "processor": listing(distinct_of(lambda record: record["hardware"]["processor"])),
-        "cores": _span([int(record["hardware"]["cores"]) for record in sidecars]),
+        "cores": span([int(record["hardware"]["cores"]) for record in sidecars]),
         "device": listing(distinct_of(lambda record: record["device"])),
         "compute": duration(sum(float(record["seconds"]) for record in sidecars)),
         "memory": f"{max(float(record['peak_memory_mb']) for record in sidecars):,.0f} MiB",

@@ -20,28 +20,45 @@ LEVEL = 0.95
 HALF_UNIT = 0.0005
 """Published figures are rounded to three decimals, so each may be off by this much."""
 
+HALF_UNIT_DB = 0.005
+"""The same for PSNR in dB, which is published with two decimals."""
+
 CELL = ("dataset", "model", "stage", "batch_size", "distribution", "defense")
 """Columns that name a setting."""
 
-FRACTIONS = ("leacc", "lnacc", "irec", "f1", "exact_match")
+FRACTIONS = ("leacc", "lnacc", "irec", "f1", "exact_match", "label_accuracy")
 """Metrics that lie in [0, 1]."""
 
-COSINES = ("embedding_cosine", "output_cosine", "probability_cosine", "soteria_embedding_cosine")
+COSINES = (
+    "embedding_cosine",
+    "output_cosine",
+    "probability_cosine",
+    "soteria_embedding_cosine",
+    "feature_cosine",
+    "ssim",
+)
 """Metrics that lie in [-1, 1]."""
+
+NOT_NEGATIVE = ("count_l1", "lpips")
+"""Metrics without an upper bound, besides errors and PSNR (of images in [0, 1])."""
 
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "n/a"
 
 
 def _bounds(metric: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     fraction, cosine = metric.isin(FRACTIONS).to_numpy(), metric.isin(COSINES).to_numpy()
-    error = metric.eq("count_l1").to_numpy() | _is_error(metric)
-    low = np.where(cosine, -1.0, np.where(fraction | error, 0.0, -np.inf))
+    positive = metric.isin(NOT_NEGATIVE).to_numpy() | _is_error(metric) | _is_psnr(metric)
+    low = np.where(cosine, -1.0, np.where(fraction | positive, 0.0, -np.inf))
     return low, np.where(fraction | cosine, 1.0, np.inf)
 
 
 def _is_error(metric: pd.Series) -> NDArray[np.bool_]:
     """Mean squared and relative errors: not negative, and published with seven digits instead of three decimals."""
-    return metric.str.endswith(("_mse", "_mre")).to_numpy(dtype=bool)
+    return metric.str.endswith(("mse", "mre")).to_numpy(dtype=bool)
+
+
+def _is_psnr(metric: pd.Series) -> NDArray[np.bool_]:
+    return metric.str.startswith("psnr").to_numpy(dtype=bool)
 
 
 def student(n: ArrayLike) -> NDArray[np.float64]:
@@ -97,14 +114,14 @@ def summarise(
         unit: ``mean`` and ``sd`` over initialisations; ``n_initialisations`` and ``n_trials`` that count,
         ``n_diverged`` trials that do not; ``ci_low``/``ci_high``, the 95 % interval of the mean (Student);
         ``pi_low``/``pi_high``, the 95 % interval in which the rounded mean of one further initialisation
-        falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005 (0 for errors), clipped to the metric's range; and ``basis``, what the
-        interval of the mean is over: ``initialisations``, or ``trials`` where there is one initialisation
-        (then there is no prediction interval), or ``none``; ``batch_variance`` between the ``n_batches``
-        shared batches, 0 where none is shared; and ``fresh_low``/``fresh_high``, the prediction interval for one
-        further initialisation on other batches: all initialisations of a setting meet the same batches, so their
-        spread holds nothing of the luck of the draw, while a published figure was measured on other batches. With v
-        the variance between batches and T their number, 2t²v/T (Student, T - 1; ours and as many fresh batches) is
-        added to the square of the half-width.
+        falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005 (0 for errors, 0.005 for PSNR), clipped to the metric's range; and
+        ``basis``, what the interval of the mean is over: ``initialisations``, or ``trials`` where there is one
+        initialisation (then there is no prediction interval), or ``none``; ``batch_variance`` between the
+        ``n_batches`` shared batches, 0 where none is shared; and ``fresh_low``/``fresh_high``, the prediction interval
+        for one further initialisation on other batches: all initialisations of a setting meet the same batches, so
+        their spread holds nothing of the luck of the draw, while a published figure was measured on other batches.
+        With v the variance between batches and T their number, 2t²v/T (Student, T - 1; ours and as many fresh
+        batches) is added to the square of the half-width.
     """
     keys = list(by)
     rows: Any = frame  # pandas annotates its results as unions that no checker can follow
@@ -132,7 +149,7 @@ def summarise(
     half = np.where(several, student(m) * sd / np.sqrt(np.maximum(m, 1)), of_trials)
     reach = student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1))
     low, high = _bounds(found["metric"])
-    rounding = np.where(_is_error(found["metric"]), 0.0, HALF_UNIT)
+    rounding = np.where(_is_error(found["metric"]), 0.0, np.where(_is_psnr(found["metric"]), HALF_UNIT_DB, HALF_UNIT))
     found["ci_low"], found["ci_high"] = centre - half, centre + half
     for name, width in (("pi", reach), ("fresh", np.hypot(reach, luck))):
         found[f"{name}_low"] = np.clip(centre - width - rounding, low, high)

@@ -106,8 +106,13 @@ def scientific(value: float) -> str:
 
 
 def figure(metric: str, value: float, digits: int = 3) -> str:
-    """Return a metric's value as tables show it: errors range over many powers of ten, all else has three decimals."""
-    return scientific(value) if metric.endswith(("_mse", "_mre")) else number(value, digits)
+    """Return a metric's value as tables show it.
+
+    Errors range over many powers of ten, PSNR in dB has two decimals, all else ``digits``.
+    """
+    if metric.endswith(("mse", "mre")):
+        return scientific(value)
+    return number(value, 2 if metric.startswith("psnr") else digits)
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Made-up rows of the long schema, for tests of tables, figures and the paper."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,100 @@ def _rows(
 def made_up() -> Rows:
     """The function that makes the rows of a setting."""
     return _rows
+
+
+def _image_rows(
+    dataset: str,
+    model: str,
+    batch_size: int,
+    *,
+    method: str = "ig",
+    model_seeds: tuple[int, ...] = (1,),
+    rounds: int = 1,
+    clients: int = 1,
+    aggregated: bool = False,
+    distribution: str = "random",
+    defense: str = "none",
+    psnr: float = 18.0,
+    iterations: tuple[int, ...] = (1, 100, 200),
+    diverged: tuple[int, ...] = (),
+    more: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Rows of one setting of image reconstruction, as its jobs write them.
+
+    Image i of client c has a PSNR of ``psnr`` + i + c; clients in ``diverged`` count for nothing; ``more`` are further
+    metrics of images.
+    """
+    rows: list[dict[str, Any]] = []
+    for seed in model_seeds:
+        folder = f"images/{dataset}/{model}"
+        cell = {
+            "run": f"{folder}/{distribution}-B{batch_size}-seed{seed}-{defense}-{clients}clients-{method}",
+            "kind": "images",
+            "dataset": dataset,
+            "model": model,
+            "stage": "untrained",
+            "defense": defense,
+            "model_seed": seed,
+            "seed": 12,
+            "experiment": "made_up",
+        }
+
+        def put(trial: int, unit: str, metric: str, value: float, cell: dict[str, Any], status: str = "ok") -> None:
+            rows.append({**cell, "trial": trial, "unit": unit, "status": status, "metric": metric, "value": value})
+
+        drawn = f"{distribution}@{clients}clients" if aggregated else distribution
+        at = {**cell, "method": method, "batch_size": batch_size, "distribution": drawn}
+        for trial in range(rounds):
+            for client in range(1 if aggregated else clients):
+                who = "" if aggregated else f"client{client}"
+                status = "diverged" if client in diverged else "ok"
+                for image in range(batch_size):
+                    level = psnr + image + client + 0.01 * seed
+                    of_image = {"psnr": level, "mse": 10 ** (-level / 10), "ssim": 0.5, "feature_cosine": 0.9}
+                    of_image |= {"label_accuracy": float(image > 0), **(more or {})}
+                    for metric, value in of_image.items():
+                        put(trial, f"{who}image{image}", metric, value if status == "ok" else np.nan, at, status)
+                whole = {"seconds": 2.5, "matching_loss": 1e-3, "diverged_restarts": 2.0 if status != "ok" else 0.0}
+                whole |= {f"psnr_at_{each}": psnr - 5 + each / 100 for each in iterations}
+                for metric, value in whole.items():
+                    put(trial, who, metric, value, at, status)
+        # The job's own figures are under the clients' batch size even where only the aggregate is attacked.
+        clients_own = batch_size // clients if aggregated else batch_size
+        job = {**cell, "method": "job", "batch_size": clients_own, "distribution": distribution}
+        put(-1, "", "seconds", 3.2, job)
+    return pd.DataFrame(rows, columns=[*COLUMNS, "experiment"])
+
+
+@pytest.fixture(scope="session")
+def made_up_images() -> Rows:
+    """The function that makes the rows of a setting of image reconstruction."""
+    return _image_rows
+
+
+@pytest.fixture(scope="session")
+def write_archive() -> Callable[..., Path]:
+    """The function that writes the images of a run: random originals by ``seed``, and darker guesses."""
+
+    def write(
+        folder: Path, clients: Sequence[int], *, size: int = 6, channels: int = 1, seed: int = 0, name: str = "images"
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(0, 256, (len(clients), size, size, channels), dtype=np.uint8)
+        labels = np.arange(len(clients))
+        path = folder / f"{name}.npz"
+        np.savez_compressed(
+            path,
+            truth=truth,
+            guess=truth // 2,
+            true_labels=labels,
+            labels=labels,
+            trial=np.zeros(len(clients), dtype=int),
+            client=np.asarray(clients),
+        )
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from gradleak import facts, published, quoted, tex
+from gradleak import facts, published, published_images, quoted, tex
 from gradleak.errors import InputError
 from gradleak.figures.all import build as draw
 from gradleak.figures.base import save
@@ -23,18 +23,31 @@ from gradleak.tables.render import to_latex
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 LABELS = Labels({"mnist-sample": "MNIST (5k sample)"}, {"fcn": "FCN-3"}, {"ilrg": "iLRG"})
 _ANALYSED = ("error_analysis", "soteria_embedding", "training_stage", "defenses", "extreme_distribution")
+
+
+def _experiments(kind: str, needs: tuple[str, ...]) -> list[str]:
+    """The made-up experiments that a view shows."""
+    if "matching" in needs:
+        return ["defended images"] if "defenses" in kind else ["images"]
+    if kind in facts.FIGURES:
+        return ["two"] if "batch" in kind else ["stages"]
+    return ["stages"] if kind in _ANALYSED else ["one", "two"]
+
+
 TABLES = {
-    name: {"kind": name, "experiments": ["stages"] if name in _ANALYSED else ["one", "two"], "caption": None}
-    for name in facts.TABLES
+    name: {"kind": name, "experiments": _experiments(name, needs), "caption": None}
+    for name, needs in facts.TABLES.items()
 }
+TABLES["more_images"] = {"kind": "reconstruction", "experiments": ["defended images"], "caption": None}
 FIGURES = {
     name: {
         "kind": name,
-        "experiments": ["two"] if "batch" in name else ["stages"],
+        "experiments": _experiments(name, needs),
         "caption": "At 95 %" if "batch" in name else None,
     }
-    for name in facts.FIGURES
+    for name, needs in facts.FIGURES.items()
 }
+OF_IMAGES = [kind for kind, needs in (facts.TABLES | facts.FIGURES).items() if "matching" in needs]
 
 
 def sidecar(**more) -> dict:
@@ -66,9 +79,28 @@ def with_stages(frames, made_up) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
+def of_images(made_up_images) -> dict[str, pd.DataFrame]:
+    """DLG on clients and their aggregate, IG with labels optimised, restored and given; and DLG under defenses."""
+    levels = {"ig": 17.0, "ig-ilrg": 18.8, "ig-truth": 19.5}
+    at = {"model_seeds": (1, 2, 3), "iterations": (1, 4000, 8000)}
+    parts = [made_up_images("mnist-sample", "fcn", 50, method=m, psnr=p - 24.5, **at) for m, p in levels.items()]
+    for method, level in (("dlg", 20.0), ("dlg-ilrg", 19.0)):
+        parts.append(made_up_images("cifar100-sample", "lenet-sigmoid", 1, method=method, clients=3, psnr=level))
+        whole = {"clients": 3, "aggregated": True, "psnr": level - 10}
+        parts.append(made_up_images("cifar100-sample", "lenet-sigmoid", 3, method=method, **whole))
+    strengths = {"none": 40.0, "dp-0.01@all": 20.0, "sparse-80@all": 9.0}
+    defended = [
+        made_up_images("mnist-sample", "lenet-sigmoid", 1, clients=4, defense=name, psnr=level, diverged=(3,))
+        for name, level in strengths.items()
+    ]
+    return {"images": pd.concat(parts), "defended images": pd.concat(defended)}
+
+
+@pytest.fixture(scope="module")
 def sources(paper_folder):
     folder = paper_folder / "published"
-    return published.load(folder / "ilrg.csv"), published.load_rerun(folder / "rerun.csv")
+    reconstructed = published_images.load(folder / "images.csv")
+    return published.load(folder / "ilrg.csv"), published.load_rerun(folder / "rerun.csv"), reconstructed
 
 
 def gather(frames, sources, sidecars=None, tables=TABLES, figures=FIGURES):
@@ -76,9 +108,14 @@ def gather(frames, sources, sidecars=None, tables=TABLES, figures=FIGURES):
         {name: view for name, view in views.items() if set(view["experiments"]) <= set(frames)}
         for views in (tables, figures)
     )
-    figures_published, rerun = sources
+    restored, rerun, images = sources
     runs = sidecars or [sidecar()]
-    return quoted.gather(frames, figures_published, rerun, runs, tables=tables, figures=figures, labels=LABELS)
+    return quoted.gather(frames, restored, rerun, runs, tables=tables, figures=figures, labels=LABELS, images=images)
+
+
+def image_sidecar(iterations: int, restarts: int, **more) -> dict:
+    spec = {"iterations": iterations, "restarts": restarts, "bn_eval": True, "local_steps": 1, "median": 0}
+    return sidecar(run="images/mnist/fcn/x", spec={**spec, **more})
 
 
 def test_extent(frames, sources):
@@ -106,6 +143,67 @@ def test_the_full_set_is_quoted_rather_than_its_sample(frames, sources, made_up)
         "value/ilrg/mnist/fcn/32/lnacc"
     ].startswith("0.49")
     assert "value/ilrg/mnist/fcn/8/lnacc" not in values
+
+
+def test_images_do_not_count_as_restored_labels(frames, of_images, sources):
+    labels = gather(frames, sources)
+    both = gather({**frames, **of_images}, sources)
+    differs = {key for key, value in labels.items() if both.get(key) != value}
+    # What both have in common, and the tables that are put into the text.
+    assert differs == {"all/runs"}
+    assert {key.split("/")[0] for key in set(both) - set(labels)} == {
+        *("data", "figures", "images", "range", "ref", "refs", "tables", "value", "views")
+    }
+    assert not [key for key in labels if key.startswith("images/")]
+
+
+def test_learnt_priors_do_not_count_as_gradient_matching(frames, of_images, sources):
+    values = gather(of_images, sources)
+    guided = of_images["images"].query("method == 'ig'").assign(kind="diffusion", method="diffusion")
+    with_guided = gather({**of_images, "guided": guided}, sources)
+    assert {key for key, value in values.items() if with_guided.get(key) != value} <= {"all/runs"}
+    assert with_guided["runs"] == "0"
+
+
+def test_extent_of_images(of_images, sources):
+    values = gather(of_images, sources, [image_sidecar(60, 2), image_sidecar(8000, 1, local_steps=5)])
+    # IG: 3 attacks on 3 x 50; DLG: 2 attacks on 3 and 3; 3 settings of 4 clients each.
+    assert (values["images/settings"], values["images/images"]) == ("6", f"{450 + 12 + 12}")
+    assert (values["images/runs"], values["images/batches"]) == ("16", f"{9 + 8 + 12}")
+    assert (values["images/initialisations"], values["images/batch-sizes"]) == ("1 to 3", "1, 3 and 50")
+    assert (values["images/diverged"], values["images/dropped"]) == ("3", "6")
+    assert {"images/aggregated", "images/defended", "views/images", "images/local-steps"} <= set(values)
+    assert not {"images/trained", "images/lpips", "images/batch-statistics", "labels/runs"} & set(values)
+    assert (values["images/iterations"], values["images/restarts"]) == ("60 to 8000", "1 to 2")
+    assert (values["runs"], values["all/runs"]) == ("0", "16")
+
+
+def test_what_labels_aggregation_and_defenses_do(of_images, sources):
+    values = gather(of_images, sources)
+    assert (values["images/restored/settings"], values["images/restored/better"]) == ("3", "1")
+    assert (values["images/restored/gain"], values["images/given/gain"]) == ("−1.00 to 1.80", "0.70")
+    # Single: 20 + client + 0.01, aggregate: 10 + image + 0.01, each for 0, 1 and 2.
+    assert (values["images/single/psnr"], values["images/aggregate/psnr"]) == ("20.01 to 21.01", "10.01 to 11.01")
+    assert values["images/defenses/none"] == "41.01"
+    assert (values["images/defenses/lowest"], values["images/defenses/lowest/at"]) == ("10.01", "sparse-80")
+    assert (values["images/defenses/highest"], values["images/defenses/highest/at"]) == ("21.01", "dp-0.01")
+    assert values["value/ig-ilrg/mnist/fcn/50/psnr"] == "18.82"
+
+
+def test_published_reconstructions_are_counted(of_images, sources):
+    values = gather(of_images, sources)
+    counts = {name: values[f"images/published/{name}"] for name in ("covered", "judged", "agreeing")}
+    assert counts == {"covered": "2", "judged": "2", "agreeing": "1"}
+
+
+def test_ranges_of_a_table_of_images(of_images, sources):
+    values = gather(of_images, sources)
+    assert (values["range/reconstruction/dlg/psnr/low"], values["range/reconstruction/dlg/psnr/high"]) == (
+        "11.01",
+        "21.01",
+    )
+    assert "3 clients aggregated" in values["range/reconstruction/dlg/psnr/low/at"]
+    assert values["refs/table/reconstruction"] == r"Table~\ref{tab:reconstruction} and Table~\ref{tab:more_images}"
 
 
 def test_agreement_is_counted(frames, sources):
@@ -150,6 +248,7 @@ def test_a_fault_is_one_line_in_log_and_on_standard_error(tmp_path, capsys):
 def test_every_unguarded_number_exists(frames, sources, paper_folder):
     """A quick stand-in for TeX: what the text gets outside of any condition is always there."""
     values = gather(frames, sources, tables={}, figures={})
+    assert "images/runs" not in values
     argument = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
     for path in (paper_folder / "sections").glob("*.tex"):
         text = path.read_text(encoding="utf-8")
@@ -159,23 +258,41 @@ def test_every_unguarded_number_exists(frames, sources, paper_folder):
             assert set(re.findall(r"\\Get\{([^{}]*)\}", text)) <= set(values), path.name
 
 
+@pytest.fixture(scope="module")
+def everything(with_stages, of_images) -> dict[str, pd.DataFrame]:
+    return {**with_stages, **of_images}
+
+
+SELECTIONS = {
+    "all views": (lambda kind: True, lambda experiment: True),
+    "no view": (lambda kind: False, lambda experiment: True),
+    "labels alone": (lambda kind: kind not in OF_IMAGES, lambda experiment: "images" not in experiment),
+    "images alone": (lambda kind: kind in OF_IMAGES, lambda experiment: "images" in experiment),
+}
+"""Name -> whether a kind of view is built, and whether an experiment is in the grid."""
+
+
 @pytest.mark.latex
 @pytest.mark.skipif(not HAS_TEX, reason="no latexmk or pdflatex: `make tex` installs them")
-@pytest.mark.parametrize("whole", [True, False], ids=["all views", "no view"])
-def test_the_paper_is_typeset_for_any_selection(whole, with_stages, sources, paper_folder, tmp_path):
-    tables, figures = (TABLES, FIGURES) if whole else ({}, {})
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_the_paper_is_typeset_for_any_selection(selection, everything, sources, paper_folder, tmp_path, write_archive):
+    is_built, is_run = SELECTIONS[selection]
+    frames = {name: frame for name, frame in everything.items() if is_run(name)}
+    tables, figures = (
+        {name: view for name, view in views.items() if is_built(view["kind"])} for views in (TABLES, FIGURES)
+    )
     for name, view in tables.items():
-        shown = distinct(pd.concat(with_stages[experiment] for experiment in view["experiments"]))
-        table = build(view["kind"], shown, sources[0], LABELS, rerun=sources[1])
+        shown = distinct(pd.concat(frames[experiment] for experiment in view["experiments"]))
+        table = build(view["kind"], shown, sources[0], LABELS, rerun=sources[1], images=sources[2])
         latex = to_latex(table, name, paper_folder / "templates" / "table.tex.j2")
         (tmp_path / f"{name}.tex").write_text(latex)
     for name, view in figures.items():
-        save(
-            draw(view["kind"], with_stages[view["experiments"][0]], sources[0], LABELS),
-            tmp_path / f"{name}.pdf",
-            tmp_path / "f.png",
-        )
-    values = gather(with_stages, sources, tables=tables, figures=figures)
+        shown = frames[view["experiments"][0]]
+        archive = write_archive(tmp_path, [0] * 3 + [-1] * 3)
+        images = dict.fromkeys(shown["run"].unique(), archive)
+        drawn = draw(view["kind"], shown, sources[0], LABELS, images=images)
+        save(drawn, tmp_path / f"{name}.pdf", tmp_path / "f.png")
+    values = gather(frames, sources, tables=tables, figures=figures)
     (tmp_path / "macros.tex").write_text(tex.macros(values, paper_folder / "templates" / "macros.tex.j2"))
     environment = {**os.environ, "TEXINPUTS": f".:paper:{tmp_path}:", "BIBINPUTS": "paper:"}
     command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={tmp_path}"]

@@ -1,6 +1,23 @@
 """Every figure, registered: import ``build``, ``find`` and ``kinds`` from here."""
 
-from gradleak.figures import accuracy_over_batch, accuracy_over_defenses, accuracy_over_stage
+from gradleak.figures import (
+    accuracy_over_batch,
+    accuracy_over_defenses,
+    accuracy_over_stage,
+    psnr_over_defenses,
+    psnr_over_iterations,
+    reconstruction_grid,
+)
 from gradleak.figures.base import build, find, kinds
 
-__all__ = ["accuracy_over_batch", "accuracy_over_defenses", "accuracy_over_stage", "build", "find", "kinds"]
+__all__ = [
+    "accuracy_over_batch",
+    "accuracy_over_defenses",
+    "accuracy_over_stage",
+    "build",
+    "find",
+    "kinds",
+    "psnr_over_defenses",
+    "psnr_over_iterations",
+    "reconstruction_grid",
+]

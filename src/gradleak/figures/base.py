@@ -1,9 +1,10 @@
 """What a figure's builder gets, the look that all figures share, and the registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -59,6 +60,7 @@ class Request:
         labels: names to write.
         draft: whether to draw what there is instead of refusing missing cells.
         name: the figure's name in the configuration, for messages.
+        images: run id -> its archive of images, for the kinds of :data:`gradleak.facts.SHOWS_IMAGES`.
     """
 
     measured: Measured
@@ -66,6 +68,7 @@ class Request:
     labels: Labels
     draft: bool
     name: str
+    images: Mapping[str, Path] = field(default_factory=dict)
 
 
 Builder = Callable[[Request], Figure]
@@ -127,6 +130,7 @@ def build(
     published: pd.DataFrame,
     labels: Labels,
     *,
+    images: Mapping[str, Path] | None = None,
     draft: bool = False,
     name: str | None = None,
 ) -> Figure:
@@ -139,6 +143,7 @@ def build(
         frame: rows of its experiments, each value once (:func:`gradleak.measured.read_experiments`).
         published: what :func:`gradleak.published.load` gave.
         labels: names to write.
+        images: run id -> its archive of images, for figures that show them.
         draft: draw what there is instead of refusing missing cells.
         name: the figure's name in messages (default: ``kind``).
 
@@ -147,7 +152,12 @@ def build(
     """
     chosen = find(kind)
     with style():
-        return chosen.draw(Request(Measured(frame), published, labels, draft, name or kind))
+        return chosen.draw(Request(Measured(frame), published, labels, draft, name or kind, images or {}))
+
+
+def wrapped(setting: str, width: int) -> str:
+    """Break a setting into lines of at most ``width`` characters, at its commas alone."""
+    return fill(", ".join(part.replace(" ", "\u00a0") for part in setting.split(", ")), width)
 
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:

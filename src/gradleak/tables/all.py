@@ -10,6 +10,7 @@ from gradleak.tables import (
     error_analysis,
     extreme_distribution,
     probability_cosine,
+    reconstruction,
     soteria_embedding,
     training_stage,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "extreme_distribution",
     "kinds",
     "probability_cosine",
+    "reconstruction",
     "soteria_embedding",
     "training_stage",
 ]

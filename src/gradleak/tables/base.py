@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gradleak import published_images
 from gradleak.errors import InputError
 from gradleak.measured import Measured, Value
 from gradleak.published import Match, match
@@ -86,9 +87,11 @@ class Labels:
         return f"{number} {'epoch' if unit == 'epoch' else 'iteration'}{'s' if number != 1 else ''}"
 
     def distribution(self, distribution: str) -> str:
-        """Return a distribution in words, e.g. ``balanced, 32 classes``."""
-        name, _, classes = distribution.partition("-")
-        return name.replace("_", " ") + (f", {classes} classes" if classes else "")
+        """Return a distribution in words, e.g. ``balanced, 32 classes`` or ``random, 4 clients aggregated``."""
+        drawn, _, clients = distribution.partition("@")
+        name, _, classes = drawn.partition("-")
+        words = name.replace("_", " ") + (f", {classes} classes" if classes else "")
+        return f"{words}, {clients.removesuffix('clients')} clients aggregated" if clients else words
 
     def defended(self, defense: str) -> str:
         """Return a composition of defenses in words, e.g. ``clipping at 4 + noise 1e-2``."""
@@ -104,7 +107,7 @@ class Labels:
             "defense": ("none", self.defended),
         }
         unusual = [name for name, (usual, _) in words.items() if name not in without and cell[name] != usual]
-        return ", ".join(words[name][1](cell[name]) for name in unusual)
+        return ", ".join(words[name][1](cell[name]).removeprefix("random, ") for name in unusual)
 
     def setting(self, cell: Mapping[str, Any], *, without: Collection[str] = ()) -> str:
         """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``, without some columns of the schema."""
@@ -128,6 +131,7 @@ class Request:
         labels: names to write.
         draft: whether missing cells are shown instead of refused.
         name: the table's name in the configuration, for messages.
+        published_images: one row per published reconstruction, see :func:`gradleak.published_images.load`.
     """
 
     measured: Measured
@@ -136,6 +140,7 @@ class Request:
     labels: Labels
     draft: bool
     name: str
+    published_images: pd.DataFrame = field(default_factory=published_images.empty)
 
     def check(self, needs: list[tuple[str, str]]) -> None:
         """Refuse missing cells unless this is a draft; ``needs`` holds (method, metric) pairs."""
@@ -178,6 +183,7 @@ def build(
     labels: Labels,
     *,
     rerun: pd.DataFrame | None = None,
+    images: pd.DataFrame | None = None,
     draft: bool = False,
     caption: str | None = None,
     name: str | None = None,
@@ -192,6 +198,7 @@ def build(
         published: what :func:`gradleak.published.load` gave.
         labels: names to write.
         rerun: what :func:`gradleak.published.load_rerun` gave; none if omitted.
+        images: what :func:`gradleak.published_images.load` gave; none if omitted.
         draft: show missing cells as ``?`` instead of refusing them.
         caption: replaces the table's own.
         name: the table's name in messages (default: ``kind``).
@@ -204,7 +211,8 @@ def build(
     if rerun is None:
         columns = ["source_log", "method", "metric"]
         rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
-    request = Request(Measured(frame), published, rerun, labels, draft, name or kind)
+    images = published_images.empty() if images is None else images
+    request = Request(Measured(frame), published, rerun, labels, draft, name or kind, images)
     table = _BUILDERS[kind](request)
     return table if caption is None else replace(table, caption=caption)
 
@@ -234,19 +242,21 @@ def with_prediction(value: Value) -> str:
 
 def plain(value: Value, digits: int = 3) -> str:
     """Return the mean alone."""
-    return _shown(value, _figure(value, value.mean, digits))
+    mean = _figure(value, value.mean, digits)
+    return _shown(value, mean, mean)
 
 
 def _figure(value: Value, of_it: float, digits: int = 3) -> str:
     return figure(value.metric, of_it, digits)
 
 
-def _shown(value: Value, full: str) -> str:
+def _shown(value: Value, full: str, alone: str = "") -> str:
+    """Return ``full``, or ``alone`` (the mean if omitted) where there is no interval, or why there is nothing."""
     if value.basis == "missing":
         return MISSING
     if value.n_trials == 0:
         return "diverged"
-    return full if value.basis != "none" else _figure(value, value.mean)
+    return full if value.basis != "none" else alone or _figure(value, value.mean)
 
 
 def numeric_cell(cell: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""The metrics table of finished runs, by its documented command."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gradleak import cli
+from gradleak.errors import InputError
+from gradleak.records import COLUMNS
+from gradleak.run_table import MetricsTable, read_run, table
+from gradleak.tables.render import to_latex
+
+
+def write_run(folder: Path, frame: pd.DataFrame, **spec) -> Path:
+    """Write a run folder as the programs do."""
+    folder.mkdir()
+    frame[list(COLUMNS)].to_csv(folder / "metrics.csv", index=False)
+    record = {"run": frame["run"].iloc[0], "commit": "0123456789abcdef", "spec": spec}
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.fixture
+def dlg_run(made_up_images, tmp_path) -> Path:
+    frame = pd.concat(
+        [
+            made_up_images("cifar100", "lenet", 1, method="dlg", clients=3, diverged=(2,)),
+            made_up_images("cifar100", "lenet", 3, method="dlg", clients=3, aggregated=True),
+        ]
+    ).assign(run="images/one")
+    return write_run(tmp_path / "run_1", frame, iterations=200, restarts=3)
+
+
+@pytest.fixture
+def diffusion_run(made_up_images, tmp_path) -> Path:
+    frame = made_up_images("cifar100", "lenet", 1, method="diffusion", rounds=2, more={"lpips": 0.25})
+    return write_run(tmp_path / "run_2", frame.assign(kind="diffusion"), diffusion_steps=50)
+
+
+def lines(*folders: Path, **more) -> list[tuple[str, ...]]:
+    return [line.cells or (line.heading,) for line in table([read_run(folder) for folder in folders], **more).lines]
+
+
+def test_a_line_per_batch_and_the_mean_over_all_images(dlg_run):
+    heading, first, second, lost, mean, joint, aggregate = lines(dlg_run)
+    assert heading == ("DLG: lenet, cifar100, B=1, 200 iterations, 3 starts",)
+    assert first == ("client 0", "1", "18.01", "0.500", "1.6e−2", "0.900", "0.000")
+    assert second[:3] == ("client 1", "1", "19.01")
+    assert lost == ("client 2", "0", "diverged", "—", "—", "—", "—")
+    assert mean[:3] == ("all", "2", "18.51")
+    assert joint == ("DLG: lenet, cifar100, B=3, 3 clients aggregated, 200 iterations, 3 starts",)
+    assert aggregate[:3] == ("aggregate", "3", "19.01")
+
+
+def test_the_means_alone(dlg_run):
+    assert [line[0] for line in lines(dlg_run, per_batch=False) if len(line) > 1] == ["all", "aggregate"]
+
+
+def test_a_diffusion_run_is_put_below(dlg_run, diffusion_run):
+    made = table([read_run(dlg_run), read_run(diffusion_run)])
+    assert [column.header for column in made.columns][2:6] == ["PSNR (dB)", "SSIM", "MSE", "LPIPS"]
+    shown = [line.cells for line in made.lines if line.cells]
+    assert shown[0][5] == "—"
+    assert [line[0] for line in shown[-3:]] == ["round 0, client 0", "round 1, client 0", "all"]
+    assert shown[-1][5] == "0.250"
+    assert made.lines[-4].heading == "Diffusion: lenet, cifar100, B=1, 50 denoising steps"
+    assert "Commit: 0123456789ab." in made.note
+    assert made.numbers["psnr"].iloc[-1] == pytest.approx(18.01)
+
+
+def test_it_is_escaped_latex_with_booktabs(dlg_run, paper_folder):
+    made = table([read_run(dlg_run)])
+    text = to_latex(made, "metrics", paper_folder / "templates" / "table.tex.j2")
+    assert r"\toprule" in text
+    assert r"1.6e\ensuremath{-}2" in text
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "run.json"])
+def test_a_folder_without_results_is_named(dlg_run, name):
+    (dlg_run / name).unlink()
+    with pytest.raises(InputError, match=rf"run_1: has no {name}, so it is no folder of a reconstruction run"):
+        read_run(dlg_run)
+
+
+def test_foreign_folders_are_refused(dlg_run, made_up, tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        read_run(tmp_path / "none")
+    with pytest.raises(InputError, match="holds no reconstructed images"):
+        read_run(write_run(tmp_path / "labels", made_up("mnist", "fcn", 8)))
+    record = json.loads((dlg_run / "run.json").read_text())
+    (dlg_run / "run.json").write_text(json.dumps(record | {"run": "images/other"}))
+    with pytest.raises(InputError, match=r"metrics\.csv is of run images/one, run\.json of images/other"):
+        read_run(dlg_run)
+    for text in ("{", "[]", "{}"):
+        (dlg_run / "run.json").write_text(text)
+        with pytest.raises(InputError, match=r"run\.json: is no record of a run"):
+            read_run(dlg_run)
+
+
+def test_the_documented_command():
+    spec = cli.parse(MetricsTable, ["--dlg-run", "outputs/a", "--diffusion-run", "outputs/b"])
+    assert spec.folders == [Path("outputs/a"), Path("outputs/b")]
+    with pytest.raises(InputError, match="--dlg-run is missing"):
+        cli.parse(MetricsTable, [])
+    with pytest.raises(InputError, match=r"ends in \.tex"):
+        cli.parse(MetricsTable, ["--dlg-run", "a", "--output", "table.csv"])
