@@ -81,6 +81,9 @@ DEFENSES = {
 """Kinds of defenses, by standard deviation of the noise, bound on the norm, percent zeroed, percent of the embedding
 pruned."""
 
+IMAGES = "images"
+"""What a view needs that shows image experiments, whatever their attacks."""
+
 TABLES = {
     "agreement": (),
     "batch_size_and_depth": ("ilrg",),
@@ -91,19 +94,19 @@ TABLES = {
     "error_analysis": ("ilrg",),
     "extreme_distribution": ("ilrg",),
     "probability_cosine": ("ilrg",),
-    "reconstruction": ("matching",),
+    "reconstruction": (IMAGES,),
     "soteria_embedding": ("ilrg",),
     "training_stage": ("ilrg",),
 }
-"""Kinds of tables, and the kinds of attacks that an experiment must have for a table to show it."""
+"""Kinds of tables, and the kinds of attacks that an experiment must have for a table to show it, or :data:`IMAGES`."""
 
 FIGURES = {
     "accuracy_over_batch": ("ilrg",),
     "accuracy_over_defenses": ("ilrg",),
     "accuracy_over_stage": ("ilrg",),
-    "psnr_over_defenses": ("matching",),
-    "psnr_over_iterations": ("matching",),
-    "reconstruction_grid": ("matching",),
+    "psnr_over_defenses": (IMAGES,),
+    "psnr_over_iterations": (IMAGES,),
+    "reconstruction_grid": (IMAGES,),
 }
 """Kinds of figures, likewise."""
 

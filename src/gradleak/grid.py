@@ -240,6 +240,7 @@ def _check_names(config: Config, faults: _Faults) -> None:
                     continue
                 attacks = config.experiments[experiment].attacks
                 kinds_run = {config.attacks[attack].kind for attack in attacks if attack in config.attacks}
+                kinds_run |= {facts.IMAGES} if config.experiments[experiment].kind == facts.IMAGES else set()
                 missing = [method for method in kinds[view.kind] if method not in kinds_run]
                 if missing:
                     text = f"a {view.kind} needs {', '.join(missing)}, which {experiment} does not run"

@@ -21,7 +21,7 @@ from gradleak.frames import concatenate
 from gradleak.measured import Measured, distinct, unambiguous
 from gradleak.published import stands_for
 from gradleak.quoted_images import span
-from gradleak.reconstructions import MATCHING, Reconstructions, only_images, without_images
+from gradleak.reconstructions import DIFFUSION, MATCHING, Reconstructions, only_images, without_images
 from gradleak.records import is_attack
 from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
 from gradleak.tables.agreement import FRESH, pair
@@ -96,6 +96,8 @@ def gather(
     values |= _cells(everything, labels)
     values |= _agreement(Request(everything, published, rerun, labels, draft=True, name="text"), labels)
     values |= quoted_images.extent(pictures, labels)
+    if (whole["kind"] == DIFFUSION).any():
+        values["images/diffusion"] = "yes"
     values |= quoted_images.values(pictures, labels)
     values |= quoted_images.contrasts(pictures, labels)
     values |= quoted_images.published(pictures, published_images.empty() if images is None else images)
@@ -113,7 +115,7 @@ def gather(
 
 def _of_images(needs: tuple[str, ...]) -> bool:
     """Whether a kind of view shows image experiments, by the attacks that it needs."""
-    return "matching" in needs
+    return facts.IMAGES in needs
 
 
 def _views(tables: Views, figures: Views) -> dict[str, str]:

@@ -19,7 +19,10 @@ from gradleak.statistics import CELL
 MATCHING = "images"
 """Kind of the jobs that reconstruct images by gradient matching alone."""
 
-KINDS = (MATCHING, "diffusion")
+DIFFUSION = "diffusion"
+"""Kind of the rows of matching with a diffusion prior."""
+
+KINDS = (MATCHING, DIFFUSION)
 """Kinds of jobs that reconstruct images."""
 
 METRICS = ("psnr", "ssim", "mse", "feature_cosine", "label_accuracy")

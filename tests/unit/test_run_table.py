@@ -1,6 +1,7 @@
 """The metrics table of finished runs, by its documented command."""
 
 import json
+import runpy
 from pathlib import Path
 
 import pandas as pd
@@ -97,6 +98,17 @@ def test_foreign_folders_are_refused(dlg_run, made_up, tmp_path):
         (dlg_run / "run.json").write_text(text)
         with pytest.raises(InputError, match=r"run\.json: is no record of a run"):
             read_run(dlg_run)
+
+
+def test_the_program_prints_or_writes(dlg_run, diffusion_run, paper_folder, tmp_path, capsys):
+    program = runpy.run_path(str(paper_folder.parent / "workflow" / "scripts" / "make_metrics_table.py"))
+    argv = ["--dlg-run", str(dlg_run), "--diffusion-run", str(diffusion_run)]
+    program["main"](argv)
+    printed = capsys.readouterr().out
+    program["main"]([*argv, "--output", str(tmp_path / "new" / "table.tex")])
+    assert (tmp_path / "new" / "table.tex").read_text() == printed
+    assert r"\label{tab:metrics}" in printed
+    assert capsys.readouterr().out == ""
 
 
 def test_the_documented_command():

@@ -28,9 +28,9 @@ _PSNR, _SIX = "PSNR in dB", "Best six (comparison only)"
 
 CAPTION = (
     "Reconstructed images beside the true ones{where}. PSNR: mean over all images of a setting, with the 95 % "
-    "prediction interval for one initialisation. Feat.: cosine of the victim's embeddings of the true and the reconstructed "
-    "image; Labels: share of images with the right label; Div.: starts that diverged and were dropped; s: seconds per "
-    "batch."
+    "prediction interval for one initialisation. Feat.: cosine of the victim's embeddings of the true and the "
+    "reconstructed image; Labels: share of images with the right label; Div.: starts that diverged and were dropped; "
+    "s: seconds per batch."
 )
 NOTE = (
     "n: initialisations × batches; a batch is one client's, or the aggregate of a round. Starts are chosen by the "
