@@ -31,10 +31,20 @@ _METRICS = {
 FRESH = "(batches)"
 """Why a figure differs: the luck of the draw of batches, which initialisations share, explains it."""
 
+RERUN = "(rerun)"
+"""The released code, run again, departs from its own log in the same way."""
+
+ROUNDING = "(rounding)"
+"""Both errors are what is left of an identity by rounding, which depends on precision and hardware."""
+
+_IDENTITY = 1e-10
+"""Largest squared error that counts as rounding: single precision's is 1e-14 at size 1, TensorFloat-32's 1e-7."""
+
 CAPTION = (
     "Every published figure beside what was measured at its exact setting. Verdict: whether it lies in the 95 % "
     "prediction interval for one initialisation on our batches; (batches): not in it, but in the interval that also "
-    "allows for drawing other batches. Rerun: mean over five seeds of the authors' released code, "
+    "allows for drawing other batches; (rerun): not in them, but ours agrees with the released code run again; "
+    "(rounding): both are what rounding leaves of an identity. Rerun: mean over five seeds of the authors' released code, "
     "where it was run again, and whether our mean agrees with it (Welch, 95 %). Logs whose setting was not run here "
     "are listed with what they need."
 )
@@ -43,20 +53,23 @@ CAPTION = (
 def pair(request: Request) -> pd.DataFrame:
     """Pair published figures, measurements and the rerun: :func:`gradleak.published.covered` and more.
 
-    Adds ``explained`` (:data:`FRESH` where the figure is outside the interval for our batches and inside that for
-    other batches), ``rerun_mean``, ``rerun_sd``, ``rerun_n``, ``rerun_low``, ``rerun_high`` and ``rerun_verdict``.
+    Adds ``explained`` (of a figure that differs: :data:`FRESH` if it is inside the interval for other batches,
+    :data:`RERUN`, :data:`ROUNDING`, or empty), ``rerun_mean``, ``rerun_sd``, ``rerun_n``, ``rerun_low``,
+    ``rerun_high`` and ``rerun_verdict``.
     """
     found = covered(request.measured.summary, request.published)
     found = found.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
     fresh = verdicts(found["published"], found["fresh_low"], found["fresh_high"])
     differs = found["verdict"] == DIFFERS
-    found["explained"] = np.where(differs & (fresh == AGREES), FRESH, "")
     # Our initialisations share their batches, so the spread between them holds nothing of the batches' luck.
     found["shared"] = found["batch_variance"] / found["n_batches"].clip(lower=1)
     names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n", "shared"]
     found["rerun_verdict"] = [
         compare_means(*(float(value) for value in row)) for row in found[names].itertuples(index=False, name=None)
     ]
+    tiny = found["metric"].str.endswith("_mse") & (found[["mean", "published"]].max(axis=1) < _IDENTITY)
+    reasons = [fresh == AGREES, found["rerun_verdict"] == AGREES, tiny]
+    found["explained"] = np.where(differs, np.select(reasons, [FRESH, RERUN, ROUNDING], ""), "")
     return found.drop(columns="shared")
 
 

@@ -22,7 +22,7 @@ LABELS = Labels(
     {"ilrg": "iLRG", "idlg": "iDLG"},
     {"dp-0.01": "noise 1e-2", "clip-4": "clipping at 4"},
 )
-OF_LABELS = [kind for kind in kinds() if "matching" not in facts.TABLES[kind]]
+OF_LABELS = [kind for kind in kinds() if facts.IMAGES not in facts.TABLES[kind]]
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 
 
