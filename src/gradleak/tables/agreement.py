@@ -44,7 +44,7 @@ CAPTION = (
     "Every published figure beside what was measured at its exact setting. Verdict: whether it lies in the 95 % "
     "prediction interval for one initialisation on our batches; (batches): not in it, but in the interval that also "
     "allows for drawing other batches; (rerun): not in them, but ours agrees with the released code run again; "
-    "(rounding): both are what rounding leaves of an identity. Rerun: mean over five seeds of the authors' released code, "
+    "(rounding): both are what rounding leaves of an identity. Rerun: mean over five seeds of the released code, "
     "where it was run again, and whether our mean agrees with it (Welch, 95 %). Logs whose setting was not run here "
     "are listed with what they need."
 )
