@@ -25,6 +25,7 @@ SMALL: dict[str, Any] = {
             "axes": [{"dataset": "mnist-sample", "model": "fcn3", "num_images": [8, 16]}],
         },
     },
+    "select": {"tables": ["comparison", "batch_size_and_depth"], "figures": ["accuracy_over_batch"]},
 }
 RUNS = 6
 """4 of comparison, and 2 of batch size 16; those of batch size 8 are shared."""

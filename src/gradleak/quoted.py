@@ -96,7 +96,7 @@ def gather(
     values |= _cells(everything, labels)
     values |= _agreement(Request(everything, published, rerun, labels, draft=True, name="text"), labels)
     values |= quoted_images.extent(pictures, labels)
-    if (whole["kind"] == DIFFUSION).any():
+    if DIFFUSION in set(whole["kind"]):
         values["images/diffusion"] = "yes"
     values |= quoted_images.values(pictures, labels)
     values |= quoted_images.contrasts(pictures, labels)

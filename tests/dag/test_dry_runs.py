@@ -1,6 +1,7 @@
 """Dry runs of the real Snakefile: which jobs a configuration plans, and how a wrong one is refused."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -58,3 +59,13 @@ def test_faults_are_reported_together_with_file_and_key(workflow):
 def test_the_shipped_default_plans(workflow):
     workflow.configure({})
     assert workflow.planned()["restore_labels"] > 30
+
+
+def test_a_figure_of_images_needs_the_images_of_its_runs_and_no_others(workflow):
+    workflow.configure({"select": {"tables": [], "figures": ["reconstruction_grid", "psnr_over_iterations"]}})
+    done = workflow.snakemake("--dry-run")
+    assert done.returncode == 0, done.stdout
+    # Snakemake gives as reason of a job those of its outputs that another job asks for.
+    reasons = re.findall(r"^Reason: Missing output files: (results/runs/.*)$", done.stdout, re.MULTILINE)
+    assert sorted("images.npz" in reason for reason in reasons) == [False] * 2 + [True] * 3
+    assert {"-ig-" in reason for reason in reasons if "images.npz" in reason} == {True}

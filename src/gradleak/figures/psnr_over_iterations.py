@@ -13,7 +13,8 @@ from gradleak.reconstructions import SNAPSHOT, Reconstructions, check
 CAPTION = (
     "PSNR over the iterations of the attack, one panel per setting: mean over all images and batches of the start "
     "whose matching loss is smallest in the end, as it stands at that iteration, paired with the originals as in the "
-    "end. The attacker cannot see this curve and does not stop by it."
+    "end. What is kept is the iterate with the smallest loss, which need not be the last; the attacker cannot see "
+    "these curves."
 )
 _COLUMNS = 3
 

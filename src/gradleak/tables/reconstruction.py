@@ -45,8 +45,8 @@ PUBLISHED_NOTE = (
 )
 SIX_NOTE = (
     "Best six: mean PSNR of the six images of a batch whose PSNR is highest, beside the published mean over the six "
-    "images displayed. These six are picked by the truth, which no attacker knows; these columns are for comparison "
-    "only. "
+    "images displayed, which need not be the best. Ours are picked by the truth, which no attacker knows; these "
+    "columns are for comparison only. "
 )
 
 
