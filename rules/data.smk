@@ -7,6 +7,9 @@ def data_splits(dataset):
     trained = any(
         run.victim() is not None for run in GRID.runs.values() if run.dataset == dataset
     )
+    priors = [prior for prior in GRID.priors.values() if prior.dataset == dataset]
+    used |= {prior.split for prior in priors}
+    trained |= any(prior.avoid for prior in priors)
     return sorted(used | ({"train", "val"} if trained else set()))
 
 

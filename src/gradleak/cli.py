@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from gradleak.errors import InputError
-from gradleak.shorthand import Shorthand
+from gradleak.shorthand import PlacesShorthand
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -71,7 +71,7 @@ def parse(
     spec: type[S],
     argv: Sequence[str],
     *,
-    shorthand: type[Shorthand] | None = None,
+    shorthand: type[PlacesShorthand] | None = None,
     prog: str | None = None,
     description: str | None = None,
 ) -> S:

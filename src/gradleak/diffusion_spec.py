@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,12 +10,13 @@ from gradleak import facts
 from gradleak.image_spec import ImageAttack
 from gradleak.spec import BatchOptions, DatasetOptions, Names, RuntimeOptions, runtime
 
-_BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)")
+_BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)-(train|val|all)")
 
 
 def batches_id(spec: ImageAttack) -> str:
     """Return the name by which a prior is told to keep off the images of a run's clients."""
-    return f"{spec.distribution_id}-B{spec.num_images}-clients{spec.num_clients}-tries{spec.num_tries}-seed{spec.seed}"
+    batches = f"{spec.distribution_id}-B{spec.num_images}-clients{spec.num_clients}-tries{spec.num_tries}"
+    return f"{batches}-seed{spec.seed}-{spec.split}"
 
 
 class TrainPrior(RuntimeOptions, DatasetOptions):
@@ -25,7 +26,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
 
     split: Literal["train", "val", "all"] = Field(default="val", description="part of the data set to learn from")
     avoid: Names = Field(
-        default=(), description="victims' batches to keep off: DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>, ..."
+        default=(), description="victims' batches to keep off: DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>-SPLIT"
     )
     channels: Names = Field(default=("16", "32", "32"), description="width of the UNet at each resolution")
     layers: int = Field(default=1, ge=1, description="residual blocks at each resolution")
@@ -71,13 +72,15 @@ def avoided(name: str, dataset: str) -> tuple[BatchOptions, int]:
     found = _BATCHES.fullmatch(name)
     if not found:
         raise ValueError(
-            f"avoid: {name!r}; use DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>, like random-B1-clients1-tries9-seed12"
+            f"avoid: {name!r}; use DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>-SPLIT, "
+            "like random-B1-clients1-tries9-seed12-train"
         )
     distribution, _, classes = found[1].partition("-")
-    options = {"dataset": dataset, "distribution": distribution, "num_images": int(found[2])}
+    options: dict[str, Any] = {"dataset": dataset, "distribution": distribution, "num_images": int(found[2])}
     if classes:
         options["num_uniform_cls" if distribution == "balanced" else "num_target_cls"] = int(classes)
-    return BatchOptions(**options, num_tries=int(found[4]), seed=int(found[5])), int(found[3])
+    options |= {"num_tries": int(found[4]), "seed": int(found[5]), "split": found[6]}
+    return BatchOptions(**options), int(found[3])
 
 
 class DiffusionReconstruct(ImageAttack):

@@ -6,13 +6,18 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gradleak import facts
-from gradleak.models.options import check_pretrained
+from gradleak.models.options import OPTIONS, check_pretrained
 from gradleak.spec import AttackRun, Names, check_model, runtime
 
 
 class FederatedOptions(AttackRun):
     """Clients, what they send, and what the server makes of it."""
 
+    # Defaults of these programs must be field defaults: a command line leaves out what equals its default.
+    model: str = Field(default="lenet", description=f"architecture: {', '.join(OPTIONS)}")
+    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
+        default="sigmoid", description="of LeNet and LeNet-5 (relu for all models but LeNet, unless given)"
+    )
     num_images: int = Field(default=1, ge=1, description="images per client (--samples-per-client)")
     num_tries: int = Field(default=1, ge=1, description="rounds, each with new batches")
     num_clients: int = Field(default=2, ge=1, description="clients of a round")
@@ -43,11 +48,11 @@ class FederatedOptions(AttackRun):
         # DLG needs a second derivative everywhere, so the LeNet of the inversion papers has a sigmoid unless told
         # otherwise.
         values = dict(values)
-        values.setdefault("model", "lenet")
-        if str(values["model"]).lower() in ("lenet", "lenetzhu"):
-            values.setdefault("activation", "sigmoid")
+        model = str(values.get("model", "lenet")).lower()
+        if model not in ("lenet", "lenetzhu"):
+            values.setdefault("activation", "relu")
         # Pretrained weights fit the stem that they were trained with.
-        if values.get("pretrained") and str(values["model"]).lower().startswith("resnet"):
+        if values.get("pretrained") and model.startswith("resnet"):
             values.setdefault("stem", "imagenet")
         return values
 
@@ -83,6 +88,14 @@ class FederatedOptions(AttackRun):
                 raise ValueError(
                     f"{option} acts on the aggregated gradient: it needs reconstruct_mode aggregated or both"
                 )
+        if aggregated and self.num_clients > 1 and (self.local_steps > 1 or not self.bn_eval):
+            what = "local_steps above 1" if self.local_steps > 1 else "no_bn_eval"
+            raise ValueError(
+                f"{what}: the mean of several clients is then that of no joint batch, which the server would match; "
+                "use reconstruct_mode per-client or num_clients 1"
+            )
+        if self.client_indices and (self.distribution != "random"):
+            raise ValueError("client_indices fixes the batches, so a distribution has no effect")
         if self._is_set("agg_lr") and not self.apply_agg_step:
             raise ValueError("agg_lr needs apply_agg_step")
         return self
@@ -113,6 +126,8 @@ class ImageAttack(FederatedOptions):
     @model_validator(mode="after")
     def _labels_are_possible(self) -> Self:
         most = self.num_images * (self.num_clients if self.reconstruct_mode != "per-client" else 1)
+        if self.labels == "ilrg" and self.normalize_gradients:
+            raise ValueError("labels ilrg reads counts off the gradient's size, which normalize_gradients takes away")
         if self.labels == "idlg" and most > 1:
             raise ValueError(f"labels idlg restores the label of one image, not of {most}; use ilrg")
         return self

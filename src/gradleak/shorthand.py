@@ -1,6 +1,5 @@
 """Documented spellings of options that a spec writes otherwise, and what they stand for."""
 
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,22 +9,26 @@ from gradleak import facts
 from gradleak.spec import split_commas
 
 
-class Shorthand(BaseModel, ABC):
-    """What the documented spellings of all programs have in common."""
+class PlacesShorthand(BaseModel):
+    """Documented spellings of where a job runs and where its data are."""
 
     model_config = ConfigDict(extra="forbid")
 
     data_path: Path | None = Field(default=None, description="synonym of --data-root")
     cpu: bool = Field(default=False, description="same as --device cpu")
-    silu: bool = Field(default=False, description="same as --activation silu")
-    leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
-    epochs: int = Field(default=10, ge=1, description="of a trained victim: same as --stage epoch<N>")
-    iter_train: bool = Field(default=False, description="of a trained victim: the stage counts iterations")
-    iters: int = Field(default=1000, ge=1, description="with --iter-train: same as --stage iter<N>")
 
-    @abstractmethod
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return ``options`` with the shorthands replaced by what they stand for."""
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = dict(options)
+        if self.data_path is not None:
+            self._put(options, "data_root", self.data_path, "--data-path")
+        if self.cpu:
+            self._put(options, "device", "cpu", "--cpu")
+        return options
 
     @staticmethod
     def _put(options: dict[str, Any], name: str, value: Any, flag: str) -> None:
@@ -33,12 +36,19 @@ class Shorthand(BaseModel, ABC):
             raise ValueError(f"{flag} and --{name.replace('_', '-')} exclude each other")
         options[name] = value
 
-    def _common(self, options: dict[str, Any]) -> dict[str, Any]:
-        options = dict(options)
-        if self.data_path is not None:
-            self._put(options, "data_root", self.data_path, "--data-path")
-        if self.cpu:
-            self._put(options, "device", "cpu", "--cpu")
+
+class Shorthand(PlacesShorthand):
+    """What the documented spellings of all programs that have a victim have in common."""
+
+    silu: bool = Field(default=False, description="same as --activation silu")
+    leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
+    epochs: int = Field(default=10, ge=1, description="of a trained victim: same as --stage epoch<N>")
+    iter_train: bool = Field(default=False, description="of a trained victim: the stage counts iterations")
+    iters: int = Field(default=1000, ge=1, description="with --iter-train: same as --stage iter<N>")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """See :class:`PlacesShorthand`."""
+        options = super().expand(options)
         if self.silu:
             self._put(options, "activation", "silu", "--silu")
         if self.leaky_relu:
@@ -64,7 +74,7 @@ class TrainVictimShorthand(Shorthand):
         Raises:
             ValueError: two of the given options contradict each other.
         """
-        options = self._common(options)
+        options = super().expand(options)
         if self.model_path is not None:
             self._put(options, "checkpoint_dir", self.model_path, "--model-path")
         if "stage" not in options or {"epochs", "iters", "iter_train"} & self.model_fields_set:
@@ -72,12 +82,9 @@ class TrainVictimShorthand(Shorthand):
         return options
 
 
-class RestoreLabelsShorthand(Shorthand):
-    """Documented spellings that expand into the options of :class:`gradleak.spec.RestoreLabels`."""
+class AttackShorthand(Shorthand):
+    """Documented spellings that all attacks have: a trained victim, and a defense."""
 
-    compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
-    simplified: bool = Field(default=False, description="iLRG given the classes that are present")
-    estimate: bool = Field(default=False, description="iLRG with 1/C in place of the recovered probabilities")
     trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
     defense: bool = Field(default=False, description="defend the gradient by --defense-method")
     defense_method: Literal["dp", "clip", "sparse", "perturb"] = Field(default="dp", description="with --defense")
@@ -92,7 +99,7 @@ class RestoreLabelsShorthand(Shorthand):
         Raises:
             ValueError: two of the given options contradict each other.
         """
-        options = self._common(options)
+        options = super().expand(options)
         if self.trained_model:
             self._put(options, "stage", self._stage(), "--trained-model")
         elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
@@ -103,6 +110,23 @@ class RestoreLabelsShorthand(Shorthand):
             self._put(options, "defenses", (f"{self.defense_method}-{strength}",), "--defense")
         elif {"defense_method", *strengths.values()} & self.model_fields_set:
             raise ValueError("--defense-method and its strengths need --defense")
+        return options
+
+
+class RestoreLabelsShorthand(AttackShorthand):
+    """Documented spellings that expand into the options of :class:`gradleak.spec.RestoreLabels`."""
+
+    compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
+    simplified: bool = Field(default=False, description="iLRG given the classes that are present")
+    estimate: bool = Field(default=False, description="iLRG with 1/C in place of the recovered probabilities")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = super().expand(options)
         methods = list(split_commas(options.get("methods", "ilrg")))
         if self.simplified and self.estimate:
             raise ValueError("--simplified and --estimate exclude each other; name both in --methods")
@@ -125,7 +149,7 @@ _SYNONYMS = {
 }
 
 
-class FederatedShorthand(Shorthand):
+class FederatedShorthand(AttackShorthand):
     """Documented spellings that expand into the options of :class:`gradleak.image_spec.ImageAttack`."""
 
     arch: str | None = Field(default=None, description="synonym of --model")
@@ -133,7 +157,6 @@ class FederatedShorthand(Shorthand):
     dataset_split: str | None = Field(default=None, description="synonym of --split")
     tv: float | None = Field(default=None, description="synonym of --tv-weight")
     exp_name: str | None = Field(default=None, description="same as --save-dir outputs/NAME")
-    trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
     fix_labels: bool = Field(default=False, description="labels restored by iLRG: same as --labels ilrg")
     gt_labels: bool = Field(default=False, description="labels given: same as --labels truth")
 
@@ -143,16 +166,12 @@ class FederatedShorthand(Shorthand):
         Raises:
             ValueError: two of the given options contradict each other.
         """
-        options = self._common(options)
+        options = super().expand(options)
         for short, name in _SYNONYMS.items():
             if getattr(self, short, None) is not None:
                 self._put(options, name, getattr(self, short), f"--{short.replace('_', '-')}")
         if self.exp_name is not None:
             self._put(options, "save_dir", Path("outputs") / self.exp_name, "--exp-name")
-        if self.trained_model:
-            self._put(options, "stage", self._stage(), "--trained-model")
-        elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
-            raise ValueError("--epochs, --iters and --iter-train need --trained-model")
         if self.fix_labels or self.gt_labels:
             self._put(options, "labels", "truth" if self.gt_labels else "ilrg", "--fix-labels, --gt-labels")
         return options

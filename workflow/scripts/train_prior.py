@@ -9,15 +9,21 @@ from collections.abc import Sequence
 
 from gradleak import cli
 from gradleak.diffusion_spec import TrainPrior
+from gradleak.shorthand import PlacesShorthand
 
 
 def main(argv: Sequence[str]) -> None:
     """Train the prior for the options in ``argv``."""
-    spec = cli.parse(TrainPrior, argv, prog="train_prior.py", description=__doc__)
+    spec = cli.parse(TrainPrior, argv, shorthand=PlacesShorthand, prog="train_prior.py", description=__doc__)
     # Imported only now: --help and a wrong option answer at once.
     from gradleak.diffusion.train import train
+    from gradleak.records import check_output, write_text
 
+    if spec.output is not None:
+        check_output(spec.output)
     trained = train(spec)
+    if spec.output is not None:
+        write_text(spec.output, (trained.folder / "loss.csv").read_text(encoding="utf-8"))
     print(f"prior of {trained.images} images  loss {trained.loss:.4f}")
     print(f"prior: {trained.folder}", file=sys.stderr)
 

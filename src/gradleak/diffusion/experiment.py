@@ -15,6 +15,7 @@ from gradleak.errors import InputError
 from gradleak.federated import draw_batch, given_batch
 from gradleak.images.engine import Found, Problem
 from gradleak.images.experiment import Batch, Result, Round, attack, prepare
+from gradleak.published import stands_for
 from gradleak.streams import stream
 
 
@@ -74,7 +75,14 @@ def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> Non
     Raises:
         InputError: it was.
     """
-    if prior.seen is None or prior.dataset != spec.dataset:
+    if prior.seen is None or prior.dataset is None:
+        return
+    if prior.dataset != spec.dataset:
+        if stands_for(prior.dataset) == stands_for(spec.dataset):
+            raise InputError(
+                f"--prior {spec.prior}: was trained on {prior.dataset}, which shares images with {spec.dataset}; "
+                f"train one on {spec.dataset}, so that they can be kept apart"
+            )
         return
     if spec.client_indices:
         held = given_batch(spec.client_indices, round_.data)

@@ -140,7 +140,9 @@ def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) ->
             by_x, by_logits = run.derivatives(whole, x)
             run.x = (x - _between(guidance.match_lr, part) * _unit(by_x)).detach()
             run.step_labels(by_logits, _between(guidance.label_lr, part))
-        run.x = _denoise(run, prior, scheduler, t, run.x.detach())
+        # The published scheme clamps here. Euler's iterates are larger than images by the noise level, so not theirs.
+        within = run.x if guidance.sampler.startswith("euler") else run.x.clamp(-1, 1)
+        run.x = _denoise(run, prior, scheduler, t, within.detach())
         return loss.detach()
     if guidance.kind == "none":
         run.x = _denoise(run, prior, scheduler, t, run.x.detach())

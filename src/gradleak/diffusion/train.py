@@ -87,10 +87,10 @@ def _allowed(spec: TrainPrior, data: ImageDataset) -> Tensor:
         victims, clients = avoided(name, spec.dataset)
         of_victims = datasets.load(spec.dataset, split=victims.split, root=spec.data_root)
         for trial in range(victims.num_tries):
-            held += [draw_batch(victims, of_victims, trial, client) for client in range(clients)]
+            drawn = [draw_batch(victims, of_victims, trial, client) for client in range(clients)]
+            held.append(image_ids(spec.dataset, victims.split, torch.cat(drawn)))
     all_ids = image_ids(spec.dataset, spec.split, torch.arange(len(data)))
-    taken = image_ids(spec.dataset, "train", torch.cat(held))
-    return (~torch.isin(all_ids, taken)).nonzero()[:, 0]
+    return (~torch.isin(all_ids, torch.cat(held))).nonzero()[:, 0]
 
 
 class _Run:

@@ -1,5 +1,6 @@
 """One image-reconstruction run: rounds of clients, from spec to images and rows."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -82,6 +83,11 @@ class Reconstruction:
     trace: Tensor
     snapshots: dict[int, Tensor]
     diverged: int
+
+    @property
+    def failed(self) -> bool:
+        """Whether every start diverged. An early interrupt leaves no loss either, and the start as it was."""
+        return not math.isfinite(self.loss) and self.diverged == self.trace.shape[1]
 
 
 @dataclass
@@ -244,8 +250,12 @@ def run(spec: Reconstruct) -> Result:
     )
     round_ = prepare(spec)
 
+    held: list[Tensor] = []
+    if spec.init == "auxiliary":
+        held = [batch.indices for clients in client_batches(spec, round_) for batch in clients]
+
     def begin(batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
-        others = partial(_others, round_.data, batch, labels, rng)
+        others = partial(_others, round_.data, torch.cat([*held, batch.indices]), len(batch.labels), labels, rng)
         return start(spec.init, tuple(batch.images.shape), spec.init_scale, rng, others)
 
     return attack(spec, round_, partial(reconstruct, matching=matching, progress=spec.progress), begin)
@@ -334,18 +344,15 @@ def _stream(spec: ImageAttack, batch: Batch, restart: int) -> np.random.Generato
     return stream("attack", seed, batch.trial, batch.client, restart)
 
 
-def _others(data: ImageDataset, batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
+def _others(data: ImageDataset, held: Tensor, number: int, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
     """Return images to begin with that the clients do not hold, of the known labels if they are known.
 
     Raises:
         InputError: a label of which the data set has hardly any image.
     """
     free = torch.ones(len(data), dtype=torch.bool)
-    free[batch.indices] = False
-    pools = [
-        (free if labels is None else free & (data.labels == labels[i])).nonzero()[:, 0]
-        for i in range(len(batch.labels))
-    ]
+    free[held] = False
+    pools = [(free if labels is None else free & (data.labels == labels[i])).nonzero()[:, 0] for i in range(number)]
     if any(len(pool) == 0 for pool in pools):
         raise InputError("--init auxiliary: the data set has no other image of a restored label; use another init")
     return data.fetch(torch.stack([pool[int(rng.integers(len(pool)))] for pool in pools]))
@@ -380,7 +387,7 @@ def _rows(spec: ImageAttack, stage: str, made: Reconstruction, seconds: float) -
     """Rows of one batch: a unit per image, and figures of the batch with an empty unit."""
     aggregated = made.client < 0
     distribution = f"{spec.distribution_id}@{spec.num_clients}clients" if aggregated else spec.distribution_id
-    status = "ok" if made.loss < float("inf") else "diverged"
+    status = "diverged" if made.failed else "ok"
     row = partial(_row, spec, stage, len(made.truth), distribution, spec.attack, made.trial, status=status)
     who = "" if aggregated else f"client{made.client}"
     rows = [

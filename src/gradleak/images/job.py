@@ -50,7 +50,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
 
 def summary(found: Sequence[Reconstruction]) -> str:
     """Return mean PSNR (dB), SSIM and label accuracy over the images, and how many batches and starts failed."""
-    good = [made for made in found if made.loss < float("inf")]
+    good = [made for made in found if not made.failed]
     lost = sum(made.diverged for made in found)
     counts = f"({len(good)} of {len(found)} batches, {lost} restarts diverged)"
     if not good:

@@ -64,7 +64,7 @@ def test_a_prior_is_a_diffusers_folder_with_its_record(trained):
     pipeline: Any = DDPMPipeline.from_pretrained(trained.folder, local_files_only=True, low_cpu_mem_usage=False)
     assert pipeline.unet.config["sample_size"] == 28
     record = json.loads((trained.folder / "prior.json").read_text(encoding="utf-8"))
-    assert record["spec"]["avoid"] == ["random-B1-clients1-tries1-seed12"]
+    assert record["spec"]["avoid"] == ["random-B1-clients1-tries1-seed12-train"]
     assert {path.name for path in trained.folder.iterdir()} >= {"samples.png", "loss.csv", "seen.npy"}
     assert not (trained.folder / "state.pt").exists()
 
@@ -181,7 +181,7 @@ def test_contradictions(options, message):
     ("options", "message"),
     [
         ({"channels": "10"}, "multiples of 8"),
-        ({"avoid": "everything"}, "like random-B1-clients1-tries9-seed12"),
+        ({"avoid": "everything"}, "like random-B1-clients1-tries9-seed12-train"),
     ],
 )
 def test_wrong_training_options(options, message, tmp_path):

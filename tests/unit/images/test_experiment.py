@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from gradleak import datasets
+from gradleak import cli, datasets
 from gradleak.errors import InputError
 from gradleak.federated import draw_batch
 from gradleak.image_spec import Reconstruct
@@ -15,6 +15,7 @@ from gradleak.images import experiment
 from gradleak.images.labels import known_labels
 from gradleak.images.starts import start
 from gradleak.observe import observe_full
+from gradleak.shorthand import ReconstructShorthand
 from gradleak.spec import RestoreLabels
 from gradleak.streams import stream
 
@@ -107,7 +108,7 @@ def test_auxiliary_starts_are_other_images_of_the_label():
     ((batch,),) = experiment.client_batches(mine, round_)
     labels = batch.labels.sort().values
     for seed in range(20):
-        images = experiment._others(round_.data, batch, labels, stream("attack", seed))
+        images = experiment._others(round_.data, batch.indices, 2, labels, stream("attack", seed))
         for image, label in zip(images, labels, strict=True):
             distances = (round_.data.fetch((round_.data.labels == label).nonzero()[:, 0]) - image).abs().amax((1, 2, 3))
             assert distances.min() == 0
@@ -176,6 +177,12 @@ def test_given_indices_are_the_batches():
         ({"normalize_gradients": True}, "it needs reconstruct_mode aggregated or both"),
         ({"apply_agg_step": True}, "it needs reconstruct_mode aggregated or both"),
         ({"agg_lr": 0.5}, "agg_lr needs apply_agg_step"),
+        ({"reconstruct_mode": "both", "local_steps": 2}, "is then that of no joint batch"),
+        ({"client_indices": "1,2", "distribution": "extreme"}, "a distribution has no effect"),
+        (
+            {"reconstruct_mode": "aggregated", "normalize_gradients": True, "labels": "ilrg"},
+            "which normalize_gradients takes away",
+        ),
         ({"local_lr": 0.5}, "local_lr needs local_steps above 1"),
         ({"init": "zeros", "restarts": 2}, "init zeros makes all restarts equal"),
         ({"image_size": 64}, "mnist-sample"),
@@ -186,6 +193,21 @@ def test_given_indices_are_the_batches():
 def test_options_that_contradict_each_other(options, message):
     with pytest.raises((ValidationError, InputError), match=message):
         spec(**options)
+
+
+@pytest.mark.parametrize("options", [
+    {},
+    {"activation": "relu"},
+    {"model": "lenet5"},
+    {"model": "lenet5", "activation": "silu"},
+    {"model": "fcn"},
+    {"dataset": "cifar100", "model": "resnet18", "pretrained": True, "bn_eval": False},
+])  # fmt: skip
+def test_the_command_line_rebuilds_the_spec(options):
+    mine = spec(**options)
+    again = cli.parse(Reconstruct, mine.to_argv(identity_only=True), shorthand=ReconstructShorthand)
+    assert again.identity() == mine.identity()
+    assert again.run_id == mine.run_id
 
 
 def test_pretrained_and_lenet_take_what_suits_them():
