@@ -37,6 +37,8 @@ lint: env
 	codespell
 	pyright
 
+# One thread per worker: two workers with two threads each take twice as long on two cores.
+test: export OMP_NUM_THREADS = 1
 test: lint tex
 	pytest -q -n 2 tests/unit
 	pytest -q -n 2 tests/dag
