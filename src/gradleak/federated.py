@@ -10,9 +10,11 @@ from gradleak import batches, checkpoints
 from gradleak.datasets.base import ImageDataset
 from gradleak.defenses.all import DefenseContext, apply
 from gradleak.errors import InputError
+from gradleak.image_spec import FederatedOptions
 from gradleak.models.base import Victim
 from gradleak.models.build import build
 from gradleak.observe import Observation
+from gradleak.records import Row
 from gradleak.spec import AttackRun, BatchOptions
 from gradleak.streams import stream
 from gradleak.training import victim_weights
@@ -72,19 +74,22 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
     )
 
 
-def given_batch(indices: Iterable[str], data: ImageDataset) -> Tensor:
-    """Return the images that the user names, [n] int64 indices.
+def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tensor]]:
+    """Return the images of every client of every round, as [n] int64 indices: those that the user names, or drawn ones.
 
     Raises:
-        InputError: an index outside the data set.
+        InputError: an index outside the data set, or the data cannot give the batches asked for.
     """
-    chosen = torch.tensor([int(index) for index in indices])
+    if not spec.client_indices:
+        clients = range(spec.num_clients)
+        return [[draw_batch(spec, data, trial, client) for client in clients] for trial in range(spec.num_tries)]
+    chosen = torch.tensor([int(index) for index in spec.client_indices])
     outside = chosen[chosen >= len(data)]
     if len(outside):
         raise InputError(
             f"--client-indices: {int(outside[0])} is outside the {len(data)} images; use 0 to {len(data) - 1}"
         )
-    return chosen
+    return [list(chosen.split(spec.num_images))]
 
 
 def defended(
@@ -109,3 +114,50 @@ def defended(
     generator = torch.Generator().manual_seed(int(noise.integers(2**63)))
     context = DefenseContext(generator, observation.model, chunks)
     return apply(observation, spec.defenses, scope=spec.defense_scope, context=context)
+
+
+def row(
+    spec: AttackRun,
+    stage: str,
+    method: str,
+    trial: int,
+    metric: str,
+    value: float,
+    *,
+    unit: str = "",
+    status: str = "ok",
+    batch_size: int | None = None,
+    distribution: str | None = None,
+) -> Row:
+    """Return a row of a run's results.
+
+    Args:
+        spec: the run.
+        stage: what :func:`stage_name` gave.
+        method: see :class:`gradleak.records.Row`, like the others.
+        trial: see ``method``.
+        metric: see ``method``.
+        value: see ``method``.
+        unit: see ``method``.
+        status: see ``method``.
+        batch_size: B, if it is not that of one client.
+        distribution: likewise.
+    """
+    return Row(
+        run=spec.run_id,
+        kind=spec.KIND,
+        method=method,
+        dataset=spec.dataset,
+        model=spec.model_id,
+        stage=stage,
+        batch_size=spec.num_images if batch_size is None else batch_size,
+        distribution=spec.distribution_id if distribution is None else distribution,
+        defense=spec.defense_id,
+        model_seed=spec.victim_seed,
+        seed=spec.seed,
+        trial=trial,
+        unit=unit,
+        status=status,
+        metric=metric,
+        value=value,
+    )

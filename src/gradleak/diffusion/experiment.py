@@ -12,9 +12,10 @@ from gradleak.diffusion.ids import image_ids, seen
 from gradleak.diffusion.prior import Prior, load_prior
 from gradleak.diffusion_spec import DiffusionReconstruct
 from gradleak.errors import InputError
-from gradleak.federated import draw_batch, given_batch
-from gradleak.images.engine import Found, Problem
-from gradleak.images.experiment import Batch, Result, Round, attack, prepare
+from gradleak.federated import client_images
+from gradleak.images.experiment import Result, attack
+from gradleak.images.problem import Found, Problem
+from gradleak.images.rounds import Batch, Round, prepare
 from gradleak.published import stands_for
 from gradleak.streams import stream
 
@@ -84,11 +85,7 @@ def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> Non
                 f"train one on {spec.dataset}, so that they can be kept apart"
             )
         return
-    if spec.client_indices:
-        held = given_batch(spec.client_indices, round_.data)
-    else:
-        clients = [(trial, client) for trial in range(spec.num_tries) for client in range(spec.num_clients)]
-        held = torch.cat([draw_batch(spec, round_.data, trial, client) for trial, client in clients])
+    held = torch.cat([images for clients in client_images(spec, round_.data) for images in clients])
     number = seen(prior.seen, image_ids(spec.dataset, spec.split, held))
     if number:
         raise InputError(

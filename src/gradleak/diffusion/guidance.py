@@ -13,8 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gradleak.diffusion.prior import Prior
-from gradleak.images import objectives, priors
-from gradleak.images.engine import Found, Matching, Problem, reconstruct
+from gradleak.images import objectives
+from gradleak.images.engine import Matching, reconstruct
+from gradleak.images.problem import Found, Loss, Problem
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,21 @@ class _Run:
 
     def __init__(self, problem: Problem, guidance: Guidance) -> None:
         self.problem, self.guidance = problem, guidance
-        P, R, n = problem.start.shape[:3]
-        self.P, self.R, self.n = P, R, n
         self.x = problem.start.flatten(0, 1).clone()
         self.logits = problem.label_start.flatten(0, 1).clone().requires_grad_()
-        self.target = tuple(g.repeat_interleave(R, dim=0) for g in problem.observed)
-        self.fixed = None if problem.targets is None else problem.targets.repeat_interleave(R, dim=0)
-        self.objective = objectives.build(guidance.objective, indices=guidance.indices, weights=guidance.weights)
+        objective = objectives.build(guidance.objective, indices=guidance.indices, weights=guidance.weights)
+        self.loss = Loss(problem, objective, tv_weight=guidance.tv_weight, at_once=guidance.at_once)
         self.labels = torch.optim.Adam([self.logits], lr=guidance.label_lr[0])
-        self.diverged = torch.zeros(P * R, dtype=torch.bool, device=self.x.device)
+        self.diverged = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
 
     def normalised(self, x: Tensor) -> Tensor:
         """[-1, 1] -> what the victim reads."""
         return self.problem.low + (x + 1) / 2 * (self.problem.high - self.problem.low)
 
     def match(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the matching loss [K] of images in [-1, 1], and the whole objective."""
-        targets = torch.softmax(self.logits, dim=-1) if self.fixed is None else self.fixed
-        images = self.normalised(x)
-        sent = self.problem.client.send_many(images, targets, at_once=self.guidance.at_once)
-        loss = self.objective(sent, self.target)
-        whole = loss + self.guidance.tv_weight * priors.total_variation(images) if self.guidance.tv_weight else loss
+        """Return the matching loss [K] of images in [-1, 1], and the whole objective; note starts that diverge."""
+        loss, whole = self.loss(self.normalised(x), self.logits)
+        self.diverged |= ~torch.isfinite(loss.detach())
         return loss, whole
 
     def step_labels(self, gradient: Tensor | None, lr: float) -> None:
@@ -71,17 +66,6 @@ class _Run:
         self.labels.param_groups[0]["lr"] = lr
         self.logits.grad = torch.nan_to_num(gradient)
         self.labels.step()
-
-    def derivatives(self, whole: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the objective's derivatives by x and by the label logits (None where labels are known)."""
-        if self.fixed is not None:
-            return torch.autograd.grad(whole.sum(), x)[0], None
-        by_x, by_logits = torch.autograd.grad(whole.sum(), (x, self.logits))
-        return by_x, by_logits
-
-    def drop(self, loss: Tensor) -> None:
-        """Note the starts whose loss is no number, and keep their numbers out of everything."""
-        self.diverged |= ~torch.isfinite(loss.detach())
 
 
 def _unit(gradient: Tensor) -> Tensor:
@@ -124,7 +108,7 @@ def guided(problem: Problem, guidance: Guidance, prior: Prior, *, progress: bool
                 bar.set_postfix_str(f"loss {float(loss.min()):.3g}", refresh=False)
     except KeyboardInterrupt:
         interrupted = True
-    found = _found(run, trace, snapshots, interrupted)
+    found = _found(run, trace, snapshots, interrupted=interrupted)
     return found if interrupted or not guidance.refine else _refined(run, found, progress)
 
 
@@ -136,8 +120,7 @@ def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) ->
         for _ in range(guidance.match_steps):
             x = run.x.detach().requires_grad_()
             loss, whole = run.match(x)
-            run.drop(loss)
-            by_x, by_logits = run.derivatives(whole, x)
+            by_x, by_logits = run.loss.derivatives(whole, x, run.logits)
             run.x = (x - _between(guidance.match_lr, part) * _unit(by_x)).detach()
             run.step_labels(by_logits, _between(guidance.label_lr, part))
         # The published scheme clamps here. Euler's iterates are larger than images by the noise level, so not theirs.
@@ -154,8 +137,7 @@ def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) ->
     keep = scheduler.alphas_cumprod[t].to(x)
     clean = ((flat - (1 - keep).sqrt() * noise) / keep.sqrt()).clamp(-1, 1).reshape(x.shape)
     loss, whole = run.match(clean)
-    run.drop(loss)
-    by_x, by_logits = run.derivatives(whole, x)
+    by_x, by_logits = run.loss.derivatives(whole, x, run.logits)
     moved = _step(run, scheduler, noise.detach(), t, flat.detach()).reshape(x.shape)
     # Chung et al. scale by the residual's norm; the unit derivative is that, up to the size of the images.
     run.x = (moved - guidance.match_lr[0] * _unit(by_x)).detach()
@@ -177,32 +159,21 @@ def _step(run: _Run, scheduler: Any, noise: Tensor, t: Tensor, flat: Tensor) -> 
     return scheduler.step(noise, t, flat, **extra).prev_sample
 
 
-def _found(run: _Run, trace: list[Tensor], snapshots: dict[int, Tensor], interrupted: bool) -> Found:
-    problem, P, R = run.problem, run.P, run.R
+def _found(run: _Run, trace: list[Tensor], snapshots: dict[int, Tensor], *, interrupted: bool) -> Found:
     x = run.x.detach().clamp(-1, 1)
     with torch.no_grad():
         loss = run.match(x)[0]
-    loss = torch.where(torch.isfinite(loss) & ~run.diverged, loss, torch.inf).reshape(P, R)
-    chosen = loss.argmin(1)
-    rows = torch.arange(P, device=chosen.device)
-    logits = run.logits.detach().reshape(P, R, *run.logits.shape[1:])[rows, chosen]
-    return Found(
-        images=run.normalised(x).reshape(problem.start.shape)[rows, chosen],
-        labels=(problem.targets if problem.targets is not None else logits).argmax(-1),
-        loss=loss[rows, chosen],
-        chosen=chosen,
-        trace=torch.stack(trace).reshape(-1, P, R) if trace else torch.empty(0, P, R),
-        snapshots={at: shown[rows.cpu(), chosen.cpu()] for at, shown in snapshots.items()},
-        diverged=run.diverged.reshape(P, R),
-        interrupted=interrupted,
-    )
+    loss = torch.where(run.diverged, torch.inf, loss)
+    images = run.normalised(x)
+    logits = run.logits.detach()
+    return Found.choose(run.problem, images, logits, loss, run.diverged, trace, snapshots, interrupted=interrupted)
 
 
 def _refined(run: _Run, found: Found, progress: bool) -> Found:
     """Go on from the result by IG: cosine objective, signed Adam, box (Geiping et al., NeurIPS 2020)."""
     guidance, problem = run.guidance, run.problem
-    logits = run.logits.detach().reshape(run.P, run.R, *run.logits.shape[1:])
-    rows = torch.arange(run.P, device=logits.device)
+    logits = run.logits.detach().reshape(problem.label_start.shape)
+    rows = torch.arange(len(logits), device=logits.device)
     start = replace(problem, start=found.images[:, None], label_start=logits[rows, found.chosen][:, None])
     matching = Matching(
         objective="sim",

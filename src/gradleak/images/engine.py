@@ -15,8 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gradleak.images import objectives, priors
-from gradleak.images.client import Client
 from gradleak.images.lbfgs import LBFGS
+from gradleak.images.problem import Found, Loss, Problem
 
 
 @dataclass(frozen=True)
@@ -59,55 +59,6 @@ class Matching:
     at_once: int | None = None
 
 
-@dataclass(frozen=True)
-class Problem:
-    """P batches to be found, of n images each.
-
-    Attributes:
-        client: simulates what the clients did.
-        observed: what they sent, tensors [P, ...], one per parameter.
-        start: [P, R, n, c, h, w], normalised images to begin with.
-        targets: [P, n, C] one-hot labels if they are known, else None: they are optimised along.
-        label_start: [P, R, n, C], logits of the labels to begin with; used if they are not known.
-        low: [c, 1, 1], normalised black.
-        high: [c, 1, 1], normalised white.
-    """
-
-    client: Client
-    observed: tuple[Tensor, ...]
-    start: Tensor
-    targets: Tensor | None
-    label_start: Tensor
-    low: Tensor
-    high: Tensor
-
-
-@dataclass
-class Found:
-    """What the engine returns.
-
-    Attributes:
-        images: [P, n, c, h, w], normalised: of the start with the smallest matching loss, where that loss was
-            smallest.
-        labels: [P, n] int64.
-        loss: [P], that loss; infinite if no start had a finite one (and images are then those of a start).
-        chosen: [P] int64, the start.
-        trace: [iterations, P, R] matching losses; NaN where a start had diverged.
-        snapshots: iteration -> [P, n, c, h, w] of the start that is chosen in the end.
-        diverged: [P, R] bool, starts whose loss ceased to be a number.
-        interrupted: whether the user stopped it.
-    """
-
-    images: Tensor
-    labels: Tensor
-    loss: Tensor
-    chosen: Tensor
-    trace: Tensor
-    snapshots: dict[int, Tensor]
-    diverged: Tensor
-    interrupted: bool = False
-
-
 @dataclass
 class _Run:
     """The starts of all problems, K = P R, and the best that each has seen."""
@@ -122,11 +73,15 @@ class _Run:
         P, R = problem.start.shape[:2]
         self.x = problem.start.flatten(0, 1).clone()
         self.logits = problem.label_start.flatten(0, 1).clone()
-        self.target = tuple(g.repeat_interleave(R, dim=0) for g in problem.observed)
-        self.fixed = None if problem.targets is None else problem.targets.repeat_interleave(R, dim=0)
-        self.objective = objectives.build(
-            self.matching.objective, indices=self.matching.indices, weights=self.matching.weights
+        matching = self.matching
+        self.loss = Loss(
+            problem,
+            objectives.build(matching.objective, indices=matching.indices, weights=matching.weights),
+            tv_weight=matching.tv_weight,
+            l2_weight=matching.l2_weight,
+            at_once=matching.at_once,
         )
+        self.free = problem.targets is None
         self.best_loss = torch.full((P * R,), torch.inf, device=self.x.device)
         self.best_x, self.best_logits = self.x.clone(), self.logits.clone()
         self.diverged = torch.zeros(P * R, dtype=torch.bool, device=self.x.device)
@@ -134,19 +89,11 @@ class _Run:
     def evaluate(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the matching loss [K] and the derivatives of the whole objective by x and by the logits."""
         x, logits = self.x.detach().requires_grad_(), self.logits.detach().requires_grad_()
-        targets = torch.softmax(logits, dim=-1) if self.fixed is None else self.fixed
-        sent = self.problem.client.send_many(x, targets, at_once=self.matching.at_once)
-        match = self.objective(sent, self.target)
-        whole = match
-        if self.matching.tv_weight:
-            whole = whole + self.matching.tv_weight * priors.total_variation(x)
-        if self.matching.l2_weight:
-            whole = whole + self.matching.l2_weight * priors.energy(x)
-        inputs = (x, logits) if self.fixed is None else (x,)
-        gradients = torch.autograd.grad(whole.sum(), inputs)
+        match, whole = self.loss(x, logits)
+        by_x, by_logits = self.loss.derivatives(whole, x, logits)
         self.value = whole.detach()
         self._note(match.detach())
-        return match.detach(), gradients[0], gradients[1] if self.fixed is None else torch.zeros_like(logits)
+        return match.detach(), by_x, torch.zeros_like(logits) if by_logits is None else by_logits
 
     def _note(self, match: Tensor) -> None:
         """Keep what is better than all before, by the matching loss, which the server can see."""
@@ -194,19 +141,14 @@ def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False)
         run.evaluate()  # the last step's result counts too
     except KeyboardInterrupt:
         interrupted = True
-    losses = run.best_loss.reshape(P, R)
-    chosen = losses.argmin(1)
-    rows = torch.arange(P, device=chosen.device)
-    logits = run.best_logits.reshape(P, R, *run.logits.shape[1:])[rows, chosen]
-    labels = problem.targets.argmax(-1) if problem.targets is not None else logits.argmax(-1)
-    return Found(
-        images=run.best_x.reshape(problem.start.shape)[rows, chosen],
-        labels=labels,
-        loss=losses[rows, chosen],
-        chosen=chosen,
-        trace=torch.stack(trace).reshape(-1, P, R) if trace else torch.empty(0, P, R),
-        snapshots={at: shown[rows.cpu(), chosen.cpu()] for at, shown in snapshots.items()},
-        diverged=run.diverged.reshape(P, R),
+    return Found.choose(
+        problem,
+        run.best_x,
+        run.best_logits,
+        run.best_loss,
+        run.diverged,
+        trace,
+        snapshots,
         interrupted=interrupted,
     )
 
@@ -215,7 +157,7 @@ def _lbfgs(run: _Run) -> Callable[[int], Tensor]:
     """Images and labels of a start are one vector, as in DLG."""
     solver = LBFGS(lr=run.matching.lr)
     size = run.x[0].numel()
-    free = run.fixed is None
+    free = run.free
 
     def put(point: Tensor) -> None:
         run.x.copy_(point[:, :size].reshape(run.x.shape))
@@ -242,7 +184,7 @@ def _lbfgs(run: _Run) -> Callable[[int], Tensor]:
 def _first_order(run: _Run) -> Callable[[int], Tensor]:
     """Adam, AdamW and SGD act on each number by itself, so torch's serve all starts at once."""
     matching = run.matching
-    variables = [run.x, run.logits] if run.fixed is None else [run.x]
+    variables = [run.x, run.logits] if run.free else [run.x]
     optimizers = {
         "adam": lambda: torch.optim.Adam(variables, lr=matching.lr),
         "adamw": lambda: torch.optim.AdamW(variables, lr=matching.lr),

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from gradleak.image_spec import ImageAttack
 from gradleak.images import output
-from gradleak.images.experiment import Reconstruction, Result
+from gradleak.images.experiment import Result
+from gradleak.images.results import Reconstruction
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import check_output, write_rows
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gradleak.images.experiment import Reconstruction
+from gradleak.images.results import Reconstruction
 from gradleak.records import whole_file
 
 _PAD = 2

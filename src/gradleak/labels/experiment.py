@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from gradleak.datasets.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.distributions import CUSTOM_CLASSES
 from gradleak.errors import InputError
-from gradleak.federated import defended, draw_batch, make_victim, stage_name
+from gradleak.federated import defended, draw_batch, make_victim, row, stage_name
 from gradleak.labels.all import build
 from gradleak.labels.base import LabelGuess
 from gradleak.metrics.analysis import analyse
@@ -64,13 +64,17 @@ def restore(spec: RestoreLabels) -> Result:
     methods = {name: build(name, alpha=spec.alpha) for name in spec.methods}
     baselines = floors(spec.num_images, data.num_classes)
     rows: list[Row] = []
-    row = partial(_rows, spec, stage_name(spec))
+    stage = stage_name(spec)
+
+    def add(method: str, trial: int, metrics: dict[str, float], status: str = "ok") -> None:
+        rows.extend(row(spec, stage, method, trial, name, value, status=status) for name, value in metrics.items())
+
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
         client = _Client(spec, data, model, device, trial)
         sent, truth = client.observe()
         if not sent.is_finite():
             for name in methods:
-                rows += row(name, trial, dict.fromkeys(_DIVERGED, math.nan), status="diverged")
+                add(name, trial, dict.fromkeys(_DIVERGED, math.nan), status="diverged")
             continue
         for name, method in methods.items():
             observation = _tell(sent, name, truth.counts)
@@ -80,12 +84,12 @@ def restore(spec: RestoreLabels) -> Result:
             if spec.analysis and guess.embeddings is not None:
                 found |= analyse(observation, guess, truth, model.head)
             found |= _restored_instances(spec, guess)
-            rows += row(name, trial, found)
+            add(name, trial, found)
         for name, guess in baselines.items():
-            rows += row(name, trial, label_metrics(guess, truth))
+            add(name, trial, label_metrics(guess, truth))
     whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
-    rows += row(VICTIM, -1, victim_quality(spec))
-    rows += row(JOB, -1, whole)
+    add(VICTIM, -1, victim_quality(spec))
+    add(JOB, -1, whole)
     return Result(rows, spec.methods, str(device))
 
 
@@ -132,29 +136,3 @@ def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, flo
     if not spec.distribution.startswith("custom") or guess.counts is None:
         return {}
     return {f"restored_class_{c}": float(guess.counts[c]) for c in CUSTOM_CLASSES}
-
-
-def _rows(
-    spec: RestoreLabels, stage: str, method: str, trial: int, metrics: dict[str, float], status: str = "ok"
-) -> list[Row]:
-    return [
-        Row(
-            run=spec.run_id,
-            kind=spec.KIND,
-            method=method,
-            dataset=spec.dataset,
-            model=spec.model_id,
-            stage=stage,
-            batch_size=spec.num_images,
-            distribution=spec.distribution_id,
-            defense=spec.defense_id,
-            model_seed=spec.victim_seed,
-            seed=spec.seed,
-            trial=trial,
-            unit="",
-            status=status,
-            metric=name,
-            value=value,
-        )
-        for name, value in metrics.items()
-    ]

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from gradleak.images import objectives
 from gradleak.images.client import Client, ClientRule
-from gradleak.images.engine import Found, Matching, Problem, reconstruct
+from gradleak.images.engine import Matching, reconstruct
+from gradleak.images.problem import Found, Problem
 from gradleak.models.base import Victim
 from gradleak.models.build import build
 

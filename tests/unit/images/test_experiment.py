@@ -11,7 +11,7 @@ from gradleak import cli, datasets
 from gradleak.errors import InputError
 from gradleak.federated import draw_batch
 from gradleak.image_spec import Reconstruct
-from gradleak.images import experiment
+from gradleak.images import experiment, rounds
 from gradleak.images.labels import known_labels
 from gradleak.images.starts import start
 from gradleak.observe import observe_full
@@ -35,9 +35,9 @@ def test_the_first_client_holds_the_batch_of_the_label_experiments():
 
 def test_the_aggregate_is_the_gradient_of_the_joint_batch():
     mine = spec(num_images=2, num_clients=3)
-    round_ = experiment.prepare(mine)
-    (batches,) = experiment.client_batches(mine, round_)
-    whole = experiment.aggregate(mine, batches)
+    round_ = rounds.prepare(mine)
+    (batches,) = rounds.client_batches(mine, round_)
+    whole = rounds.aggregate(mine, batches)
     assert whole.observation.batch_size == 6
     expected = observe_full(round_.server, whole.images, whole.labels).gradients
     for name, gradient in expected.items():
@@ -46,19 +46,19 @@ def test_the_aggregate_is_the_gradient_of_the_joint_batch():
 
 def test_normalised_clients_weigh_the_same():
     mine = spec(num_clients=2, reconstruct_mode="aggregated", normalize_gradients=True)
-    (batches,) = experiment.client_batches(mine, experiment.prepare(mine))
+    (batches,) = rounds.client_batches(mine, rounds.prepare(mine))
     sent = [torch.cat([g.flatten() for g in b.observation.gradients.values()]) for b in batches]
     expected = torch.stack([g / g.norm() for g in sent]).mean(0)
-    found = experiment.aggregate(mine, batches).observation.gradients
+    found = rounds.aggregate(mine, batches).observation.gradients
     torch.testing.assert_close(torch.cat([g.flatten() for g in found.values()]), expected)
 
 
 def test_the_servers_step_is_down_the_gradient():
     mine = spec()
-    round_ = experiment.prepare(mine)
+    round_ = rounds.prepare(mine)
     before = {name: p.detach().clone() for name, p in round_.server.named_parameters()}
     ones = {name: torch.ones_like(p) for name, p in before.items()}
-    after = experiment.updated(round_.server, ones, lr=0.5)
+    after = rounds.updated(round_.server, ones, lr=0.5)
     for name, parameter in after.named_parameters():
         torch.testing.assert_close(parameter.detach(), before[name] - 0.5)
     for name, parameter in round_.server.named_parameters():
@@ -67,7 +67,7 @@ def test_the_servers_step_is_down_the_gradient():
 
 def test_label_policies():
     mine = spec(num_images=4, num_clients=1)
-    (batches,) = experiment.client_batches(mine, experiment.prepare(mine))
+    (batches,) = rounds.client_batches(mine, rounds.prepare(mine))
     batch = batches[0]
     assert known_labels("optimise", batch.observation, batch.labels) is None
     restored, given = (known_labels(policy, batch.observation, batch.labels) for policy in ("ilrg", "truth"))
@@ -80,7 +80,7 @@ def test_label_policies():
     assert blind is not None
     assert torch.equal(restored, blind)
     one = spec(num_images=1, num_clients=1)
-    (single,) = experiment.client_batches(one, experiment.prepare(one))
+    (single,) = rounds.client_batches(one, rounds.prepare(one))
     label = known_labels("idlg", single[0].observation, torch.zeros(1))
     assert label is not None
     assert torch.equal(label, single[0].labels)
@@ -104,8 +104,8 @@ def test_starts():
 
 def test_auxiliary_starts_are_other_images_of_the_label():
     mine = spec(num_clients=1, num_images=2, labels="truth", init="auxiliary")
-    round_ = experiment.prepare(mine)
-    ((batch,),) = experiment.client_batches(mine, round_)
+    round_ = rounds.prepare(mine)
+    ((batch,),) = rounds.client_batches(mine, round_)
     labels = batch.labels.sort().values
     for seed in range(20):
         images = experiment._others(round_.data, batch.indices, 2, labels, stream("attack", seed))
@@ -139,7 +139,7 @@ def test_rows_of_both_modes():
 
 def test_a_defense_changes_what_the_attack_sees_and_not_the_batch():
     plain, noisy = spec(num_clients=1), spec(num_clients=1, defenses=("dp-0.1",))
-    (a,), (b,) = (next(iter(experiment.client_batches(s, experiment.prepare(s)))) for s in (plain, noisy))
+    (a,), (b,) = (next(iter(rounds.client_batches(s, rounds.prepare(s)))) for s in (plain, noisy))
     assert torch.equal(a.images, b.images)
     difference = b.observation.gradients["head.weight"] - a.observation.gradients["head.weight"]
     assert difference.std() == pytest.approx(0.1, rel=0.1)
@@ -147,7 +147,7 @@ def test_a_defense_changes_what_the_attack_sees_and_not_the_batch():
 
 
 def test_a_victim_that_is_no_number_gives_diverged_rows(tmp_path):
-    good = experiment.prepare(spec(num_clients=1)).server
+    good = rounds.prepare(spec(num_clients=1)).server
     torch.save({name: torch.full_like(value, math.nan) for name, value in good.state_dict().items()}, tmp_path / "w.pt")
     result = experiment.run(spec(num_clients=1, checkpoint=tmp_path / "w.pt"))
     rows = [row for row in result.rows if row.metric == "psnr"]
@@ -158,11 +158,11 @@ def test_a_victim_that_is_no_number_gives_diverged_rows(tmp_path):
 
 def test_given_indices_are_the_batches():
     mine = spec(num_clients=2, num_images=1, client_indices="7,3")
-    round_ = experiment.prepare(mine)
-    (batches,) = experiment.client_batches(mine, round_)
+    round_ = rounds.prepare(mine)
+    (batches,) = rounds.client_batches(mine, round_)
     assert [int(b.labels) for b in batches] == [int(round_.data.labels[7]), int(round_.data.labels[3])]
     with pytest.raises(InputError, match="--client-indices: 99999 is outside the 5000 images; use 0 to 4999"):
-        next(experiment.client_batches(spec(num_clients=1, client_indices="99999"), round_))
+        next(rounds.client_batches(spec(num_clients=1, client_indices="99999"), round_))
 
 
 @pytest.mark.parametrize(
