@@ -30,6 +30,8 @@ rule restore_labels:
         mem_mb=3000,
     params:
         options=run_options,
+        # Jobs are run again when the code that they reach changes.
+        code=code_digest.code_digest("labels"),
     message:
         "Restoring labels: {wildcards.run}"
     shell:
@@ -79,6 +81,7 @@ rule reconstruct_images:
     params:
         options=run_options,
         program=image_program,
+        code=lambda wildcards: code_digest.code_digest(GRID.runs[wildcards.run].KIND),
     message:
         "Reconstructing images: {wildcards.run}"
     shell:

@@ -3,13 +3,20 @@
 
 rule collect:
     input:
-        lambda wildcards: [
+        metrics=lambda wildcards: [
             paths.run_metrics(run) for run in GRID.experiments[wildcards.experiment]
+        ],
+        sidecars=lambda wildcards: [
+            paths.RUN_SIDECAR.format(run=run)
+            for run in GRID.experiments[wildcards.experiment]
         ],
     output:
         "results/experiments/{experiment}.csv",
     log:
         "results/experiments/{experiment}.log",
+    params:
+        runs=lambda wildcards: GRID.experiments[wildcards.experiment],
+        draft=GRID.config.draft,
     message:
         "Collecting {wildcards.experiment}"
     script:

@@ -10,9 +10,10 @@ from snakemake.logging import logger
 
 from gradleak import config as configuration
 from gradleak import grid as grids
-from gradleak import facts, paths, provenance
+from gradleak import code_digest, facts, paths, provenance
+from gradleak.axes import IMAGE_ATTACKS
 from gradleak.errors import InputError
-from gradleak.spec import VictimOptions
+from gradleak.options import VictimOptions
 
 SOURCES = configuration.Sources.read(
     [Path(file) for file in ["config/config.yaml", *workflow.overwrite_configfiles]]
@@ -39,6 +40,7 @@ HAS_TEX = all(
 )
 # Told to all jobs, so that git runs once per workflow and not in each of them.
 os.environ.setdefault("GRADLEAK_COMMIT", provenance.stamp())
+code_digest.tell_jobs()
 
 
 wildcard_constraints:
@@ -83,7 +85,7 @@ def view_params(view):
             "model": {model_id(entry): entry.label for entry in chosen.models.values()},
             # Methods that restore labels have one name; image attacks are called as the catalogue calls them.
             "method": {
-                name if entry.kind in grids.IMAGE_ATTACKS else entry.kind: entry.label
+                name if entry.kind in IMAGE_ATTACKS else entry.kind: entry.label
                 for name, entry in chosen.attacks.items()
             },
             "defense": {

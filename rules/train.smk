@@ -1,5 +1,5 @@
 # One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
-from gradleak.spec import stage_parts
+from gradleak.training_spec import stage_parts
 
 CHECKPOINTS = "results/checkpoints"
 PRIORS = "results/priors"
@@ -61,6 +61,7 @@ rule train_model:
         mem_mb=6000,
     params:
         options=victim_options,
+        code=code_digest.code_digest("train"),
     message:
         "Training the victim {wildcards.victim}"
     shell:
@@ -100,6 +101,7 @@ rule train_prior:
         options=lambda wildcards: shlex.join(
             GRID.priors[wildcards.prior].to_argv(identity_only=True)
         ),
+        code=code_digest.code_digest("prior"),
     message:
         "Training the prior {wildcards.prior}"
     shell:

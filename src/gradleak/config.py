@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gradleak import facts
 from gradleak.diffusion_spec import TrainPrior
 from gradleak.errors import InputError
-from gradleak.spec import canonical_defense
+from gradleak.options import canonical_defense
 
 Scalar = str | int | float | bool
 Axis = Scalar | list[Scalar | list[str]]

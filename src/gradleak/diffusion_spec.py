@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from gradleak import facts
 from gradleak.image_spec import ImageAttack
-from gradleak.spec import BatchOptions, DatasetOptions, Names, RuntimeOptions, runtime
+from gradleak.options import BatchOptions, DatasetOptions, RuntimeOptions
+from gradleak.spec import Names, runtime
 
 _BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)-(train|val|all)")
 

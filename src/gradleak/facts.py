@@ -104,13 +104,14 @@ FIGURES = {
     "accuracy_over_batch": ("ilrg",),
     "accuracy_over_defenses": ("ilrg",),
     "accuracy_over_stage": ("ilrg",),
+    "denoising_path": (IMAGES,),
     "psnr_over_defenses": (IMAGES,),
     "psnr_over_iterations": (IMAGES,),
     "reconstruction_grid": (IMAGES,),
 }
 """Kinds of figures, likewise."""
 
-SHOWS_IMAGES = ("reconstruction_grid",)
+SHOWS_IMAGES = ("denoising_path", "reconstruction_grid")
 """Kinds of figures that need the images of the runs besides their metrics."""
 
 DISTRIBUTIONS = (
@@ -149,3 +150,8 @@ def dataset_facts(name: str, image_size: int | None = None) -> DatasetFacts:
     if image_size < 1:
         raise InputError(f"image_size {image_size}: use a number of pixels of at least 1, such as {known.image_size}")
     return replace(known, image_size=image_size)
+
+
+def stands_for(name: str) -> str:
+    """Return the full data set that a name stands for: that of a packaged sample, or the name itself."""
+    return DATASETS[name].stands_for if name in DATASETS else name

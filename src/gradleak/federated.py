@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gradleak import batches, checkpoints
+from gradleak.attack_spec import AttackRun
 from gradleak.datasets.base import ImageDataset
 from gradleak.defenses.all import DefenseContext, apply
 from gradleak.errors import InputError
@@ -14,8 +15,8 @@ from gradleak.image_spec import FederatedOptions
 from gradleak.models.base import Victim
 from gradleak.models.build import build
 from gradleak.observe import Observation
+from gradleak.options import BatchOptions
 from gradleak.records import Row
-from gradleak.spec import AttackRun, BatchOptions
 from gradleak.streams import stream
 from gradleak.training import victim_weights
 

@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gradleak import facts
+from gradleak.attack_spec import AttackRun
 from gradleak.models.options import OPTIONS, check_pretrained
-from gradleak.spec import AttackRun, Names, check_model, runtime
+from gradleak.options import check_model
+from gradleak.spec import Names, runtime
 
 
 class FederatedOptions(AttackRun):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gradleak import __version__
+from gradleak.code_digest import code_digest
 from gradleak.records import write_text
 from gradleak.spec import Spec
 
@@ -96,6 +97,7 @@ def write_sidecar(path: Path, spec: Spec, clock: Clock, *, run: str, device: str
         "run": run,
         "spec": spec.model_dump(mode="json"),
         "identity": spec.identity(),
+        "code": code_digest(spec.KIND),
         **commit(),
         "packages": packages(),
         "device": device,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradleak import facts
 from gradleak.errors import InputError
-from gradleak.spec import VictimOptions
+from gradleak.options import VictimOptions
 from gradleak.statistics import AGREES, CELL, DIFFERS, UNDECIDED, verdicts
 from gradleak.tex import figure
 
@@ -134,12 +134,6 @@ def load_rerun(path: Path) -> pd.DataFrame:
     return found.reset_index().assign(method="ilrg")
 
 
-def stands_for(dataset: str) -> str:
-    """Return the full data set of a packaged sample, or the name itself."""
-    known = facts.DATASETS.get(dataset)
-    return known.stands_for if known else dataset
-
-
 @dataclass(frozen=True)
 class Match:
     """Published figures that belong beside a measured cell.
@@ -206,7 +200,7 @@ def match(
     """
     table: Any = published
     wanted = (table["method"] == method) & (table["metric"] == metric)
-    wanted &= table["dataset"] == stands_for(cell["dataset"])
+    wanted &= table["dataset"] == facts.stands_for(cell["dataset"])
     for name in ("model", "stage", "distribution", "defense"):
         wanted &= table[name] == cell[name]
     rows = table[wanted]
@@ -240,7 +234,7 @@ def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         The published rows that are covered, in their order, with ``measured_on`` (the data set), the columns
         of the summary, ``difference`` (measured minus published) and ``verdict``.
     """
-    ours = summary.assign(measured_on=summary["dataset"], dataset=summary["dataset"].map(stands_for))
+    ours = summary.assign(measured_on=summary["dataset"], dataset=summary["dataset"].map(facts.stands_for))
     ours["is_sample"] = ours["measured_on"] != ours["dataset"]
     keys = [*CELL, "method", "metric"]
     ours = ours.sort_values("is_sample", kind="stable").drop_duplicates(keys).drop(columns="is_sample")

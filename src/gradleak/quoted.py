@@ -14,12 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from gradleak import facts, published_images, quoted_images
+from gradleak import facts, published_images, quoted_diffusion, quoted_images
 from gradleak.errors import InputError
+from gradleak.facts import stands_for
 from gradleak.figures import all as figures_of
 from gradleak.frames import concatenate
 from gradleak.measured import Measured, distinct, unambiguous
-from gradleak.published import stands_for
 from gradleak.quoted_images import span
 from gradleak.reconstructions import DIFFUSION, MATCHING, Reconstructions, only_images, without_images
 from gradleak.records import is_attack
@@ -96,8 +96,11 @@ def gather(
     values |= _cells(everything, labels)
     values |= _agreement(Request(everything, published, rerun, labels, draft=True, name="text"), labels)
     values |= quoted_images.extent(pictures, labels)
-    if DIFFUSION in set(whole["kind"]):
+    guided = set(whole.loc[(whole["kind"] == DIFFUSION) & whole["method"].map(is_attack).astype(bool), "method"])
+    if guided:
         values["images/diffusion"] = "yes"
+        both = Reconstructions.of(unambiguous(only_images(whole)))
+        values |= quoted_diffusion.values(both, guided, quoted_diffusion.controls_of(records), labels)
     values |= quoted_images.values(pictures, labels)
     values |= quoted_images.contrasts(pictures, labels)
     values |= quoted_images.published(pictures, published_images.empty() if images is None else images)

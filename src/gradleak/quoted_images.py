@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from gradleak.published import stands_for
+from gradleak.facts import stands_for
 from gradleak.published_images import beside
 from gradleak.reconstructions import MATCHING, Reconstructions
 from gradleak.statistics import AGREES, DIFFERS

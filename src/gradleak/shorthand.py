@@ -62,7 +62,7 @@ class Shorthand(PlacesShorthand):
 
 
 class TrainVictimShorthand(Shorthand):
-    """Documented spellings that expand into the options of :class:`gradleak.spec.TrainVictim`."""
+    """Documented spellings that expand into the options of :class:`gradleak.training_spec.TrainVictim`."""
 
     model_path: Path | None = Field(default=None, description="synonym of --checkpoint-dir")
 
@@ -114,7 +114,7 @@ class AttackShorthand(Shorthand):
 
 
 class RestoreLabelsShorthand(AttackShorthand):
-    """Documented spellings that expand into the options of :class:`gradleak.spec.RestoreLabels`."""
+    """Documented spellings that expand into the options of :class:`gradleak.label_spec.RestoreLabels`."""
 
     compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
     simplified: bool = Field(default=False, description="iLRG given the classes that are present")

@@ -13,8 +13,9 @@ import pytest
 from tests.tiny_data import accept_any_cifar100, write_cifar100, write_imagenet, write_mnist
 
 from gradleak import cli
+from gradleak.label_spec import RestoreLabels
 from gradleak.shorthand import RestoreLabelsShorthand, TrainVictimShorthand
-from gradleak.spec import RestoreLabels, TrainVictim
+from gradleak.training_spec import TrainVictim
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")

@@ -2,18 +2,14 @@
 
 import copy
 import json
-import os
 import shutil
-import signal
-import subprocess
-import time
 from typing import Any
 
 import pandas as pd
 import pytest
 from tests.workflow import RUNS, SMALL, Workflow
 
-from gradleak import frames, records
+from gradleak import records
 
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 
@@ -113,38 +109,3 @@ def test_a_broken_table_of_numbers_stops_with_its_reason(finished):
     finally:
         path.write_text(whole)
         assert finished.snakemake().returncode == 0
-
-
-def test_a_killed_job_leaves_nothing_half_written_and_a_rerun_finishes(tmp_path):
-    workflow = Workflow(tmp_path)
-    config: dict[str, Any] = copy.deepcopy(SMALL)
-    config["select"] = {"experiments": ["comparison"], "tables": [], "figures": []}
-    config["experiments"]["comparison"]["axes"] = [
-        {
-            "dataset": "mnist-sample",
-            "model": "fcn3",
-            "num_images": 1024,
-            "num_tries": 60,
-            "model_seed": [1, 2, 3],
-        }
-    ]
-    workflow.configure(config)
-    process = subprocess.Popen(workflow.command(), start_new_session=True, **workflow.popen_options())
-    deadline = time.monotonic() + 120
-    while not workflow.files("runs/**/log.txt") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2.5)  # into the tries of the first two jobs
-    assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert len(workflow.files("runs/**/metrics.csv")) < 3
-    for name in workflow.files("runs/**/metrics.csv"):
-        # What exists is whole: 60 tries of four methods.
-        assert len(frames.read_frame(workflow.folder / name).query("metric == 'leacc' and method == 'rlg'")) == 60
-    unlocked = workflow.snakemake("--unlock")
-    assert unlocked.returncode == 0, unlocked.stdout
-    done = workflow.snakemake()
-    assert done.returncode == 0, done.stdout
-    assert len(workflow.files("runs/**/metrics.csv")) == 3
-    leftovers = {file for file in workflow.files("runs/**/*") | workflow.files("runs/**/.*") if file.endswith(".part")}
-    assert not leftovers or all("metrics.csv" not in file.rsplit("/", 1)[-1].strip(".") for file in leftovers)

@@ -6,8 +6,8 @@ import pytest
 
 from gradleak import cli
 from gradleak.errors import InputError
+from gradleak.label_spec import RestoreLabels
 from gradleak.shorthand import RestoreLabelsShorthand
-from gradleak.spec import RestoreLabels
 
 
 def parse(text: str) -> RestoreLabels:

@@ -8,8 +8,8 @@ from gradleak import cli
 from gradleak.distributions import check_batch
 from gradleak.errors import InputError
 from gradleak.facts import DISTRIBUTIONS
+from gradleak.label_spec import RestoreLabels
 from gradleak.shorthand import RestoreLabelsShorthand
-from gradleak.spec import RestoreLabels
 
 
 def exists(distribution: str, B: int, C: int, uniform: int, target: int) -> bool:

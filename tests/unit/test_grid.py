@@ -110,6 +110,10 @@ def test_select_picks(select, experiments, tables, figures):
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "device": "cpu"}]},
             "my.yaml: experiments.a.axes.0.device: unknown axis 'device'",
         ),
+        (
+            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "prior": [["x", "y"]]}]},
+            "my.yaml: experiments.a.axes.0.prior: a list in a list composes defenses; no other axis has that",
+        ),
         ({"experiments/a/attacks": ["dlg"]}, "my.yaml: experiments.a.attacks: unknown attack 'dlg'"),
         ({"tables/t/kind": "comparisn"}, "my.yaml: tables.t.kind: unknown kind 'comparisn'"),
         ({"tables/t/kind": "comparison"}, "my.yaml: tables.t.experiments: a comparison needs idlg, gi, rlg, which a"),
@@ -148,6 +152,25 @@ def test_all_faults_are_reported_together():
     lines = str(caught.value).splitlines()
     assert [line.split(": ")[1] for line in lines[:2]] == ["experiments.a.attacks", "experiments.b.attacks"]
     assert any("tables.t.experiments" in line for line in lines)
+
+
+def test_a_prior_keeps_off_the_batches_of_its_own_data_set():
+    """Whatever else is attacked with it: here batches of the same name from another data set."""
+    expanded = expand(
+        {
+            "datasets/full": {"kind": "mnist", "label": "MNIST"},
+            "models/lenet": {"kind": "lenet", "label": "LeNet"},
+            "attacks/guided": {"kind": "diffusion", "label": "Guided", "options": {"prior": "digits"}},
+            "priors": {"digits": {"label": "DDPM", "options": {"dataset": "mnist-sample"}}},
+            "experiments/c": {
+                "kind": "images",
+                "attacks": ["guided"],
+                "axes": [{"dataset": ["digits", "full"], "model": "lenet"}],
+            },
+        }
+    )
+    (prior,) = expanded.priors.values()
+    assert prior.avoid == ("random-B1-clients2-tries2-seed12-train",)
 
 
 def test_yaml_text_numbers_are_numbers():

@@ -1,4 +1,4 @@
-"""Specs: identity, ids, spellings and refusals."""
+"""Specs: what their ids hash, and command lines that rebuild them."""
 
 import re
 
@@ -8,26 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gradleak import cli
+from gradleak.label_spec import RestoreLabels
 from gradleak.shorthand import RestoreLabelsShorthand
-from gradleak.spec import RestoreLabels
-
-
-def test_default_spec_is_the_documented_default():
-    spec = RestoreLabels()
-    assert (spec.dataset, spec.model, spec.num_images, spec.num_tries, spec.seed) == (
-        "cifar100",
-        "lenet5",
-        24,
-        50,
-        12,
-    )
-    assert spec.methods == ("ilrg",)
-
-
-def test_documented_spellings_are_the_same_run():
-    documented = RestoreLabels(dataset="MNIST_GRAY", model="dnn")
-    assert documented == RestoreLabels(dataset="mnist", model="fcn")
-    assert RestoreLabels(dataset="CIFAR100").run_id == RestoreLabels(dataset="cifar100").run_id
 
 
 def test_where_a_job_runs_is_no_part_of_its_identity(tmp_path):
@@ -86,33 +68,6 @@ def test_run_ids_are_frozen():
 
 
 FROZEN_ID = "labels/mnist/fcn/random-B24-seed1-f92b0d07"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dataset": "svhn"}, "unknown data set 'svhn'"),
-        ({"model": "alexnet"}, "unknown model 'alexnet'"),
-        ({"model": "vgg16", "batchnorm": True}, "does not apply"),
-        ({"dataset": "mnist", "model": "vgg16"}, "image_size=28"),
-        ({"distribution": "uniform"}, "unknown distribution 'uniform'"),
-        ({"num_target_cls": 3}, "random2 or sim only"),
-        ({"num_uniform_cls": 3}, "balanced only"),
-        ({"methods": ("ilrg", "magic")}, "unknown method 'magic'"),
-        ({"methods": ()}, "no method given"),
-        ({"num_classes": 10}, "which has 100"),
-        ({"dataset": "cifar100-sample", "num_images": 21}, "more than the 20 images"),
-        ({"lr": 0.2}, "lr is an option of the victim's training"),
-        ({"batch_size": 64}, "batch_size is an option of the victim's training"),
-        ({"alpha": 2.0, "methods": ("gi",)}, "alpha applies to"),
-        ({"defense_scope": "all"}, "defense_scope needs defenses"),
-        ({"num_images": 0}, "greater than or equal to 1"),
-        ({"colour": "red"}, "Extra inputs are not permitted"),
-    ],
-)
-def test_impossible_specs_are_refused_with_a_reason(options, message):
-    with pytest.raises(ValidationError, match=re.escape(message)):
-        RestoreLabels(**options)
 
 
 def test_specs_are_frozen():

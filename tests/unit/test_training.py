@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from gradleak import checkpoints, cli, datasets
+from gradleak import checkpoints, datasets
 from gradleak.errors import InputError
+from gradleak.label_spec import RestoreLabels
 from gradleak.models.build import build
-from gradleak.shorthand import TrainVictimShorthand
-from gradleak.spec import RestoreLabels, TrainingOptions, TrainVictim
 from gradleak.training import Plan, learning_rate, plan, train, victim_weights
 from gradleak.training import loop as loops
 from gradleak.training import state as states
 from gradleak.training.images import PADDING, crop_and_flip, order
+from gradleak.training_spec import TrainingOptions, TrainVictim
 
 
 def spec(folder: Path, **options: Any) -> TrainVictim:
@@ -254,48 +253,6 @@ def test_crops_are_windows_of_the_padded_image():
         candidates = torch.cat([windows, windows.flip(-1)])
         assert (candidates == image).flatten(1).all(1).any()
     assert not torch.equal(found, crop_and_flip(pixels, 4))
-
-
-def test_runs_share_the_checkpoint_of_an_equal_training():
-    run = RestoreLabels(dataset="mnist", model="dnn", stage="iter100", num_images=8, model_seed=1)
-    other = RestoreLabels(
-        dataset="mnist", model="fcn", stage="iter100", methods=("gi",), seed=4, model_seed=1, split="val"
-    )
-    assert run.victim() == other.victim() is not None
-    assert RestoreLabels(stage="epoch1", model_seed=2).victim() == RestoreLabels(stage="epoch1", seed=2).victim()
-    assert RestoreLabels().victim() is None
-
-
-def test_documented_options_of_the_training_program():
-    def parse(text: str) -> TrainVictim:
-        return cli.parse(TrainVictim, text.split(), shorthand=TrainVictimShorthand)
-
-    documented = parse("--dataset MNIST_GRAY --model dnn --iter_train --iters 200 --data_path d --model_path m --cpu")
-    assert (documented.stage, documented.device, documented.checkpoint_dir) == ("iter200", "cpu", Path("m"))
-    assert documented.data_root == Path("d")
-    assert documented.run_id.startswith("mnist/fcn/iter200-seed12-")
-    assert parse("--epochs 20 --silu").folder.parts[:4] == ("results", "checkpoints", "cifar100", "lenet5-silu")
-    assert parse("--model vgg16").stage == "epoch10"
-    assert parse(" ".join(documented.to_argv())) == documented
-    for text in ("--iters 5", "--stage epoch3 --epochs 4", "--stage untrained", "--model_path a --checkpoint-dir b"):
-        with pytest.raises(InputError):
-            parse(text)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"stage": "untrained"}, "needs a stage"),
-        ({"stage": "epoch3", "schedule": "shared"}, "needs length"),
-        ({"stage": "epoch3", "schedule": "shared", "length": "epoch2"}, "after the end"),
-        ({"stage": "epoch3", "schedule": "shared", "length": "untrained"}, "length 'untrained'"),
-        ({"stage": "epoch1", "dataset": "cifar100-sample"}, "batch_size 128 is more than the 20 images"),
-        ({"stage": "epoch1", "dataset": "mnist", "model": "vgg16"}, "image_size=28"),
-    ],
-)
-def test_impossible_trainings_are_refused(options, message):
-    with pytest.raises(ValidationError, match=message):
-        TrainVictim(**options)
 
 
 def test_weights_of_a_run_are_trained_once(tmp_path, capsys):

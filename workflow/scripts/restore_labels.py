@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import fmean
 
 from gradleak import cli
+from gradleak.label_spec import RestoreLabels
 from gradleak.shorthand import RestoreLabelsShorthand
-from gradleak.spec import RestoreLabels
 
 
 def main(argv: Sequence[str]) -> None:

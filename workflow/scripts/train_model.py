@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gradleak import cli
 from gradleak.shorthand import TrainVictimShorthand
-from gradleak.spec import TrainVictim
+from gradleak.training_spec import TrainVictim
 
 
 def main(argv: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradleak.errors import InputError
 from gradleak.models.base import Victim
 from gradleak.observe import Observation
-from gradleak.spec import canonical_defense
+from gradleak.options import canonical_defense
 
 Gradients = dict[str, Tensor]
 
@@ -60,7 +60,7 @@ def names() -> list[str]:
 
 
 def build(name: str) -> Defense:
-    """Return the defense of a name such as ``dp-0.01``, see :func:`gradleak.spec.canonical_defense`.
+    """Return the defense of a name such as ``dp-0.01``, see :func:`gradleak.options.canonical_defense`.
 
     Only defenses whose module was imported are known; :mod:`gradleak.defenses.all` imports every one.
 

@@ -12,11 +12,11 @@ from gradleak.diffusion.ids import image_ids, seen
 from gradleak.diffusion.prior import Prior, load_prior
 from gradleak.diffusion_spec import DiffusionReconstruct
 from gradleak.errors import InputError
+from gradleak.facts import stands_for
 from gradleak.federated import client_images
 from gradleak.images.experiment import Result, attack
 from gradleak.images.problem import Found, Problem
 from gradleak.images.rounds import Batch, Round, prepare
-from gradleak.published import stands_for
 from gradleak.streams import stream
 
 

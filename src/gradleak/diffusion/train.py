@@ -18,6 +18,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from gradleak import datasets
+from gradleak.code_digest import code_digest
 from gradleak.datasets.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.diffusion.ids import image_ids
@@ -31,7 +32,6 @@ from gradleak.records import whole_file
 from gradleak.streams import stream
 
 _LOOK = 50
-_STATE = "state.pt"
 _SAMPLES = 16
 
 
@@ -117,7 +117,8 @@ class _Run:
         self.history: list[tuple[int, float]] = []
         self.mean = torch.tensor(data.facts.mean)[:, None, None]
         self.std = torch.tensor(data.facts.std)[:, None, None]
-        self.state = spec.folder / _STATE
+        # No training goes on from a state that other code made.
+        self.state = spec.folder / f"state-{code_digest(spec.KIND)}.pt"
 
     def go(self) -> float:
         first = self._resume()

@@ -10,7 +10,7 @@ from gradleak.errors import InputError
 from gradleak.figures.base import Request, register
 from gradleak.figures.panels import MARKS, Series, panels
 from gradleak.records import VICTIM
-from gradleak.spec import stage_parts
+from gradleak.training_spec import stage_parts
 
 CAPTION = (
     f"iLRG over the training of the victim; 0 is the untrained victim. {MARKS} Dashed, right axis: the victim's "

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from gradleak.facts import stands_for
 from gradleak.figures.base import COLOURS, MARKERS, Request
-from gradleak.published import match, stands_for
+from gradleak.published import match
 
 PANELS = (("lnacc", "LnAcc (counts)"), ("leacc", "LeAcc (presence)"), ("irec", "IRec (instances)"))
 FLOOR = "floor-blank"

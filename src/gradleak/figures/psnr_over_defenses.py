@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from gradleak.figures.base import COLOURS, MARKERS, Request, register
+from gradleak.figures.base import COLOURS, MARKERS, Request, register, wrapped
 from gradleak.reconstructions import Reconstructions, check
 
 CAPTION = (
@@ -18,32 +20,52 @@ Cell = dict[str, Any]
 
 @register("psnr_over_defenses", CAPTION)
 def draw(request: Request) -> Figure:
-    """Draw a point per defense and attack; defenses are names and no scale, in the order of the configuration."""
+    """Draw a panel per setting, with a point per defense and attack.
+
+    Defenses are names and no scale, in the order of the configuration.
+    """
     if not request.draft:
         check(request.measured.frame, f"figure {request.name}")
     found = Reconstructions.of(request.measured.frame)
     defenses = list(dict.fromkeys(cell["defense"] for cell in found.cells()))
-    series: dict[tuple[Any, ...], list[Cell]] = {}
+    settings: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in found.cells():
-        setting = tuple(value for name, value in cell.items() if name != "defense")
-        for method in found.methods(cell):
-            series.setdefault((method, *setting), []).append(cell)
+        settings.setdefault(tuple(value for name, value in cell.items() if name != "defense"), []).append(cell)
     figure = Figure(figsize=(6.5, 3.1), layout="constrained")
-    axes = figure.subplots()
-    for number, ((method, *_), cells) in enumerate(series.items()):
+    panels = figure.subplots(1, len(settings), sharey=True, squeeze=False).ravel().tolist()
+    for axes, cells in zip(panels, settings.values(), strict=True):
+        _panel(axes, request, found, cells, defenses)
+    panels[0].set_ylabel("PSNR (dB)")
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", label=request.labels.method.get(name, name))
+        for name, (colour, marker) in _looks(found).items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    return figure
+
+
+def _looks(found: Reconstructions) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each attack."""
+    return {
+        method: (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+        for number, method in enumerate(found.methods())
+    }
+
+
+def _panel(axes: Axes, request: Request, found: Reconstructions, cells: list[Cell], defenses: list[str]) -> None:
+    looks = _looks(found)
+    for number, (method, (colour, marker)) in enumerate(looks.items()):
+        attacked = [cell for cell in cells if method in found.methods(cell)]
         # Beside each other, so that no marker hides another.
-        shift = 0.5 * (number + 0.5) / len(series) - 0.25
-        places = [defenses.index(cell["defense"]) + shift for cell in cells]
-        values = [found.measured.value(cell, method, "psnr") for cell in cells]
+        shift = 0.5 * (number + 0.5) / len(looks) - 0.25
+        places = [defenses.index(cell["defense"]) + shift for cell in attacked]
+        values = [found.measured.value(cell, method, "psnr") for cell in attacked]
         of_one = [value.basis == "initialisations" for value in values]
         low = [value.pi_low if several else value.ci_low for value, several in zip(values, of_one, strict=True)]
         high = [value.pi_high if several else value.ci_high for value, several in zip(values, of_one, strict=True)]
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        words = [request.labels.method.get(method, method), request.labels.setting(cells[0], without=("defense",))]
         axes.vlines(places, [max(0.0, each) for each in low], high, color=colour, alpha=0.5, linewidth=1.0)
-        means = [value.mean for value in values]
-        axes.plot(places, means, color=colour, marker=marker, linestyle="none", label=", ".join(words))
-    axes.set_ylabel("PSNR (dB)")
+        axes.plot(places, [value.mean for value in values], color=colour, marker=marker, linestyle="none")
+    axes.set_title(wrapped(request.labels.setting(cells[0], without=("defense",)), 36), fontsize=8)
     axes.set_xticks(range(len(defenses)), [request.labels.defended(name.removesuffix("@all")) for name in defenses])
     axes.set_xlim(-0.5, len(defenses) - 0.5)
     axes.tick_params(axis="x", rotation=30)
@@ -53,5 +75,3 @@ def draw(request: Request) -> Figure:
     if any(name.endswith("@all") for name in defenses):
         every = all(name.endswith("@all") for name in defenses if name != "none")
         axes.set_xlabel("Defense of all layers' gradients" if every else "Defense")
-    figure.legend(loc="outside lower center", ncols=1 if len(series) < 3 else 2)
-    return figure

@@ -83,8 +83,11 @@ def write_traces(path: Path, found: Sequence[Reconstruction]) -> None:
 def write_arrays(path: Path, found: Sequence[Reconstruction]) -> None:
     """Write images and labels of all batches as one NumPy archive, for figures.
 
-    It holds ``truth`` and ``guess`` [N, h, w, c] uint8, and ``true_labels``, ``labels``, ``trial``, ``client`` [N].
+    It holds ``truth`` and ``guess`` [N, h, w, c] uint8, and ``true_labels``, ``labels``, ``trial``, ``client`` [N];
+    of the first image also its snapshots ``path`` [S, h, w, c] uint8 and their iterations ``path_at`` [S].
     """
+    first = found[0]
+    iterates = torch.stack([first.guess[0], *(shown[0] for shown in first.snapshots.values())])[1:]
     sizes = [len(made.truth) for made in found]
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
@@ -95,6 +98,8 @@ def write_arrays(path: Path, found: Sequence[Reconstruction]) -> None:
             labels=torch.cat([made.labels for made in found]).numpy(),
             trial=np.repeat([made.trial for made in found], sizes),
             client=np.repeat([made.client for made in found], sizes),
+            path=to_uint8(iterates),
+            path_at=np.array(list(first.snapshots), dtype=np.int64),
         )
 
 

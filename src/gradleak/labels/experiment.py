@@ -16,6 +16,7 @@ from gradleak.devices import choose_device
 from gradleak.distributions import CUSTOM_CLASSES
 from gradleak.errors import InputError
 from gradleak.federated import defended, draw_batch, make_victim, row, stage_name
+from gradleak.label_spec import RestoreLabels
 from gradleak.labels.all import build
 from gradleak.labels.base import LabelGuess
 from gradleak.metrics.analysis import analyse
@@ -24,7 +25,6 @@ from gradleak.models.base import Victim
 from gradleak.observe import BatchTruth, Observation, SideKnowledge, chunk_size, observe_full, observe_head
 from gradleak.provenance import peak_memory_mb
 from gradleak.records import JOB, VICTIM, Row
-from gradleak.spec import RestoreLabels
 from gradleak.training import victim_quality
 
 _DIVERGED = ("leacc", "lnacc", "irec", "f1", "count_l1", "exact_match")

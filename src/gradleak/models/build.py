@@ -4,7 +4,7 @@ A new model is one file beside this one and one row in each of ``REGISTRY`` and 
 """
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,30 +14,53 @@ from gradleak.models.base import Victim
 from gradleak.models.options import OPTIONS, check_images, check_options
 from gradleak.streams import stream_seed
 
+# Each builder imports its module on first use: torchvision's models take two seconds to import. The imports are
+# written out, so that the digest of the code sees them (gradleak.code_digest).
 
-def _lazily(module: str, name: str, *depth: int) -> Callable[..., Victim]:
-    """Return a builder that imports its module on first use: torchvision's models take two seconds to import."""
 
-    def make(**arguments: Any) -> Victim:
-        return getattr(import_module(f"gradleak.models.{module}"), name)(*depth, **arguments)
+def _fcn(**arguments: Any) -> Victim:
+    from gradleak.models.fcn import FCN
 
-    return make
+    return FCN(**arguments)
+
+
+def _lenet5(**arguments: Any) -> Victim:
+    from gradleak.models.lenet5 import LeNet5
+
+    return LeNet5(**arguments)
+
+
+def _lenet(**arguments: Any) -> Victim:
+    from gradleak.models.lenet import LeNet
+
+    return LeNet(**arguments)
+
+
+def _vgg(depth: int, **arguments: Any) -> Victim:
+    from gradleak.models.vgg import VGG
+
+    return VGG(depth, **arguments)
+
+
+def _resnet(depth: int, **arguments: Any) -> Victim:
+    from gradleak.models.resnet import ResNet
+
+    return ResNet(depth, **arguments)
+
+
+def _mobilenet_v2(**arguments: Any) -> Victim:
+    from gradleak.models.mobilenet import MobileNetV2
+
+    return MobileNetV2(**arguments)
 
 
 REGISTRY: Mapping[str, Callable[..., Victim]] = {
-    "fcn": _lazily("fcn", "FCN"),
-    "lenet5": _lazily("lenet5", "LeNet5"),
-    "lenet": _lazily("lenet", "LeNet"),
-    "vgg11": _lazily("vgg", "VGG", 11),
-    "vgg13": _lazily("vgg", "VGG", 13),
-    "vgg16": _lazily("vgg", "VGG", 16),
-    "vgg19": _lazily("vgg", "VGG", 19),
-    "resnet18": _lazily("resnet", "ResNet", 18),
-    "resnet34": _lazily("resnet", "ResNet", 34),
-    "resnet50": _lazily("resnet", "ResNet", 50),
-    "resnet101": _lazily("resnet", "ResNet", 101),
-    "resnet152": _lazily("resnet", "ResNet", 152),
-    "mobilenet_v2": _lazily("mobilenet", "MobileNetV2"),
+    "fcn": _fcn,
+    "lenet5": _lenet5,
+    "lenet": _lenet,
+    **{f"vgg{depth}": partial(_vgg, depth) for depth in (11, 13, 16, 19)},
+    **{f"resnet{depth}": partial(_resnet, depth) for depth in (18, 34, 50, 101, 152)},
+    "mobilenet_v2": _mobilenet_v2,
 }
 """Model name -> builder; every builder takes num_classes, channels, image_size and its options by keyword."""
 

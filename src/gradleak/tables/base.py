@@ -11,9 +11,9 @@ from gradleak import published_images
 from gradleak.errors import InputError
 from gradleak.measured import Measured, Value
 from gradleak.published import Match, match
-from gradleak.spec import stage_parts
 from gradleak.statistics import CELL
 from gradleak.tex import figure
+from gradleak.training_spec import stage_parts
 
 MISSING = "?"
 """What a draft shows for a cell without rows."""

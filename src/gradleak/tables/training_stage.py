@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gradleak.spec import stage_parts
 from gradleak.tables.base import Request, Table, plain, register
 from gradleak.tables.judged import Further, judged, over
+from gradleak.training_spec import stage_parts
 
 CAPTION = "iLRG over the training of the victim. Each stage is a training of its own length, as in the released code."
 NOTE = "Victim: its accuracy on the validation images."

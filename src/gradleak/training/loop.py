@@ -19,11 +19,11 @@ from gradleak.models.build import build
 from gradleak.observe import chunk_size
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import whole_file
-from gradleak.spec import TrainVictim
 from gradleak.training import state as states
 from gradleak.training.images import Images, order, step_seed
 from gradleak.training.schedule import Plan, learning_rate, plan
 from gradleak.training.state import State
+from gradleak.training_spec import TrainVictim
 
 _LOOK = 50
 """Steps between two looks at the loss; a look waits for the device."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gradleak.errors import InputError
-from gradleak.spec import TrainingOptions, TrainVictim, stage_parts
+from gradleak.training_spec import TrainingOptions, TrainVictim, stage_parts
 
 EVERY = 100
 """Iterations between two entries of the history where the stage counts iterations."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from gradleak.code_digest import code_digest
 from gradleak.records import whole_file
-from gradleak.spec import TrainVictim
+from gradleak.training_spec import TrainVictim
 
 
 @dataclass
@@ -35,8 +36,11 @@ class State:
 
 
 def state_path(spec: TrainVictim) -> Path:
-    """Return where the state of a training is kept: beside its checkpoint, named by the training."""
-    return spec.folder / f"state-{spec.training_digest}.pt"
+    """Return where the state of a training is kept: beside its checkpoint, named by the training and its code.
+
+    No training goes on from a state that other code made.
+    """
+    return spec.folder / f"state-{spec.training_digest}-{code_digest(spec.KIND)}.pt"
 
 
 def save(state: State, path: Path) -> None:

@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+from gradleak.attack_spec import AttackRun
 from gradleak.errors import InputError
-from gradleak.spec import AttackRun
 from gradleak.training.loop import train
 
 

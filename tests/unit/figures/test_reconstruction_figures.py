@@ -66,7 +66,7 @@ def test_clients_and_aggregates_are_settings_beside_each_other(made_up_images, w
     ).assign(run="images/one")
     path = write_archive(tmp_path, [0, 1, -1, -1])
     figure = build("reconstruction_grid", frame, NONE, LABELS, images={"images/one": path})
-    assert [text.replace("\u00a0", " ") for text in words(figure)[::3]] == [
+    assert [text.replace("\u00a0", " ").replace("\n", " ") for text in words(figure)[::3]] == [
         "fcn, mnist, B=1",
         "fcn, mnist, B=2, 2 clients aggregated",
     ]
@@ -84,6 +84,36 @@ def test_attacks_on_other_images_are_refused(frame, write_archive, tmp_path):
     images = {run: write_archive(tmp_path, [0] * 12, seed=i, name=str(i)) for i, run in enumerate(runs)}
     with pytest.raises(InputError, match="attacked other images, or in another order"):
         build("reconstruction_grid", frame, NONE, LABELS, images=images)
+
+
+def test_the_denoising_path_shows_the_first_image_at_the_steps_that_all_attacks_have(
+    made_up_images, write_archive, tmp_path
+):
+    parts = [made_up_images("mnist", "lenet", 2, method=name) for name in ("ig", "ig-ilrg")]
+    frame = pd.concat(
+        [
+            parts[0].assign(kind="images"),
+            parts[1].assign(kind="diffusion"),
+            parts[1].assign(kind="diffusion", method="dps", run="diffusion/dps"),
+        ]
+    )
+    longer = write_archive(tmp_path, [0] * 2, name="longer")
+    with np.load(longer) as archive:
+        arrays = dict(archive)
+    np.savez(
+        longer, **{**arrays, "path": np.concatenate([arrays["path"], arrays["path"][:1]]), "path_at": [1, 10, 20, 30]}
+    )
+    images = {run: write_archive(tmp_path, [0] * 2) for run in frame["run"].unique()} | {"diffusion/dps": longer}
+    figure = build("denoising_path", frame, NONE, LABELS, images=images)
+    assert words(figure) == ["lenet, mnist, B=2", "original", "1", "10", "20", "result", "IG (iLRG labels)", "dps"]
+    shown = [int(image[0, 0]) for image in pixels(figure)]
+    value = int(arrays["truth"][0, 0, 0, 0])
+    assert shown == 2 * [value, value // 5, value // 4, value // 3, value // 2]
+
+
+def test_the_denoising_path_needs_a_run_with_a_prior(frame, archives):
+    with pytest.raises(InputError, match="no run with a diffusion prior"):
+        build("denoising_path", frame, NONE, LABELS, images=archives)
 
 
 def test_missing_and_foreign_archives_are_one_line(frame, archives, tmp_path):
@@ -133,7 +163,8 @@ def test_psnr_over_defenses_has_names_and_bars(made_up_images):
     assert [len(segments) for segments in bars] == [2, 1]
     assert min(float(segment[:, 1].min()) for segments in bars for segment in segments) >= 0
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["IG, fcn, mnist, B=2", "dlg, fcn, mnist, B=2"]
+    assert labels == ["IG", "dlg"]
+    assert axes.get_title().replace("\u00a0", " ") == "fcn, mnist, B=2"
 
 
 @pytest.mark.parametrize("kind", ["psnr_over_defenses", "psnr_over_iterations"])

@@ -1,14 +1,14 @@
-"""A victim with every kind of layer that a client has to treat right, small enough for finite differences."""
+"""A small smooth victim with every kind of layer that a client has to treat right, and spoilt messages of clients."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
+from tests.unit.images.problems import Make, Sent, Spoil
 from torch import Tensor, nn
 
+from gradleak.images.client import Client
 from gradleak.models.base import Victim
-
-Make = Callable[..., Victim]
 
 
 class ToyVictim(Victim):
@@ -41,3 +41,21 @@ def toy() -> Make:
         return ToyVictim(num_classes, channels, image_size, torch.Generator().manual_seed(seed)).eval()
 
     return make
+
+
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
+    """Return ``spoil(function)``: what clients send in call 1, 2, ... is passed to it with the call's number."""
+
+    def install(function: Callable[[int, Sent], Sent]) -> None:
+        calls = 0
+        original = Client.send_many
+
+        def send_many(self: Client, x: Tensor, targets: Tensor, *, at_once: int | None = None) -> Sent:
+            nonlocal calls
+            calls += 1
+            return function(calls, original(self, x, targets, at_once=at_once))
+
+        monkeypatch.setattr(Client, "send_many", send_many)
+
+    return install

@@ -1,10 +1,10 @@
 """What a client sends, against plain PyTorch: autograd, train-mode BatchNorm, SGD steps."""
 
 import copy
-from collections.abc import Callable
 
 import pytest
 import torch
+from tests.unit.images.problems import Make
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,7 +15,6 @@ from gradleak.models.build import build
 from gradleak.observe import observe_full
 
 C = 3
-Make = Callable[..., Victim]
 
 
 def batches(K: int, n: int, *, channels: int = 2, size: int = 4) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,9 @@ from gradleak.image_spec import Reconstruct
 from gradleak.images import experiment, rounds
 from gradleak.images.labels import known_labels
 from gradleak.images.starts import start
+from gradleak.label_spec import RestoreLabels
 from gradleak.observe import observe_full
 from gradleak.shorthand import ReconstructShorthand
-from gradleak.spec import RestoreLabels
 from gradleak.streams import stream
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from gradleak.label_spec import RestoreLabels
 from gradleak.labels.experiment import restore
 from gradleak.records import Row
-from gradleak.spec import RestoreLabels
 
 
 def rows(**options: object) -> list[Row]:

@@ -1,0 +1,31 @@
+"""Options that all attacks share: the victim that a run needs, and refusals."""
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from gradleak.label_spec import RestoreLabels
+
+
+def test_runs_share_the_checkpoint_of_an_equal_training():
+    run = RestoreLabels(dataset="mnist", model="dnn", stage="iter100", num_images=8, model_seed=1)
+    other = RestoreLabels(
+        dataset="mnist", model="fcn", stage="iter100", methods=("gi",), seed=4, model_seed=1, split="val"
+    )
+    assert run.victim() == other.victim() is not None
+    assert RestoreLabels(stage="epoch1", model_seed=2).victim() == RestoreLabels(stage="epoch1", seed=2).victim()
+    assert RestoreLabels().victim() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": 0.2}, "lr is an option of the victim's training"),
+        ({"batch_size": 64}, "batch_size is an option of the victim's training"),
+        ({"defense_scope": "all"}, "defense_scope needs defenses"),
+    ],
+)
+def test_options_without_what_they_act_on_are_refused(options, message):
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        RestoreLabels(**options)

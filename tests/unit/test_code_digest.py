@@ -1,0 +1,85 @@
+"""The digest of the code: what changes it and what does not."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gradleak import code_digest as module
+from gradleak.code_digest import PROGRAMS, code_digest, stamp
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A copy of the sources, so that they can be edited."""
+    package = Path(module.__file__).parent
+    for folder in (package, package.parents[1] / "workflow" / "scripts"):
+        place = tmp_path / folder.relative_to(package.parents[1])
+        shutil.copytree(folder, place, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "src" / "gradleak")
+    monkeypatch.setattr(module, "_PROGRAMS", tmp_path / "workflow" / "scripts")
+    monkeypatch.delenv("GRADLEAK_CODE", raising=False)
+    forget()
+    yield tmp_path / "src" / "gradleak"
+    forget()
+
+
+def forget() -> None:
+    for cached in (module._hash_of_sources, module._digest, module._read):
+        cached.cache_clear()
+
+
+def after_edit(path: Path, edit: Callable[[str], str], kind: str) -> tuple[str, str]:
+    """Digest before and after an edit of a source file."""
+    before = code_digest(kind)
+    text = path.read_text()
+    assert edit(text) != text
+    path.write_text(edit(text))
+    forget()
+    return before, code_digest(kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("labels/ilrg.py", "labels"),
+        ("models/fcn.py", "labels"),
+        ("models/resnet.py", "images"),
+        ("datasets/__init__.py", "labels"),
+        ("images/lbfgs.py", "images"),
+        ("images/lbfgs.py", "diffusion"),
+        ("diffusion/guidance.py", "diffusion"),
+        ("diffusion/train.py", "prior"),
+        ("training/loop.py", "train"),
+        ("metrics/ssim.py", "images"),
+    ],
+)
+def test_code_that_a_job_reaches_counts(tree, name, kind):
+    before, after = after_edit(tree / name, lambda text: text + "\nEXTRA = 1\n", kind)
+    assert before != after
+
+
+def test_comments_docstrings_and_layout_do_not_count(tree):
+    def edit(text: str) -> str:
+        return "# A remark.\n\n" + text.replace('"""', '"""More words. ', 1)
+
+    before, after = after_edit(tree / "labels" / "ilrg.py", edit, "labels")
+    assert before == after
+
+
+def test_code_of_views_and_of_the_plan_does_not_count(tree):
+    before = {kind: code_digest(kind) for kind in PROGRAMS}
+    for name in ("tables/comparison.py", "figures/panels.py", "grid.py", "tex.py"):
+        path = tree / name
+        path.write_text(path.read_text() + "\nEXTRA = 1\n")
+    forget()
+    assert {kind: code_digest(kind) for kind in PROGRAMS} == before
+
+
+def test_a_job_takes_what_the_workflow_tells_it_but_only_of_these_sources(tree, monkeypatch):
+    told = stamp()
+    monkeypatch.setenv("GRADLEAK_CODE", told.replace(f"labels={code_digest('labels')}", "labels=12345678"))
+    assert code_digest("labels") == "12345678"
+    before, after = after_edit(tree / "tables" / "comparison.py", lambda text: text + "\n# A remark.\n", "labels")
+    assert (before, after) == ("12345678", told.partition("labels=")[2][:8])
