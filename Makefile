@@ -1,11 +1,14 @@
 # `make paper` and `make test` are all that a new user needs; both make the environment first.
 PYTHON ?= python3
 CORES ?= all
+# Another grid than config/config.yaml, merged over it: make paper CONFIG=config/cpu.yaml
+CONFIG ?=
+MERGED := $(if $(CONFIG),--configfile $(CONFIG))
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: env tex paper test lint clean
+.PHONY: env tex paper report plan test test-slurm lint clean
 
 env: $(VENV)/.ready
 
@@ -25,10 +28,17 @@ tex:
 	@sh workflow/install_tex.sh
 
 paper: env tex
-	snakemake --cores $(CORES)
-	snakemake --report results/report.html
+	snakemake --cores $(CORES) $(MERGED)
+	@$(MAKE) --no-print-directory report
 	@if test -f results/paper/main.pdf; then echo "paper:  $(CURDIR)/results/paper/main.pdf"; fi
+
+# One file that needs no network: everything that the last `snakemake` call made.
+report: env
+	snakemake $(MERGED) --report results/report.html
 	@echo "report: $(CURDIR)/results/report.html"
+
+plan: env
+	@python workflow/scripts/plan.py --cores $(CORES) $(MERGED)
 
 lint: env
 	ruff format --check .
@@ -43,6 +53,18 @@ test: lint tex
 	pytest -q -n 2 tests/unit
 	pytest -q -n 2 tests/dag
 	pytest -q tests/e2e
+	@$(MAKE) --no-print-directory test-slurm
+
+# A Slurm of its own, started and stopped by the tests; they skip, with the reason, where there can be none.
+test-slurm: env $(VENV)/slurm
+	@sh tests/slurm/install.sh
+	PYTHONPATH=$(CURDIR)/$(VENV)/slurm pytest -q tests/slurm
+
+# Beside the environment: Snakemake imports the plugins that it finds, and this one slows each start.
+$(VENV)/slurm: requirements-slurm.lock | $(VENV)/.ready
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $@ --compile-bytecode --no-deps \
+	  --constraint requirements-slurm.lock snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep
+	@touch $@
 
 clean:
 	rm -rf results .snakemake

@@ -1,10 +1,25 @@
 # One job per run: observe the clients' gradients, attack them, write the metrics (and, of images, what was made of them).
 
+PRIOR_FOLDERS = {prior.folder for prior in GRID.priors.values()}
 
-def run_data(wildcards):
-    """The check of the data set that the run needs; packaged samples need none."""
-    name = GRID.runs[wildcards.run].dataset
-    return [] if name.endswith("-sample") else ancient(f"results/data/{name}.json")
+
+def run_needs(wildcards):
+    """The check of the run's data set (samples need none), its trained victim and the prior that the workflow trains.
+
+    One function for all of them: of the time to plan a large grid, calls of input functions are a good part.
+    """
+    run = GRID.runs[wildcards.run]
+    needs = []
+    if not run.dataset.endswith("-sample"):
+        needs.append(ancient(f"results/data/{run.dataset}.json"))
+    if wildcards.run in RUN_VICTIMS:
+        needs.append(
+            f"{CHECKPOINTS}/{RUN_VICTIMS[wildcards.run].run_id}/model.safetensors"
+        )
+    folder = Path(getattr(run, "prior", ""))
+    if folder in PRIOR_FOLDERS:
+        needs.append(f"{folder}/prior.json")
+    return needs
 
 
 def run_options(wildcards):
@@ -14,8 +29,7 @@ def run_options(wildcards):
 
 rule restore_labels:
     input:
-        run_data,
-        lambda wildcards: victim_checkpoint(wildcards.run),
+        run_needs,
     output:
         metrics=paths.RUN_METRICS,
         sidecar=paths.RUN_SIDECAR,
@@ -27,7 +41,8 @@ rule restore_labels:
         run=r"labels/.+",
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         options=run_options,
         # Jobs are run again when the code that they reach changes.
@@ -39,25 +54,15 @@ rule restore_labels:
         " --no-progress --output {output.metrics} > {log} 2>&1"
 
 
-def prior_of(wildcards):
-    """The diffusion prior that the run needs, if the workflow trains it."""
-    folder = Path(getattr(GRID.runs[wildcards.run], "prior", ""))
-    made = {str(prior.folder) for prior in GRID.priors.values()}
-    return f"{folder}/prior.json" if str(folder) in made else []
-
-
 def image_program(wildcards):
     """The program that a run of images calls."""
     kind = GRID.runs[wildcards.run].KIND
     return {"images": "reconstruct.py", "diffusion": "diffusion_reconstruct.py"}[kind]
 
 
-# Where there are GPUs, a profile gives it one: --set-resources reconstruct_images:gpu=1
 rule reconstruct_images:
     input:
-        run_data,
-        lambda wildcards: victim_checkpoint(wildcards.run),
-        prior_of,
+        run_needs,
     output:
         metrics=paths.RUN_METRICS,
         sidecar=paths.RUN_SIDECAR,
@@ -77,7 +82,8 @@ rule reconstruct_images:
         run=r"(images|diffusion)/.+",
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         options=run_options,
         program=image_program,

@@ -10,7 +10,7 @@ from snakemake.logging import logger
 
 from gradleak import config as configuration
 from gradleak import grid as grids
-from gradleak import code_digest, facts, paths, provenance
+from gradleak import code_digest, facts, paths, plugins, provenance
 from gradleak.axes import IMAGE_ATTACKS
 from gradleak.errors import InputError
 from gradleak.options import VictimOptions
@@ -41,6 +41,19 @@ HAS_TEX = all(
 # Told to all jobs, so that git runs once per workflow and not in each of them.
 os.environ.setdefault("GRADLEAK_COMMIT", provenance.stamp())
 code_digest.tell_jobs()
+
+
+# On a cluster these are done where Snakemake runs: they take seconds, and may need the network or a TeX.
+# Memory and run time of all others grow with the attempt, for a profile that retries. On one machine they limit
+# nothing, unless a call does (--resources mem_mb=16000).
+localrules:
+    all,
+    check_data,
+    collect,
+    table,
+    figure,
+    macros,
+    paper,
 
 
 wildcard_constraints:
@@ -80,6 +93,7 @@ def view_params(view):
         "kind": view.kind,
         "caption": view.caption,
         "draft": chosen.draft,
+        "modules": modules_of(view),
         "labels": {
             "dataset": {entry.kind: entry.label for entry in chosen.datasets.values()},
             "model": {model_id(entry): entry.label for entry in chosen.models.values()},
@@ -93,6 +107,11 @@ def view_params(view):
             },
         },
     }
+
+
+def modules_of(*entries):
+    """The plug-ins of some entries of the configuration."""
+    return sorted({entry.module for entry in entries if entry.module is not None})
 
 
 def model_id(entry):

@@ -13,6 +13,12 @@ def data_splits(dataset):
     return sorted(used | ({"train", "val"} if trained else set()))
 
 
+def data_plugin(dataset):
+    """The option that names the plug-in of a data set, if it is of one."""
+    modules = plugins.used(datasets=[dataset])
+    return f"--modules {shlex.join(modules)}" if modules else ""
+
+
 rule check_data:
     output:
         "results/data/{dataset}.json",
@@ -21,9 +27,14 @@ rule check_data:
     params:
         root=str(GRID.config.data.root),
         splits=lambda wildcards: ",".join(data_splits(wildcards.dataset)),
+        plugin=lambda wildcards: data_plugin(wildcards.dataset),
+        # A plug-in that has changed loads anew.
+        code=lambda wildcards: plugins.digests(
+            plugins.used(datasets=[wildcards.dataset])
+        ),
         download="--download" if GRID.config.data.download else "--no-download",
     message:
         "Checking the data set {wildcards.dataset}"
     shell:
         "{PYTHON} workflow/scripts/check_data.py --dataset {wildcards.dataset} --data-root {params.root:q}"
-        " --splits {params.splits} {params.download} --output {output} > {log} 2>&1"
+        " --splits {params.splits} {params.download} {params.plugin} --output {output} > {log} 2>&1"

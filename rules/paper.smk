@@ -18,6 +18,10 @@ rule macros:
     input:
         experiments=[paths.experiment(name) for name in GRID.experiments],
         sidecars=[paths.RUN_SIDECAR.format(run=run) for run in GRID.runs],
+        modules=modules_of(
+            *(GRID.config.tables[name] for name in GRID.tables),
+            *(GRID.config.figures[name] for name in GRID.figures),
+        ),
         published="paper/published/ilrg.csv",
         images="paper/published/images.csv",
         rerun="paper/published/rerun.csv",

@@ -1,4 +1,4 @@
-# A table is a view of experiments, written three times: numbers (CSV), Markdown and LaTeX.
+# A table is a view of experiments, written four times: numbers (CSV), HTML, Markdown and LaTeX.
 
 
 rule table:
@@ -7,16 +7,24 @@ rule table:
             paths.experiment(name)
             for name in GRID.config.tables[wildcards.table].experiments
         ],
+        modules=lambda wildcards: modules_of(GRID.config.tables[wildcards.table]),
         published="paper/published/ilrg.csv",
         images="paper/published/images.csv",
         rerun="paper/published/rerun.csv",
         template="paper/templates/table.tex.j2",
+        page="workflow/report/table.html.j2",
     output:
         csv=report(
             "results/tables/{table}.csv",
             category="Tables",
             caption="../workflow/report/table.rst",
-            labels={"table": "{table}", "format": "CSV"},
+            labels={"table": "{table}", "format": "numbers (CSV)"},
+        ),
+        html=report(
+            "results/tables/{table}.html",
+            category="Tables",
+            caption="../workflow/report/table.rst",
+            labels={"table": "{table}", "format": "to read"},
         ),
         markdown="results/tables/{table}.md",
         latex="results/tables/{table}.tex",

@@ -1,19 +1,11 @@
 # One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
-from gradleak.training_spec import stage_parts
+from gradleak.trainings import earlier_stages, victims_of
 
 CHECKPOINTS = "results/checkpoints"
 PRIORS = "results/priors"
-VICTIMS = {
-    victim.run_id: victim
-    for victim in (run.victim() for run in GRID.runs.values())
-    if victim is not None
-}
-
-
-def victim_checkpoint(run):
-    """The checkpoint that a run's victim needs, for the inputs of its rule; none if it is untrained."""
-    victim = GRID.runs[run].victim()
-    return [] if victim is None else f"{CHECKPOINTS}/{victim.run_id}/model.safetensors"
+RUN_VICTIMS = victims_of(GRID.runs)
+VICTIMS = {victim.run_id: victim for victim in RUN_VICTIMS.values()}
+EARLIER = earlier_stages(VICTIMS)
 
 
 def victim_data(wildcards):
@@ -24,16 +16,8 @@ def victim_data(wildcards):
 
 def earlier_stage(wildcards):
     """The stage before this one of the same shared training, which then goes on from there."""
-    victim = VICTIMS[wildcards.victim]
-    unit, number = stage_parts(victim.stage)
-    same = [
-        (stage_parts(other.stage)[1], name)
-        for name, other in VICTIMS.items()
-        if other.training_digest == victim.training_digest
-        and stage_parts(other.stage)[0] == unit
-    ]
-    before = [name for stage, name in sorted(same) if stage < number]
-    return ancient(f"{CHECKPOINTS}/{before[-1]}/model.safetensors") if before else []
+    before = EARLIER.get(wildcards.victim)
+    return ancient(f"{CHECKPOINTS}/{before}/model.safetensors") if before else []
 
 
 def victim_options(wildcards):
@@ -41,7 +25,6 @@ def victim_options(wildcards):
     return shlex.join(VICTIMS[wildcards.victim].to_argv(identity_only=True))
 
 
-# Where there are GPUs, a profile gives it one: --set-resources train_model:gpu=1
 rule train_model:
     input:
         victim_data,
@@ -58,7 +41,8 @@ rule train_model:
         victim=r"[a-z0-9-]+/[^/]+/(epoch|iter)\d+-seed\d+-[0-9a-f]{8}",
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         options=victim_options,
         code=code_digest.code_digest("train"),
@@ -80,7 +64,7 @@ rule train_prior:
     input:
         prior_data,
     output:
-        folder=directory(f"{PRIORS}/{{prior}}/unet"),
+        weights=f"{PRIORS}/{{prior}}/unet/diffusion_pytorch_model.safetensors",
         record=f"{PRIORS}/{{prior}}/prior.json",
         samples=report(
             f"{PRIORS}/{{prior}}/samples.png",
@@ -96,7 +80,8 @@ rule train_prior:
         prior=r"[a-z0-9-]+/[^/]+-[0-9a-f]{8}",
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 480 * attempt,
     params:
         options=lambda wildcards: shlex.join(
             GRID.priors[wildcards.prior].to_argv(identity_only=True)

@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from gradleak import plugins
 from gradleak.options import BatchOptions, DefenseOptions, RuntimeOptions, VictimOptions
 from gradleak.spec import runtime
 from gradleak.training_spec import TrainingOptions, TrainVictim, check_training
@@ -15,7 +16,6 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
 
     checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
     checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
-    chunk_size: int | None = runtime(None, "images per forward pass (default: by image size)", ge=1)
 
     @model_validator(mode="after")
     def _possible_victim(self) -> Self:
@@ -42,6 +42,8 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
         if self.stage == "untrained" or self.checkpoint is not None:
             return None
         shared = {name: getattr(self, name) for name in TrainVictim.model_fields if name in type(self).model_fields}
+        # Of the plug-ins, the training depends on those alone that bring its data set or its model.
+        shared["modules"] = plugins.used(datasets=[self.dataset], models=[self.model])
         return TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
 
     @property

@@ -21,7 +21,7 @@ CATALOGUE_AXES = ("dataset", "model")
 UNDEFENDED = "none"
 """The value of the axis ``defense`` that stands for no defense."""
 
-_NOT_AXES = {"methods", "attack", "checkpoint", "defenses"}
+_NOT_AXES = {"methods", "attack", "checkpoint", "defenses", "modules"}
 
 
 def axes_of(*specs: type[Run]) -> tuple[str, ...]:

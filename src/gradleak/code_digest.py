@@ -83,10 +83,16 @@ def _read(path: Path) -> tuple[str, tuple[Path, ...]]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         else:
             names = []
-            _drop_docstring(node)
         for name in names:
             imported.update(_files(name))
-    return ast.unparse(tree), tuple(sorted(imported))
+    return executed(tree), tuple(sorted(imported))
+
+
+def executed(tree: ast.Module) -> str:
+    """Return what Python executes of a file, as text; the docstrings are taken out of the tree."""
+    for node in ast.walk(tree):
+        _drop_docstring(node)
+    return ast.unparse(tree)
 
 
 def _drop_docstring(node: ast.AST) -> None:

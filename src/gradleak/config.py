@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gradleak import facts
 from gradleak.diffusion_spec import TrainPrior
@@ -20,6 +20,10 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class _Entry(_Part):
+    module: str | None = Field(default=None, description="plug-in that brings the kind, see docs/extending.md")
+
+
 class Data(_Part):
     """Where the full data sets are."""
 
@@ -28,14 +32,14 @@ class Data(_Part):
     download: bool = Field(default=False, description="let torchvision fetch MNIST and CIFAR-100 into root")
 
 
-class DatasetEntry(_Part):
+class DatasetEntry(_Entry):
     """A data set's name in tables."""
 
     kind: str = Field(description="loader, see gradleak.datasets")
     label: str = Field(description="how tables and figures write it")
 
 
-class ModelEntry(_Part):
+class ModelEntry(_Entry):
     """A victim: architecture, options, and its name in tables."""
 
     kind: str = Field(description="architecture, see gradleak.models")
@@ -49,12 +53,16 @@ class ModelEntry(_Part):
 
     def options(self) -> dict[str, Any]:
         """Return the spec fields that this entry sets."""
-        values = self.model_dump(exclude={"kind", "label"}, exclude_none=True)
+        values = self.model_dump(exclude={"kind", "label", "module"}, exclude_none=True)
         return {"model": self.kind, **values}
 
 
-class DefenseEntry(_Part):
+class DefenseEntry(_Entry):
     """A defense of one strength, and its name in tables."""
+
+    # The strength of a plug-in's defense has a name of its own.
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     kind: str = Field(description="transform, see gradleak.defenses")
     label: str = Field(description="how tables and figures write it")
@@ -63,13 +71,21 @@ class DefenseEntry(_Part):
     sparse_ratio: float | None = Field(default=None, description="of sparse: percent of the entries zeroed")
     prune_ratio: float | None = Field(default=None, description="of perturb: percent of the embedding pruned")
 
+    @model_validator(mode="after")
+    def _no_unknown_keys(self) -> Self:
+        if self.__pydantic_extra__ and self.module is None:
+            raise ValueError(
+                f"unknown key {next(iter(self.__pydantic_extra__))}; only plug-ins (module) have keys of their own"
+            )
+        return self
+
     def canonical(self) -> str:
         """Return the name that specs and results use, e.g. ``dp-0.01``.
 
         Raises:
             ValueError: an unknown kind, or not exactly the strength that the kind has, or one outside its range.
         """
-        given = self.model_dump(exclude={"kind", "label"}, exclude_none=True)
+        given = self.model_dump(exclude={"kind", "label", "module"}, exclude_none=True)
         if self.kind not in facts.DEFENSES:
             raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(facts.DEFENSES)}")
         needed = facts.DEFENSES[self.kind].strength
@@ -99,7 +115,7 @@ class PriorEntry(_Part):
         return TrainPrior(**options, **more)
 
 
-class AttackEntry(_Part):
+class AttackEntry(_Entry):
     """An attack: a label-restoration method, or settings of image reconstruction; and its name in tables."""
 
     kind: str = Field(
@@ -124,7 +140,7 @@ class Experiment(_Part):
     )
 
 
-class View(_Part):
+class View(_Entry):
     """A table or a figure over experiments."""
 
     kind: str = Field(description="builder, see gradleak.tables or gradleak.figures")

@@ -1,19 +1,76 @@
-"""Where tensors live."""
+"""Where tensors live, and which GPU of several a job takes."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from gradleak.errors import InputError
 
+_POLL = 1.0
+_held: list[tuple[int, FileLock]] = []
+"""The GPU of this process, held until it ends."""
 
-def choose_device(name: str) -> torch.device:
+
+def choose_device(name: str, *, share: bool = False) -> torch.device:
     """Return the device called ``auto``, ``cpu`` or ``cuda``; auto takes a GPU when there is one.
+
+    Of several GPUs a job takes one that no other job holds, and keeps it until it ends, however it ends. Without a GPU,
+    ``auto`` says so on standard error.
+
+    Args:
+        name: the option ``--device``.
+        share: for jobs so small that many fit on a GPU: they hold none, and are spread over all.
 
     Raises:
         InputError: cuda was asked for and there is none.
     """
+    # TensorFloat-32 keeps 10 bits of each factor, and the attacks differentiate twice and compare gradients.
+    torch.backends.cudnn.allow_tf32 = False
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("--device cuda: this machine has no usable GPU; use --device cpu or auto")
-    # TensorFloat-32 keeps 10 bits of each factor, and the attacks differentiate twice and compare gradients.
-    torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
+    if name == "cpu" or not available:
+        if name == "auto":
+            print("device: cpu (no usable GPU)", file=sys.stderr)
+        return torch.device("cpu")
+    if share:
+        return torch.device("cuda", os.getpid() % torch.cuda.device_count())
+    if not _held:
+        # A GPU is locked by its own id: a cluster gives each job a CUDA_VISIBLE_DEVICES that begins at 0.
+        ids = [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
+        _held.append(claim(ids, Path(tempfile.gettempdir()) / f"gradleak-gpus-{os.getuid()}"))
+    return torch.device("cuda", _held[0][0])
+
+
+def claim(ids: Sequence[str], folder: Path) -> tuple[int, FileLock]:
+    """Lock the first GPU that no other process holds; wait for one if all are held.
+
+    The system frees the lock of a process that ends, even by a kill.
+
+    Args:
+        ids: what tells the GPUs of this machine apart.
+        folder: where lock files are kept.
+
+    Returns:
+        The place in ``ids``, and the lock, which holds as long as it is referred to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    said = False
+    while True:
+        for place, each in enumerate(ids):
+            lock = FileLock(folder / f"{each}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            return place, lock
+        if not said:
+            print(f"device: all {len(ids)} GPUs are held by other jobs; waiting", file=sys.stderr)
+            said = True
+        time.sleep(_POLL)

@@ -116,6 +116,11 @@ class DiffusionReconstruct(ImageAttack):
     def _guidance_is_possible(self) -> Self:
         if self.guidance == "none" and (self.control != "none" or self.refine_iterations):
             raise ValueError("guidance none uses no gradient, so it has no control and nothing to refine")
+        for option in ("match_steps", "match_lr_end"):
+            if self._is_set(option) and self.guidance != "alternate":
+                raise ValueError(f"{option} is of guidance alternate and has no effect on {self.guidance}")
+        if self._is_set("match_lr") and self.guidance == "none":
+            raise ValueError("match_lr has no effect on guidance none, which takes no step by a gradient")
         if self.guidance == "dps" and self.sampler not in ("ddpm", "ddim"):
             raise ValueError(
                 "guidance dps needs sampler ddpm or ddim, whose steps are in terms of the denoised estimate"

@@ -1,6 +1,7 @@
 """What the plan layer must know about data sets, models and methods without importing torch.
 
-A test keeps these tables equal to the registries that they describe.
+A test keeps these tables equal to the registries that they describe. Plug-ins enter their kinds at run time
+(:mod:`gradleak.plugins`).
 """
 
 from dataclasses import dataclass, replace
@@ -56,7 +57,13 @@ DATASET_SPELLINGS = {"mnist_gray": "mnist", "cifar-100": "cifar100"}
 MODEL_SPELLINGS = {"dnn": "fcn", "lenetzhu": "lenet"}
 """Documented spellings (lower case) of model names."""
 
-LABEL_METHODS = ("gi", "idlg", "ilrg", "ilrg-estimate", "ilrg-simplified", "rlg")
+LABEL_METHODS = ["gi", "idlg", "ilrg", "ilrg-estimate", "ilrg-simplified", "rlg"]
+
+IMAGE_KINDS = ("matching", "diffusion")
+"""Kinds of attacks that reconstruct images; all other kinds are label methods."""
+
+OBJECTIVES = ["l2", "l1", "max", "sim", "simlocal"]
+"""Objectives of image attacks."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ pruned."""
 IMAGES = "images"
 """What a view needs that shows image experiments, whatever their attacks."""
 
-TABLES = {
+TABLES: dict[str, tuple[str, ...]] = {
     "agreement": (),
     "batch_size_and_depth": ("ilrg",),
     "batchnorm_dropout": ("ilrg",),
@@ -100,7 +107,7 @@ TABLES = {
 }
 """Kinds of tables, and the kinds of attacks that an experiment must have for a table to show it, or :data:`IMAGES`."""
 
-FIGURES = {
+FIGURES: dict[str, tuple[str, ...]] = {
     "accuracy_over_batch": ("ilrg",),
     "accuracy_over_defenses": ("ilrg",),
     "accuracy_over_stage": ("ilrg",),
@@ -111,7 +118,7 @@ FIGURES = {
 }
 """Kinds of figures, likewise."""
 
-SHOWS_IMAGES = ("denoising_path", "reconstruction_grid")
+SHOWS_IMAGES = ["denoising_path", "reconstruction_grid"]
 """Kinds of figures that need the images of the runs besides their metrics."""
 
 DISTRIBUTIONS = (

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from gradleak import plugins
 from gradleak.axes import IMAGE_ATTACKS, UNDEFENDED, Run, composed, values_of
 from gradleak.cli import describe
 from gradleak.config import Config, Experiment, PriorEntry, Sources
@@ -63,14 +64,21 @@ def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -
         "dataset": dataset.kind,
         **model.options(),
     }
+    brought = {
+        "datasets": [dataset.kind],
+        "models": [model.kind],
+        "defenses": [config.defenses[name].kind for name in defenses],
+    }
     if experiment.kind == "labels":
         methods = tuple(config.attacks[name].kind for name in experiment.attacks)
-        yield RestoreLabels(**common, **values, methods=methods)
+        modules = plugins.used(**brought, attacks=methods)
+        yield RestoreLabels(**common, **values, methods=methods, modules=modules)
         return
     for name in experiment.attacks:
         entry = config.attacks[name]
         # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
         options = {**common, **entry.options, **values, "attack": name, "lpips": config.data.lpips}
+        options["modules"] = plugins.used(**brought, objectives=[str(options.get("cost_fn"))])
         yield IMAGE_ATTACKS[entry.kind](**options)
 
 
@@ -91,7 +99,8 @@ def _with_priors(config: Config, found: list[Found]) -> tuple[list[Found], dict[
         entry = config.priors[name]
         if entry.hub is None:
             where = {"data_root": config.data.root, "download": config.data.download}
-            trained[name] = entry.training(**where, avoid=tuple(sorted(batches)))
+            modules = plugins.used(datasets=[str(entry.options.get("dataset"))])
+            trained[name] = entry.training(**where, avoid=tuple(sorted(batches)), modules=modules)
     placed = []
     for experiment, run in found:
         if isinstance(run, DiffusionReconstruct) and run.prior in config.priors:
@@ -170,7 +179,8 @@ def expand(config: Config, sources: Sources) -> Grid:
     runs: dict[str, Run] = {}
     members: dict[str, dict[str, None]] = {name: {} for name, _ in placed}
     for name, spec in placed:
-        runs[spec.run_id] = spec
-        members[name][spec.run_id] = None
+        run_id = spec.run_id
+        runs[run_id] = spec
+        members[name][run_id] = None
     experiments = {name: tuple(ids) for name, ids in members.items()}
     return Grid(config, runs, priors, experiments, tables, figures)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from gradleak import facts
+from gradleak import facts, plugins
 from gradleak.axes import CATALOGUE_AXES, IMAGE_ATTACKS, UNDEFENDED, axes_of, composed, values_of
 from gradleak.cli import describe
 from gradleak.config import Axis, Config, Experiment, Sources, View
@@ -37,6 +37,7 @@ class Faults:
 
 def check_names(config: Config, faults: Faults) -> None:
     """Names must be in their catalogues, and catalogue entries must name something that exists."""
+    _check_plugins(config, faults)
     _check_kinds(config, faults)
     _check_models(config, faults)
     _check_defenses(config, faults)
@@ -50,6 +51,26 @@ def check_names(config: Config, faults: Faults) -> None:
         for name, view in getattr(config, part).items():
             _check_view(f"{part}.{name}", view, kinds, config, faults)
     _check_selection(config, faults)
+
+
+def _check_plugins(config: Config, faults: Faults) -> None:
+    """Declare the plug-ins, so that the other checks know their kinds; each must bring the kind of its entry."""
+    for part in ("datasets", "models", "attacks", "defenses", "tables", "figures"):
+        for name, entry in getattr(config, part).items():
+            if entry.module is None:
+                continue
+            try:
+                plugins.declare([entry.module])
+            except InputError as error:
+                faults.add(f"{part}.{name}.module", str(error))
+                continue
+            # An image attack's kind is built in; what a plug-in can bring is its objective.
+            image = part == "attacks" and entry.kind in IMAGE_ATTACKS
+            where, kind = ("objectives", entry.options.get("cost_fn")) if image else (part, entry.kind)
+            brings = plugins.facts_of(entry.module).of(where)
+            if kind not in brings:
+                known = f"FACTS.{where} in {entry.module} has {', '.join(brings) or 'nothing'}"
+                faults.add(f"{part}.{name}.{'options.cost_fn' if image else 'kind'}", f"{kind!r} is not there; {known}")
 
 
 def _check_kinds(config: Config, faults: Faults) -> None:

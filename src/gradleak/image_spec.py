@@ -110,8 +110,9 @@ class ImageAttack(FederatedOptions):
     labels: Literal["optimise", "ilrg", "idlg", "truth"] = Field(
         default="optimise", description="labels are optimised along, restored by iLRG or iDLG, or given"
     )
-    cost_fn: Literal["l2", "l1", "max", "sim", "simlocal"] = Field(
-        default="l2", description="objective: squared, absolute or largest difference, or one minus the cosine"
+    cost_fn: str = Field(
+        default="l2",
+        description="objective: l2, l1, max (squared, absolute, largest difference), sim, simlocal (one minus cosine)",
     )
     indices: Literal["def", "first", "first4", "first5", "first10", "last5", "last10", "top10", "top50"] = Field(
         default="def", description="parameters that take part in the objective"
@@ -125,11 +126,20 @@ class ImageAttack(FederatedOptions):
     save: bool = runtime(True, "save images")
     save_dir: Path = runtime(Path("outputs/reconstructions"), "where run folders are made")
 
+    @field_validator("cost_fn")
+    @classmethod
+    def _known_objective(cls, value: str) -> str:
+        if value not in facts.OBJECTIVES:
+            raise ValueError(f"unknown objective {value!r}; known: {', '.join(facts.OBJECTIVES)}")
+        return value
+
     @model_validator(mode="after")
     def _labels_are_possible(self) -> Self:
         most = self.num_images * (self.num_clients if self.reconstruct_mode != "per-client" else 1)
         if self.labels == "ilrg" and self.normalize_gradients:
             raise ValueError("labels ilrg reads counts off the gradient's size, which normalize_gradients takes away")
+        if self.output is not None and self._is_set("save_dir"):
+            raise ValueError("save_dir has no effect beside output: all files go where output is")
         if self.labels == "idlg" and most > 1:
             raise ValueError(f"labels idlg restores the label of one image, not of {most}; use ilrg")
         return self

@@ -18,6 +18,7 @@ class RestoreLabels(AttackRun):
     methods: Names = Field(default=("ilrg",), description=f"comma-separated: {', '.join(facts.LABEL_METHODS)}")
     analysis: bool = Field(default=False, description="measure the approximations and the recovered quantities")
     alpha: float = Field(default=1.0, gt=0, description="factor on iLRG's recovered logits before the softmax")
+    chunk_size: int | None = runtime(None, "images per forward pass (default: by image size)", ge=1)
     exp_name: str = runtime("labels", "folder under outputs/ for the metrics when --output is not given")
 
     @field_validator("methods")

@@ -5,20 +5,37 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak import facts
+from gradleak import facts, plugins
 from gradleak.distributions import check_batch
 from gradleak.models.options import DEFAULTS, OPTIONS, check_images, check_options
-from gradleak.spec import Names, Spec, runtime
+from gradleak.spec import Names, Spec, runtime, split_commas
 
 
 class RuntimeOptions(Spec):
-    """Where a job runs and where its files are."""
+    """Where a job runs, where its files are, and the plug-ins that it loads."""
 
     data_root: Path = runtime(Path("data"), "folder of the data sets (--data-path is a synonym)")
     download: bool = runtime(False, "let torchvision fetch a missing data set")
     device: Literal["auto", "cpu", "cuda"] = runtime("auto", "auto takes a GPU when there is one")
     output: Path | None = runtime(None, "CSV file for the metrics; the sidecar run.json is written beside it")
     progress: bool = runtime(True, "show a progress bar on standard error")
+    modules: Names = Field(
+        default=(), description="plug-ins, comma-separated .py files: kinds that other options name (docs/extending.md)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _declare_plugins(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # Before the other fields are validated, because they may name what a plug-in brings.
+        plugins.declare(split_commas(values.get("modules", ())))
+        return values
+
+    def identity(self) -> dict[str, Any]:
+        """See :class:`gradleak.spec.Spec`; a plug-in counts by its code, wherever its file is."""
+        identity = super().identity()
+        if self.modules:
+            identity["modules"] = plugins.digests(self.modules)
+        return identity
 
 
 class DatasetOptions(Spec):

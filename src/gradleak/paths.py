@@ -5,7 +5,7 @@ RUN_SIDECAR = "results/runs/{run}/run.json"
 RUN_IMAGES = "results/runs/{run}/images.npz"
 PAPER = "results/paper/main.pdf"
 MACROS = "results/paper/macros.tex"
-TABLE_SUFFIXES = ("csv", "md", "tex")
+TABLE_SUFFIXES = ("csv", "html", "md", "tex")
 FIGURE_SUFFIXES = ("pdf", "png")
 
 

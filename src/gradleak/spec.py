@@ -7,6 +7,7 @@ Raise a kind's ``VERSION`` when its code changes what an equal spec computes.
 
 import hashlib
 import json
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -46,13 +47,20 @@ class Spec(BaseModel):
         extra = cls.model_fields[name].json_schema_extra
         return not (isinstance(extra, dict) and extra.get("identity") is False)
 
+    @classmethod
+    @cache
+    def _identity_defaults(cls) -> dict[str, Any]:
+        """Return the identity's fields with their defaults; looked up once, for grids of thousands of runs."""
+        return {name: field.default for name, field in cls.model_fields.items() if cls.is_identity(name)}
+
     def identity(self) -> dict[str, Any]:
         """Return what the run id hashes: the kind, its version and every value that is not the default."""
         values = self.model_dump(mode="json")
         changed = {
             name: values[name]
-            for name, field in type(self).model_fields.items()
-            if self.is_identity(name) and (field.is_required() or getattr(self, name) != field.default)
+            for name, default in self._identity_defaults().items()
+            # The default of a field that must be given equals no value.
+            if getattr(self, name) != default
         }
         return {"kind": self.KIND, "version": self.VERSION, **changed}
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from typing import Any
 
@@ -48,8 +49,10 @@ def test_methods_of_a_run_meet_the_same_batches_and_seeds_differ(finished):
     assert blank["model_seed"].nunique() == 2
 
 
-def test_tables_have_three_twins(finished):
-    assert {f"results/tables/comparison.{suffix}" for suffix in ("csv", "md", "tex")} <= finished.files("tables/*")
+def test_tables_have_four_twins(finished):
+    assert {f"results/tables/comparison.{suffix}" for suffix in ("csv", "html", "md", "tex")} <= finished.files(
+        "tables/*"
+    )
     text = (finished.folder / "results/tables/comparison.md").read_text()
     assert "FCN-3" in text
     assert "LeNet-5" in text
@@ -73,6 +76,17 @@ def test_a_second_call_plans_nothing(finished):
     done = finished.snakemake()
     assert done.returncode == 0
     assert "Nothing to be done" in done.stdout
+
+
+def test_the_report_holds_everything_and_needs_no_network(finished):
+    made = finished.snakemake("--report", "results/report.html")
+    assert made.returncode == 0, made.stdout
+    text = (finished.folder / "results/report.html").read_text(encoding="utf-8")
+    for name in ("comparison", "batch_size_and_depth", "accuracy_over_batch", "Threat model", "Tables", "Figures"):
+        assert name in text
+    # What a browser loads by itself: scripts, styles, images.
+    assert not re.findall(r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?!data:)[^"'>]+""", text)
+    assert not re.findall(r"""<link[^>]*\shref=["']?(?!data:)[^"'>]+""", text)
 
 
 def test_results_survive_the_loss_of_snakemakes_own_notes(finished):

@@ -16,7 +16,18 @@ ROOT = Path(__file__).parents[2]
 PLAN_LAYER = (
     *("spec", "options", "training_spec", "attack_spec", "label_spec", "image_spec", "diffusion_spec"),
     *("axes", "grid", "grid_checks", "config", "cli", "shorthand", "facts", "paths", "streams"),
-    *("records", "provenance", "published", "measured", "quoted", "statistics", "tex", "script_jobs"),
+    *(
+        "plugins",
+        "plugin_facts",
+        "records",
+        "provenance",
+        "published",
+        "measured",
+        "quoted",
+        "statistics",
+        "tex",
+        "script_jobs",
+    ),
     *("tables.all", "figures.all"),
 )
 

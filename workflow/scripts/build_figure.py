@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gradleak import published
+from gradleak import plugins, published
 from gradleak.figures.all import build
 from gradleak.figures.base import save
 from gradleak.measured import read_experiments
@@ -14,6 +14,7 @@ snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 view, name = snakemake.params["view"], snakemake.wildcards["figure"]
 
 with logged(snakemake.log[0], "build_figure") as log:
+    plugins.load(view["modules"])
     figure = build(
         view["kind"],
         read_experiments(Path(path) for path in snakemake.input.experiments),

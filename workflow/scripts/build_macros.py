@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gradleak import published, published_images, quoted, tex
+from gradleak import plugins, published, published_images, quoted, tex
 from gradleak.frames import read_frame
 from gradleak.records import write_text
 from gradleak.script_jobs import logged
@@ -13,6 +13,7 @@ snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 params = snakemake.params
 
 with logged(snakemake.log[0], "build_macros") as log:
+    plugins.load(snakemake.input["modules"])
     values = quoted.gather(
         {Path(path).stem: read_frame(Path(path)) for path in snakemake.input.experiments},
         published.load(Path(snakemake.input.published)),

@@ -1,20 +1,21 @@
-"""Write one table of the paper as CSV, Markdown and LaTeX."""
+"""Write one table of the paper as CSV, Markdown, HTML and LaTeX."""
 
 from pathlib import Path
 from typing import Any
 
-from gradleak import published, published_images
+from gradleak import plugins, published, published_images
 from gradleak.measured import read_experiments
 from gradleak.records import write_text
 from gradleak.script_jobs import logged
 from gradleak.tables.all import build
 from gradleak.tables.base import Labels
-from gradleak.tables.render import to_csv, to_latex, to_markdown
+from gradleak.tables.render import to_csv, to_html, to_latex, to_markdown
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 view, name = snakemake.params["view"], snakemake.wildcards["table"]
 
 with logged(snakemake.log[0], "build_table") as log:
+    plugins.load(view["modules"])
     table = build(
         view["kind"],
         read_experiments(Path(path) for path in snakemake.input.experiments),
@@ -28,5 +29,6 @@ with logged(snakemake.log[0], "build_table") as log:
     )
     write_text(Path(snakemake.output.csv), to_csv(table))
     write_text(Path(snakemake.output.markdown), to_markdown(table))
+    write_text(Path(snakemake.output.html), to_html(table, name, Path(snakemake.input.page)))
     write_text(Path(snakemake.output.latex), to_latex(table, name, Path(snakemake.input.template)))
     log.info("table %s: %d lines", name, len(table.lines))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from gradleak import cli, facts
+from gradleak import cli, facts, plugins
 from gradleak.spec import Names
 
 
@@ -17,6 +17,7 @@ class CheckData(BaseModel):
     splits: Names = Field(("train",), description="comma-separated: train, val, all")
     data_root: Path = Field(Path("data"), description="folder of the data sets")
     download: bool = Field(False, description="let torchvision fetch a missing data set")
+    modules: Names = Field((), description="plug-in of the data set, if it is of one")
     output: Path = Field(description="JSON file for what was found")
 
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str]) -> None:
     from gradleak import datasets
     from gradleak.records import write_text
 
+    plugins.load(options.modules)
     found = {}
     for split in options.splits:
         data = datasets.load(options.dataset, split=split, root=options.data_root, download=options.download)

@@ -5,7 +5,7 @@ Results are those of reconstruct.py: a long metrics CSV, run.json, traces of the
 
 from collections.abc import Sequence
 
-from gradleak import cli
+from gradleak import cli, plugins
 from gradleak.diffusion_spec import DiffusionReconstruct
 from gradleak.shorthand import FederatedShorthand
 
@@ -18,6 +18,7 @@ def main(argv: Sequence[str]) -> None:
     from gradleak.diffusion.experiment import run
     from gradleak.images.job import execute
 
+    plugins.load(spec.modules)
     execute(spec, run)
 
 

@@ -6,7 +6,7 @@ mean of all, by the gradient of images that it optimises. Results: a long metric
 
 from collections.abc import Sequence
 
-from gradleak import cli
+from gradleak import cli, plugins
 from gradleak.image_spec import Reconstruct
 from gradleak.shorthand import ReconstructShorthand
 
@@ -18,6 +18,7 @@ def main(argv: Sequence[str]) -> None:
     from gradleak.images.experiment import run
     from gradleak.images.job import execute
 
+    plugins.load(spec.modules)
     execute(spec, run)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from gradleak import cli
+from gradleak import cli, plugins
 from gradleak.label_spec import RestoreLabels
 from gradleak.shorthand import RestoreLabelsShorthand
 
@@ -24,6 +24,7 @@ def main(argv: Sequence[str]) -> None:
     from gradleak.provenance import Clock, write_sidecar
     from gradleak.records import check_output, write_rows
 
+    plugins.load(spec.modules)
     output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"
     check_output(output)
     clock = Clock()

@@ -7,7 +7,7 @@ model.safetensors, train.json and history.csv. A killed training goes on where i
 import sys
 from collections.abc import Sequence
 
-from gradleak import cli
+from gradleak import cli, plugins
 from gradleak.shorthand import TrainVictimShorthand
 from gradleak.training_spec import TrainVictim
 
@@ -19,6 +19,7 @@ def main(argv: Sequence[str]) -> None:
     from gradleak.records import write_text
     from gradleak.training import train
 
+    plugins.load(spec.modules)
     trained = train(spec)
     if spec.output is not None:
         write_text(spec.output, (spec.folder / "history.csv").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ that it was trained on.
 import sys
 from collections.abc import Sequence
 
-from gradleak import cli
+from gradleak import cli, plugins
 from gradleak.diffusion_spec import TrainPrior
 from gradleak.shorthand import PlacesShorthand
 
@@ -21,6 +21,7 @@ def main(argv: Sequence[str]) -> None:
 
     if spec.output is not None:
         check_output(spec.output)
+    plugins.load(spec.modules)
     trained = train(spec)
     if spec.output is not None:
         write_text(spec.output, (trained.folder / "loss.csv").read_text(encoding="utf-8"))

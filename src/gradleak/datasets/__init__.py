@@ -1,7 +1,7 @@
 """Data sets by name.
 
 To add one, write a loader (split, root, download) -> :class:`ImageDataset` in a file of this folder, name it
-in :data:`LOADERS`, and state its constants in :data:`gradleak.facts.DATASETS`.
+in :data:`LOADERS`, and state its constants in :data:`gradleak.facts.DATASETS`. A plug-in uses :func:`register`.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,14 @@ from gradleak.datasets.torchvision_sets import cifar100, mnist
 from gradleak.errors import InputError
 from gradleak.facts import DATASET_SPELLINGS, dataset_facts
 
-__all__ = ["LOADERS", "SPLITS", "ImageDataset", "load"]
+__all__ = ["LOADERS", "SPLITS", "ImageDataset", "Loader", "load", "register"]
 
 SPLITS = ("train", "val", "all")
 """``all`` is train followed by val. Packaged samples are the same images under every name."""
 
-LOADERS: dict[str, Callable[[str, Path, bool], ImageDataset]] = {
+Loader = Callable[[str, Path, bool], ImageDataset]
+
+LOADERS: dict[str, Loader] = {
     "mnist": mnist,
     "cifar100": cifar100,
     "imagenet": imagenet,
@@ -32,6 +34,18 @@ LOADERS: dict[str, Callable[[str, Path, bool], ImageDataset]] = {
     "imagenet-sample": imagenet_sample,
 }
 """Name -> loader(split, root, download)."""
+
+
+def register(name: str) -> Callable[[Loader], Loader]:
+    """Register a ``loader(split, root, download)`` under ``name``, which must be new."""
+
+    def add(loader: Loader) -> Loader:
+        if name in LOADERS:
+            raise ValueError(f"data set {name!r} is registered twice")
+        LOADERS[name] = loader
+        return loader
+
+    return add
 
 
 def load(

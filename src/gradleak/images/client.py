@@ -1,7 +1,7 @@
 """What a client computes from its batch: a function that can be differentiated, for many batches side by side."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,8 +83,22 @@ class Client:
 
     def send(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
         """What one client sends for x [n, c, h, w] and targets [n, C]: one tensor per parameter."""
-        derivative = grad(self.loss)
-        parameters = self.parameters
+        return self._follow(grad(self.loss), self.parameters, x, targets)
+
+    def _send_alone(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """The same by plain autograd, which is faster for a single batch: torch.func costs more per operation."""
+        further = torch.is_grad_enabled()
+
+        def derivative(parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(self.loss(parameters, x, targets), tuple(parameters), create_graph=further)
+
+        with torch.enable_grad():
+            return self._follow(derivative, tuple(p.detach().requires_grad_() for p in self.parameters), x, targets)
+
+    def _follow(
+        self, derivative: Callable[..., tuple[Tensor, ...]], parameters: tuple[Tensor, ...], x: Tensor, targets: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Do what the rule says, with one way or another to differentiate the loss by the parameters."""
         total = None
         for step in range(self.rule.local_steps):
             gradients = derivative(parameters, x, targets)
@@ -102,4 +116,6 @@ class Client:
             targets: soft labels.
             at_once: batches that go through the model together; all if omitted.
         """
+        if len(x) == 1:
+            return tuple(gradient[None] for gradient in self._send_alone(x[0], targets[0]))
         return vmap(self.send, chunk_size=at_once)(x, targets)

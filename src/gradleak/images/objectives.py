@@ -14,6 +14,29 @@ from gradleak.errors import InputError
 Gradients = Sequence[Tensor]
 Objective = Callable[[Gradients, Gradients], Tensor]
 
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Takes one parameter's dummy and observed gradients, [K, n] each, and returns [K]."""
+
+_PER_PARAMETER: dict[str, Distance] = {}
+
+
+def register(name: str) -> Callable[[Distance], Distance]:
+    """Register a distance, whose sum over the parameters is an objective, under ``name``, which must be new."""
+
+    def add(distance: Distance) -> Distance:
+        if name in names():
+            raise ValueError(f"objective {name!r} is registered twice")
+        _PER_PARAMETER[name] = distance
+        return distance
+
+    return add
+
+
+def names() -> list[str]:
+    """Names of all objectives, sorted."""
+    return sorted({*_PER_PARAMETER, "simlocal", "sim"})
+
+
 _TINY = 1e-18
 """Gradients with a smaller norm count as this long: keeps cosines finite at zero, and float32 squares it still."""
 
@@ -50,16 +73,19 @@ def _factors(indices: str, weights: str, target: list[Tensor]) -> Tensor:
     return taken * _weights(weights, taken.cumsum(0) - 1, count)
 
 
+@register("l2")
 def _l2(d: Tensor, t: Tensor) -> Tensor:
     # A product of a vector with itself is one pass over memory; these tensors are large and the passes are the cost.
     difference = d - t
     return torch.linalg.vecdot(difference, difference)
 
 
+@register("l1")
 def _l1(d: Tensor, t: Tensor) -> Tensor:
     return (d - t).abs().sum(1)
 
 
+@register("max")
 def _max(d: Tensor, t: Tensor) -> Tensor:
     return (d - t).abs().amax(1)
 
@@ -80,8 +106,6 @@ def _products(dummy: list[Tensor], target: list[Tensor]) -> tuple[Tensor, Tensor
     return inner, mine, theirs
 
 
-_PER_PARAMETER: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l2": _l2, "l1": _l1, "max": _max}
-
 OBJECTIVES = (*_PER_PARAMETER, "simlocal", "sim")
 """``l2``: sum of squared differences (Zhu, Liu, Han 2019). ``sim``: one minus the cosine of the whole gradients
 (Geiping et al., NeurIPS 2020, eq. 4). ``simlocal``: the mean over parameters of one minus their own cosine. ``l1``,
@@ -97,7 +121,7 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
     """Return an objective.
 
     Args:
-        name: a name of :data:`OBJECTIVES`.
+        name: a name of :data:`OBJECTIVES`, or one that a plug-in registered.
         indices: a name of :data:`INDICES`.
         weights: a name of :data:`WEIGHTS`.
 
@@ -105,7 +129,7 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
         InputError: an unknown name.
     """
     for what, given, known in (
-        ("objective", name, OBJECTIVES),
+        ("objective", name, names()),
         ("indices", indices, INDICES),
         ("weights", weights, WEIGHTS),
     ):

@@ -56,7 +56,7 @@ def restore(spec: RestoreLabels) -> Result:
         InputError: data missing, or a request that the data cannot meet.
     """
     started = time.perf_counter()
-    device = choose_device(spec.device)
+    device = choose_device(spec.device, share=True)
     data = datasets.load(spec.dataset, split=spec.split, root=spec.data_root, download=spec.download)
     if spec.num_classes not in (None, data.num_classes):
         raise InputError(f"--num-classes {spec.num_classes}: {spec.dataset} has {data.num_classes} classes")

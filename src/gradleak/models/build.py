@@ -1,11 +1,11 @@
 """Victims by name.
 
-A new model is one file beside this one and one row in each of ``REGISTRY`` and ``OPTIONS`` (``options.py``).
+A new model is one file beside this one, a registered builder here and a row in ``OPTIONS`` (``options.py``).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,22 +14,43 @@ from gradleak.models.base import Victim
 from gradleak.models.options import OPTIONS, check_images, check_options
 from gradleak.streams import stream_seed
 
+REGISTRY: dict[str, Callable[..., Victim]] = {}
+"""Model name -> builder; every builder takes num_classes, channels, image_size and its options by keyword."""
+
+Builder = TypeVar("Builder", bound=Callable[..., Victim])
+
+
+def register(name: str) -> Callable[[Builder], Builder]:
+    """Register a builder, or a subclass of :class:`gradleak.models.base.Victim`, under ``name``, which must be new."""
+
+    def add(builder: Builder) -> Builder:
+        if name in REGISTRY:
+            raise ValueError(f"model {name!r} is registered twice")
+        REGISTRY[name] = builder
+        return builder
+
+    return add
+
+
 # Each builder imports its module on first use: torchvision's models take two seconds to import. The imports are
 # written out, so that the digest of the code sees them (gradleak.code_digest).
 
 
+@register("fcn")
 def _fcn(**arguments: Any) -> Victim:
     from gradleak.models.fcn import FCN
 
     return FCN(**arguments)
 
 
+@register("lenet5")
 def _lenet5(**arguments: Any) -> Victim:
     from gradleak.models.lenet5 import LeNet5
 
     return LeNet5(**arguments)
 
 
+@register("lenet")
 def _lenet(**arguments: Any) -> Victim:
     from gradleak.models.lenet import LeNet
 
@@ -42,27 +63,25 @@ def _vgg(depth: int, **arguments: Any) -> Victim:
     return VGG(depth, **arguments)
 
 
+for _depth in (11, 13, 16, 19):
+    register(f"vgg{_depth}")(partial(_vgg, _depth))
+
+
 def _resnet(depth: int, **arguments: Any) -> Victim:
     from gradleak.models.resnet import ResNet
 
     return ResNet(depth, **arguments)
 
 
+for _depth in (18, 34, 50, 101, 152):
+    register(f"resnet{_depth}")(partial(_resnet, _depth))
+
+
+@register("mobilenet_v2")
 def _mobilenet_v2(**arguments: Any) -> Victim:
     from gradleak.models.mobilenet import MobileNetV2
 
     return MobileNetV2(**arguments)
-
-
-REGISTRY: Mapping[str, Callable[..., Victim]] = {
-    "fcn": _fcn,
-    "lenet5": _lenet5,
-    "lenet": _lenet,
-    **{f"vgg{depth}": partial(_vgg, depth) for depth in (11, 13, 16, 19)},
-    **{f"resnet{depth}": partial(_resnet, depth) for depth in (18, 34, 50, 101, 152)},
-    "mobilenet_v2": _mobilenet_v2,
-}
-"""Model name -> builder; every builder takes num_classes, channels, image_size and its options by keyword."""
 
 
 def build(

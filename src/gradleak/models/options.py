@@ -24,22 +24,21 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
 _VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 _RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
-OPTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "fcn": frozenset({"n_hidden", "n_dim"}),
-        "lenet5": frozenset({"activation", "batchnorm"}),
-        "lenet": frozenset({"activation"}),
-        **dict.fromkeys(_VGGS, frozenset({"dropout"})),
-        **dict.fromkeys(_RESNETS, frozenset({"stem"})),
-        "mobilenet_v2": frozenset(),
-    }
-)
+OPTIONS: dict[str, frozenset[str]] = {
+    "fcn": frozenset({"n_hidden", "n_dim"}),
+    "lenet5": frozenset({"activation", "batchnorm"}),
+    "lenet": frozenset({"activation"}),
+    **dict.fromkeys(_VGGS, frozenset({"dropout"})),
+    **dict.fromkeys(_RESNETS, frozenset({"stem"})),
+    "mobilenet_v2": frozenset(),
+}
 """Model name -> the options that it has; every other option must keep its default."""
 
-ACTIVATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"lenet5": ("relu", "silu", "leaky_relu"), "lenet": ("relu", "sigmoid")}
-)
+ACTIVATIONS: dict[str, tuple[str, ...]] = {"lenet5": ("relu", "silu", "leaky_relu"), "lenet": ("relu", "sigmoid")}
 """Model name -> its activations; every other model has ReLU (MobileNetV2 ReLU6) built in."""
+
+SMALLEST: dict[str, int] = {"lenet5": 16}
+"""Model name -> the smallest image that it reads, where layers without padding or pooling set one."""
 
 STEMS = ("released", "imagenet")
 """ResNet stems: 3x3 stride 1 of the released iLRG code, or 7x7 stride 2 with max-pool of torchvision."""
@@ -88,8 +87,8 @@ def check_images(name: str, *, channels: int, image_size: int) -> None:
     where = f"model {name}: image_size={image_size}"
     if channels < 1 or image_size < 1:
         raise InputError(f"{where}, channels={channels} is no image; both must be at least 1")
-    if name == "lenet5" and image_size < 16:
-        raise InputError(f"{where} is too small for two 5x5 convolutions with pooling; use at least 16")
+    if image_size < SMALLEST.get(name, 1):
+        raise InputError(f"{where} is too small for its convolutions and pooling; use at least {SMALLEST[name]}")
     if name in _VGGS and image_size % 32:
         right = max(32, round(image_size / 32) * 32)
         raise InputError(f"{where} cannot be halved five times; use a multiple of 32, such as {right}")

@@ -1,8 +1,10 @@
-"""A table three times: CSV in full precision, Markdown, LaTeX."""
+"""A table four times: CSV in full precision, Markdown, HTML, LaTeX."""
 
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from gradleak.tables.base import Table
 from gradleak.tex import fill
@@ -25,6 +27,18 @@ def to_markdown(table: Table) -> str:
     lines = [table.caption, "", row(headers), row([marks[column.align] for column in table.columns])]
     lines += [row((f"**{line.heading}**", *[""] * (width - 1)) if line.heading else line.cells) for line in table.lines]
     return "\n".join([*lines, *(["", table.note] if table.note else [])]) + "\n"
+
+
+def to_html(table: Table, name: str, template: Path) -> str:
+    """Return a page that needs no other file, for the report.
+
+    Args:
+        table: what to write.
+        name: of the table in the configuration.
+        template: ``workflow/report/table.html.j2``.
+    """
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(template.read_text(encoding="utf-8")).render(table=table, name=name) + "\n"
 
 
 def to_latex(table: Table, name: str, template: Path) -> str:

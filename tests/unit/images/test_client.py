@@ -114,14 +114,20 @@ def test_many_are_the_stack_of_single_ones(toy: Make, rule: ClientRule):
     for at_once in (None, 1, 2, 5, 9):
         many = client.send_many(x, onehot(y), at_once=at_once)
         assert_same(many, [torch.stack(gradients) for gradients in zip(*single, strict=True)])
+    for graph in (True, False):
+        with torch.set_grad_enabled(graph):
+            alone = client.send_many(x[:1].requires_grad_(), onehot(y[:1]))
+        assert_same(alone, [gradient[None] for gradient in single[0]])
+        assert all(gradient.requires_grad == graph for gradient in alone)
 
 
 @pytest.mark.parametrize("rule", [ClientRule(), ClientRule(local_steps=2, local_lr=0.3), ClientRule(bn_eval=False)])
-def test_what_is_sent_can_be_differentiated(toy: Make, rule: ClientRule):
-    """By images and soft labels, against finite differences."""
+@pytest.mark.parametrize("K", [1, 2])
+def test_what_is_sent_can_be_differentiated(toy: Make, rule: ClientRule, K: int):
+    """By images and soft labels, against finite differences: a single batch takes a way of its own."""
     client = Client(toy(image_size=3), rule)
-    x, _ = batches(2, 2, size=3)
-    logits = torch.randn(2, 2, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x, _ = batches(K, 2, size=3)
+    logits = torch.randn(K, 2, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def norms(images: Tensor, free: Tensor) -> Tensor:
         sent = client.send_many(images, torch.softmax(free, dim=-1), at_once=2)

@@ -14,7 +14,7 @@ from gradleak.tables.all import build, kinds
 from gradleak.tables.base import Labels, Table
 from gradleak.tables.batch_size_and_depth import blocks, depth
 from gradleak.tables.judged import verdict
-from gradleak.tables.render import to_csv, to_latex, to_markdown
+from gradleak.tables.render import to_csv, to_html, to_latex, to_markdown
 
 LABELS = Labels(
     {"mnist": "MNIST", "cifar100-sample": "CIFAR-100 (20 images)"},
@@ -250,6 +250,15 @@ def test_markdown_is_a_pipe_table(frame, sources):
     text = to_markdown(make("batch_size_and_depth", frame, sources))
     lines = [line for line in text.splitlines() if "|" in line]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_html_is_one_whole_page(frame, sources, paper_folder):
+    table = make("comparison", frame, sources)
+    text = to_html(table, "one", paper_folder.parent / "workflow" / "report" / "table.html.j2")
+    assert text.count("<tr") == 1 + len(table.lines)
+    assert "LeNet-5 (SiLU) &amp; co_" in text
+    assert text.rstrip().endswith("</html>")
+    assert "http" not in text
 
 
 def test_latex_is_escaped_and_labelled(frame, sources, paper_folder):

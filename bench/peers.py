@@ -1,0 +1,257 @@
+"""Side by side with ``breaching`` (0.1.2, from the package index): speed and outcome on the same victims and batches.
+
+Both run in this process, in turn (A, B, A, B, ...), on one torch with one thread. Times are CPU seconds of it,
+figures are ratios, and so the machine's other load matters little. ``breaching`` and what only it needs are installed
+into a folder of their own, never into the project's environment. Data are the packaged samples; weights are random.
+
+Images: the attack of Geiping et al. (NeurIPS 2020) as both ship it: cosine, signed Adam at 0.1 with steps, total
+variation, a box, labels given, one start for both. Labels: each strategy of theirs and each method of ours on equal
+batches.
+"""
+
+import argparse
+import contextlib
+import io
+import logging
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from gradleak import datasets
+from gradleak.datasets.base import ImageDataset
+from gradleak.images.client import Client, ClientRule
+from gradleak.images.engine import Matching, reconstruct
+from gradleak.images.problem import Problem
+from gradleak.labels.all import build as build_method
+from gradleak.models.base import Victim
+from gradleak.models.build import build as build_model
+from gradleak.observe import Observation
+
+PACKAGES = (
+    "breaching==0.1.2",
+    "hydra-core==1.3.2",
+    "omegaconf==2.3.0",
+    "antlr4-python3-runtime==4.9.3",
+    "lpips==0.1.4",
+)
+"""Theirs, without torch and the other packages that this project has too."""
+
+STRATEGIES = ("iDLG", "analytic", "yin", "wainakh-simple", "wainakh-whitebox", "bias-corrected")
+METHODS = ("idlg", "gi", "rlg", "ilrg")
+TV = 0.2
+
+
+def install(folder: Path) -> None:
+    """Put the peers into ``folder`` unless they are there, and let Python find them after all other packages."""
+    if not (folder / "breaching").is_dir():
+        uv = shutil.which("uv")
+        installer = [uv, "pip", "install"] if uv else [sys.executable, "-m", "pip", "install"]
+        command = [*installer, "--quiet", "--no-deps", "--target", str(folder), *PACKAGES]
+        if subprocess.run(command, check=False).returncode:
+            raise SystemExit("peers.py: breaching cannot be installed here; nothing was compared")
+    sys.path.append(str(folder))
+
+
+class Peer:
+    """An attack of ``breaching``, told exactly what ours is told.
+
+    Args:
+        model: the victim.
+        data: what the images are from, for their shape and normalisation.
+        settings: dotted settings of its configuration for inverting gradients.
+    """
+
+    def __init__(self, model: Victim, data: ImageDataset, settings: list[str]) -> None:
+        import breaching  # pyright: ignore[reportMissingImports]
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.config = breaching.get_attack_config("invertinggradients", overrides=settings)
+        setup = {"device": torch.device("cpu"), "dtype": torch.float32}
+        loss = torch.nn.CrossEntropyLoss()
+        self.attacker = breaching.attacks.prepare_attack(model, loss, self.config, setup)
+        facts = data.facts
+        shape = (facts.channels, facts.image_size, facts.image_size)
+        about = SimpleNamespace(shape=shape, mean=facts.mean, std=facts.std, modality="vision")
+        parameters, buffers = [p.detach() for p in model.parameters()], list(model.buffers())
+        self.payload = [{"parameters": parameters, "buffers": buffers, "metadata": about}]
+        nothing = self.shared([torch.zeros_like(p) for p in parameters], 1, torch.zeros(1, dtype=torch.int64))
+        self.attacker.prepare_attack(self.payload, nothing)
+        self.models = self.attacker._rec_models
+
+    def shared(self, gradients: list[Tensor], count: int, labels: Tensor | None) -> list[dict[str, Any]]:
+        """Return what the client sends."""
+        about = {"num_data_points": count, "labels": labels, "local_hyperparams": None}
+        return [{"gradients": [g.clone() for g in gradients], "buffers": None, "metadata": about}]
+
+    def images(self, gradients: list[Tensor], labels: Tensor, start: Tensor | None) -> Tensor:
+        """Return the reconstruction [n, c, h, w]."""
+        sent = self.shared(gradients, len(labels), labels)
+        return self.attacker.reconstruct(self.payload, sent, {}, initial_data=start)[0]["data"]
+
+    def labels(self, gradients: list[Tensor], count: int) -> Tensor:
+        """Return the labels [count] that its strategy restores, from a model that it has copied before."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            sent = self.shared(gradients, count, None)
+            return self.attacker._recover_label_information(sent, self.payload, self.models)
+
+
+def timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    """Return the CPU seconds and the result of a call."""
+    begin = time.process_time()
+    result = work()
+    return time.process_time() - begin, result
+
+
+def spread(values: list[float], form: str) -> str:
+    """Return median, smallest and largest."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def psnr(data: ImageDataset, guess: Tensor, truth: Tensor) -> float:
+    """Mean over the images, whose labels and so whose order are given, on the scale where white is 1."""
+    std = torch.tensor(data.facts.std).reshape(-1, 1, 1)
+    error = ((guess - truth) * std).square().flatten(1).mean(1)
+    return float((-10 * error.log10()).mean())
+
+
+def compare_images(name: str, *, batch: int, restarts: int, iterations: int, pairs: int) -> None:
+    """Alternate both attacks on new batches and print times per iteration, their ratio, and PSNR."""
+    data = datasets.load("cifar100-sample")
+    facts = data.facts
+    model = build_model(name, num_classes=data.num_classes, channels=3, image_size=facts.image_size, seed=1)
+    client = Client(model, ClientRule())
+    settings = [f"optim.max_iterations={iterations}", f"restarts.num_trials={restarts}"]
+    peer = Peer(model, data, [*settings, f"regularization.total_variation.scale={TV}", "optim.callback=1000000"])
+    matching = Matching(
+        objective="sim",
+        optimizer="adam",
+        lr=0.1,
+        schedule="step",
+        iterations=iterations,
+        signed=True,
+        boxed=True,
+        tv_weight=TV,
+        log_every=iterations,
+    )
+    mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (facts.mean, facts.std))
+    ours, theirs, quality = [], [], []
+    for pair in range(-1, pairs):
+        generator = torch.Generator().manual_seed(1000 + pair)
+        # Distinct labels, so that images have an order.
+        distinct = torch.tensor([data.labels.tolist().index(label) for label in data.labels.unique().tolist()])
+        chosen = distinct[torch.randperm(len(distinct), generator=generator)[:batch]]
+        images, labels = data.fetch(chosen), data.labels[chosen]
+        targets = one_hot(labels, data.num_classes).float()[None]
+        observed = client.send_many(images[None], targets)
+        start = torch.randn(1, restarts, *images.shape, generator=generator)
+        problem = Problem(
+            client,
+            observed,
+            start,
+            targets,
+            torch.zeros(1, restarts, *targets.shape[1:]),
+            -mean / std,
+            (1 - mean) / std,
+        )
+        gradients = [g[0] for g in observed]
+        one = start[0, 0] if restarts == 1 else None  # it would start all of its trials at one point
+        torch.manual_seed(pair + 1)
+        seconds, found = timed(lambda problem=problem: reconstruct(problem, matching).images[0])
+        peer_seconds, peer_found = timed(lambda g=gradients, y=labels, s=one: peer.images(g, y, s))
+        if pair < 0:  # the first pair warms both up
+            continue
+        ours.append(1000 * seconds / iterations)
+        theirs.append(1000 * peer_seconds / iterations)
+        quality.append((psnr(data, found, images), psnr(data, peer_found, images)))
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    print(f"{name}, B={batch}, restarts {restarts}, {iterations} iterations, {pairs} pairs")
+    print(f"  ms per iteration, gradleak   {spread(ours, '.2f')}, PSNR {spread([q for q, _ in quality], '.2f')} dB")
+    print(f"  ms per iteration, breaching  {spread(theirs, '.2f')}, PSNR {spread([q for _, q in quality], '.2f')} dB")
+    print(f"  time, gradleak / breaching   {spread(ratios, '.3f')}", flush=True)
+
+
+def scores(presence: Tensor, counts: Tensor | None, truth: Tensor) -> tuple[float, float]:
+    """Class accuracy (present or not) and instance recall, NaN without counts."""
+    found = float("nan") if counts is None else float(torch.minimum(counts, truth).sum() / truth.sum())
+    return float((presence == (truth > 0)).float().mean()), found
+
+
+def compare_labels(dataset: str, name: str, *, batch: int, tries: int) -> None:
+    """Restore the labels of the same batches by all methods in turn, and print accuracy and time."""
+    data = datasets.load(dataset)
+    C, facts = data.num_classes, data.facts
+    model = build_model(name, num_classes=C, channels=facts.channels, image_size=facts.image_size, seed=1)
+    client = Client(model, ClientRule())
+    peers = {name: Peer(model, data, [f"label_strategy={name}"]) for name in STRATEGIES}
+    methods = {name: build_method(name) for name in METHODS}
+    results: dict[str, list[tuple[float, float, float]]] = {}
+    failed: dict[str, str] = {}
+    for trial in range(tries):
+        generator = torch.Generator().manual_seed(trial)
+        chosen = torch.randint(len(data), (batch,), generator=generator)
+        labels = data.labels[chosen]
+        truth = torch.bincount(labels, minlength=C)
+        targets = one_hot(labels, C).float()
+        gradients = [g.detach() for g in client.send(data.fetch(chosen), targets)]
+        named = dict(zip(client.names, gradients, strict=True))
+        for method, restore in methods.items():
+            begin = time.process_time()
+            guess = restore(Observation(gradients=named, model=model, batch_size=batch))
+            seconds = time.process_time() - begin
+            right = scores(guess.presence, guess.counts, truth)
+            results.setdefault(f"gradleak {method}", []).append((*right, seconds))
+        for strategy, peer in peers.items():
+            torch.manual_seed(trial)  # it pads what it does not know with random labels
+            try:
+                seconds, restored = timed(lambda peer=peer, g=gradients: peer.labels(g, batch))
+            except Exception as error:
+                failed[strategy] = str(error).splitlines()[0]
+                continue
+            counts = torch.bincount(restored.flatten(), minlength=C)
+            results.setdefault(f"breaching {strategy}", []).append((*scores(counts > 0, counts, truth), seconds))
+    print(f"labels: {dataset}, {name}, B={batch}, {tries} batches")
+    print(f"  {'method':<28}{'LeAcc':>8}{'IRec':>8}{'median ms':>12}")
+    for method, values in results.items():
+        classes, instances, seconds = (list(column) for column in zip(*values, strict=True))
+        row = f"{statistics.mean(classes):>8.3f}{statistics.mean(instances):>8.3f}"
+        print(f"  {method:<28}{row}{1000 * statistics.median(seconds):>12.2f}")
+    for strategy, reason in failed.items():
+        print(f"  breaching {strategy} fails: {reason}")
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, help="folder to keep the peers in (default: one that is removed)")
+    parser.add_argument("--iterations", type=int, default=200, help="of the image attack (default: 200)")
+    parser.add_argument("--pairs", type=int, default=5, help="of timed calls, at least 3 (default: 5)")
+    parser.add_argument("--tries", type=int, default=50, help="batches whose labels are restored (default: 50)")
+    options = parser.parse_args()
+    if options.pairs < 3:
+        parser.error("--pairs must be at least 3")
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as scratch:
+        install(options.peers or Path(scratch))
+        for name, batch, restarts in (("lenet5", 1, 1), ("lenet5", 8, 1), ("lenet5", 1, 8), ("resnet18", 4, 1)):
+            iterations = options.iterations if name == "lenet5" else max(1, options.iterations // 10)
+            compare_images(name, batch=batch, restarts=restarts, iterations=iterations, pairs=options.pairs)
+        for dataset, name, batch in (("mnist-sample", "fcn", 24), ("cifar100-sample", "lenet5", 16)):
+            compare_labels(dataset, name, batch=batch, tries=options.tries)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Which victims a grid's runs need, and which training goes on from which."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from gradleak.axes import Run
+from gradleak.training_spec import TrainVictim, stage_parts
+
+
+def victims_of(runs: Mapping[str, Run]) -> dict[str, TrainVictim]:
+    """Return run id -> the training that the run needs, without the runs of untrained victims."""
+    found = ((name, run.victim()) for name, run in runs.items())
+    return {name: victim for name, victim in found if victim is not None}
+
+
+def earlier_stages(victims: Mapping[str, TrainVictim]) -> dict[str, str]:
+    """Return the stage before each stage of one shared training, which then goes on from there.
+
+    Args:
+        victims: id -> training; the first stages of a training are left out of the answer.
+    """
+    shared: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for name, victim in victims.items():
+        unit, number = stage_parts(victim.stage)
+        shared.setdefault((victim.training_digest, unit), []).append((number, name))
+    return {name: before for stages in map(sorted, shared.values()) for (_, before), (_, name) in pairwise(stages)}

@@ -1,0 +1,227 @@
+"""The shipped profile on a real Slurm: the same results as on one machine, and what failed and cancelled jobs leave.
+
+One call does most of it, because Slurm's queue is asked seldom and waiting is what takes the time here: runs of the
+default grid, of which one needs more memory than a first attempt gives it, beside an image run that is always killed.
+"""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.slurm.cluster import Cluster, until
+from tests.workflow import ROOT, Workflow
+
+FAULTS = Path(__file__).parent / "faults"
+
+_DEFAULT: Any = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))["experiments"]
+GRID: dict[str, Any] = {
+    # As in the default grid, but for one initialisation, and for the stages: one that is trained in seconds.
+    "experiments": {
+        "class_distribution": {"axes": [axis | {"model_seed": 1} for axis in _DEFAULT["class_distribution"]["axes"]]},
+        "training_stage": {"axes": [axis | {"stage": "iter100"} for axis in _DEFAULT["training_stage"]["axes"]]},
+        "inversion": {"attacks": ["dlg"]},
+    },
+    "select": {
+        "experiments": ["class_distribution", "training_stage", "inversion"],
+        "tables": ["class_distribution"],
+        "figures": [],
+    },
+}
+"""Runs of the default grid: 7 that restore labels, 2 of them of victims that are trained first, and one of images."""
+LABELS, VICTIMS = 7, 2
+TARGETS = ["results/tables/class_distribution.md", "results/experiments/training_stage.csv"]
+FAILING = "results/experiments/inversion.csv"
+
+MEASURED = {"seconds", "peak_memory_mb"}
+"""Metrics of the machine, not of the attack."""
+
+
+class OnSlurm(Workflow):
+    """Snakemake calls whose jobs go through Slurm, with the profile as it is shipped but for smaller groups."""
+
+    seconds = 8
+    """Until the queue is first asked. Each time that no job has ended the plugin waits ten seconds longer."""
+
+    def command(self, *arguments: str) -> list[str]:
+        profile = ["--workflow-profile", "profiles/slurm", "--group-components", "labels=3", "--latency-wait", "5"]
+        # This Slurm keeps no accounts.
+        asking = ["--slurm-status-command=squeue", f"--slurm-init-seconds-before-status-checks={self.seconds}"]
+        return [sys.executable, "-m", "snakemake", *profile, *asking, "--configfile", "test.yaml", *arguments]
+
+    def popen_options(self) -> dict[str, Any]:
+        options = super().popen_options()
+        paths = [str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+        options["env"]["PYTHONPATH"] = os.pathsep.join(paths)
+        return options
+
+    def jobs(self, cluster: Cluster, rule: str = "") -> list[dict[str, str]]:
+        """Return this folder's jobs, of one rule."""
+        return [job for job in cluster.jobs() if job["WorkDir"] == str(self.folder) and rule in job["Comment"]]
+
+    def programs(self) -> list[int]:
+        """Return the processes that run one of the programs in this folder."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                here = (process / "cwd").readlink() == self.folder
+                if here and b"workflow/scripts/" in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
+            except OSError:
+                continue  # ended meanwhile
+        return found
+
+
+def given(job: dict[str, str]) -> tuple[str, str, int]:
+    """What a job was given: partition, memory, and run time in minutes."""
+    hours, minutes, _ = job["TimeLimit"].split(":")
+    return job["Partition"], job["MinMemoryNode"], 60 * int(hours) + int(minutes)
+
+
+def rows(path: Path) -> list[list[str]]:
+    """The lines of a metrics CSV but for those that measure the machine."""
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    column = lines[0].index("metric")
+    return [line for line in lines if line[column] not in MEASURED]
+
+
+def sidecar(path: Path) -> dict[str, Any]:
+    """What a run's record says but for times and host."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("started", "seconds", "peak_memory_mb", "hardware"):
+        del record[name]
+    return record
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> Iterator[tuple[Workflow, subprocess.Popen[str]]]:
+    """The same on this machine. It runs in the background, in the time that others wait for Slurm."""
+    workflow = Workflow(tmp_path_factory.mktemp("local"))
+    workflow.configure(GRID)
+    command = ["nice", *workflow.command("--", *TARGETS)]
+    process = subprocess.Popen(command, start_new_session=True, **workflow.popen_options())
+    try:
+        yield workflow, process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def called(cluster, local, tmp_path_factory) -> tuple[OnSlurm, str]:
+    """The call that does most of it, and what it said."""
+    workflow = OnSlurm(tmp_path_factory.mktemp("slurm"))
+    workflow.configure(GRID)
+    try:
+        done = workflow.snakemake("--", *TARGETS, FAILING, timeout=400)
+        assert done.returncode == 1, done.stdout
+        assert not cluster.queue()
+    finally:
+        cluster.cancel_all()
+    return workflow, done.stdout + cluster.logs()
+
+
+def test_jobs_get_what_the_profile_and_the_rules_say(cluster, called):
+    workflow, said = called
+    jobs = workflow.jobs(cluster)
+    trainings = workflow.jobs(cluster, "train_model")
+    assert [given(job) for job in trainings] == [("gpu", "6000M", 240)] * VICTIMS, said
+    assert {job["TresPerJob"] for job in trainings} == {"gres:gpu:1"}
+    # Seven label runs share three allocations, one after the other in each.
+    labels = [job for job in workflow.jobs(cluster, "restore_labels") if given(job)[1] == "3000M"]
+    assert sorted(given(job) for job in labels) == [("cpu", "3000M", 30 * runs) for runs in (1, 3, 3)]
+    assert {job["NumCPUs"] for job in jobs} == {"1"}
+    # Nothing else is a job: tables are made where Snakemake runs.
+    assert {job["Comment"].split("_wildcards")[0] for job in jobs} == {
+        "rule_train_model",
+        "rule_reconstruct_images",
+        "rule_labels_restore_labels",
+    }
+
+
+def test_a_job_without_memory_is_tried_again_with_more(cluster, called):
+    workflow, said = called
+    labels = workflow.jobs(cluster, "restore_labels")
+    (failed,) = [job for job in labels if job["JobState"] != "COMPLETED"]
+    (again,) = [job for job in labels if given(job)[1] != "3000M"]
+    assert given(again) == ("cpu", "6000M", 2 * given(failed)[2]), said
+    # Slurm's log of the failed job was kept, and says why.
+    (log,) = (workflow.folder / "results/slurm").glob(f"**/{failed['JobId']}.log")
+    assert "exceeded memory limit" in log.read_text(encoding="utf-8").lower()
+
+
+def test_a_job_that_always_dies_is_reported_while_others_go_on(cluster, called):
+    workflow, said = called
+    images = workflow.jobs(cluster, "reconstruct_images")
+    assert [given(job) for job in images] == [("gpu", f"{4000 * n}M", 240 * n) for n in (1, 2, 3)]
+    assert {job["JobState"] for job in images} == {"FAILED"}
+    assert "Error in rule reconstruct_images" in said
+    # The program's own log is shown.
+    assert re.search(r"killed by a fault, with CUDA_VISIBLE_DEVICES \d", said)
+    assert workflow.files("experiments/*.csv") == {
+        f"results/experiments/{name}.csv" for name in ("class_distribution", "training_stage")
+    }
+    assert not workflow.files("runs/images/**/metrics.csv")
+
+
+def test_results_equal_those_of_one_machine(called, local):
+    cluster, (machine, process) = called[0], local
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    tables = {f"results/tables/class_distribution.{suffix}" for suffix in ("csv", "md", "tex")}
+    weights = machine.files("checkpoints/**/model.safetensors") | machine.files("checkpoints/**/history.csv")
+    metrics, records = machine.files("runs/labels/**/metrics.csv"), machine.files("runs/labels/**/run.json")
+    assert (len(metrics), len(records), len(weights)) == (LABELS, LABELS, 2 * VICTIMS)
+    for name in metrics | machine.files("experiments/*.csv"):
+        assert rows(cluster.folder / name) == rows(machine.folder / name), name
+    for name in records:
+        assert sidecar(cluster.folder / name) == sidecar(machine.folder / name), name
+    for name in tables | weights:
+        assert (cluster.folder / name).read_bytes() == (machine.folder / name).read_bytes(), name
+
+
+def test_a_second_call_plans_nothing(called):
+    workflow, _ = called
+    assert "Nothing to be done" in workflow.snakemake("--dry-run", "--", *TARGETS).stdout
+
+
+def test_one_machine_goes_on_with_what_a_cluster_made(called):
+    workflow, _ = called
+    again = Workflow.__new__(Workflow)
+    again.folder = workflow.folder
+    assert "Nothing to be done" in again.snakemake("--dry-run", "--", *TARGETS).stdout
+
+
+def test_cancelling_leaves_no_job_and_no_partial_file(cluster, tmp_path):
+    workflow = OnSlurm(tmp_path)
+    workflow.configure(GRID | {"defaults": {"num_tries": 100_000}})
+    # On Ctrl-C the plugin cancels the jobs at once, but ends only when it would have asked for them.
+    workflow.seconds = 15
+    target = "results/experiments/class_distribution.csv"
+    process = subprocess.Popen(workflow.command("--", target), **workflow.popen_options())
+    try:
+        until(lambda: bool(workflow.programs()), 60, "a run's program")
+        assert len(cluster.queue()) == 2
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode != 0, said
+    until(lambda: not cluster.queue(), 20, "an empty queue")
+    until(lambda: not workflow.programs(), 10, "the end of all programs")
+    assert {job["JobState"] for job in workflow.jobs(cluster)} == {"CANCELLED"}
+    files = {path.name for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    assert {name.rsplit(".", 1)[-1] for name in files} <= {"txt", "log"}, files
+    # Nothing is locked, and all is still to do.
+    assert workflow.planned("--", target)["restore_labels"] == 5

@@ -1,0 +1,52 @@
+"""Say what a configuration costs before it is run: runs, what is done, hours by the times of past jobs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from gradleak import cli
+from gradleak.config_files import read_grid
+from gradleak.cost_tables import jobs_table, text
+from gradleak.costs import costs_of
+from gradleak.errors import InputError
+from gradleak.records import whole_file
+
+
+def _cores(value: str) -> int:
+    count = len(os.sched_getaffinity(0)) if value == "all" else int(value)
+    if count < 1:
+        raise ValueError
+    return count
+
+
+_cores.__name__ = "number of cores"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see --help)")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the plan of the configuration that ``argv`` names."""
+    parser = _Parser(prog="plan.py", description=__doc__, allow_abbrev=False)
+    merged = "merged over config/config.yaml in their order"
+    parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help=merged)
+    parser.add_argument("--cores", type=_cores, default="all", metavar="N", help="a number or all (default: all)")
+    parser.add_argument("--device", metavar="NAME", help="past jobs that count, e.g. cuda (default: where most ran)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="CSV file for one row per job")
+    options = parser.parse_args(argv)
+    grid = read_grid([Path("config/config.yaml"), *options.configfile])
+    costs = costs_of(grid, Path("results"), options.device)
+    if options.output is not None:
+        with whole_file(options.output) as temporary:
+            jobs_table(costs).to_csv(temporary, index=False, lineterminator="\n")
+        print(f"jobs: {options.output}", file=sys.stderr)
+    print(text(costs, options.cores))
+
+
+if __name__ == "__main__":
+    cli.run(main)
