@@ -31,6 +31,7 @@ rule macros:
     log:
         "results/paper/macros.log",
     params:
+        draft=GRID.config.draft,
         tables={name: quoted_view(GRID.config.tables[name]) for name in GRID.tables},
         figures={name: quoted_view(GRID.config.figures[name]) for name in GRID.figures},
         labels=(

@@ -96,18 +96,21 @@ def costs_of(grid: Grid, results: Path, device: str | None = None) -> Costs:
     for name, runs in grid.experiments.items():
         for run in runs:
             experiments.setdefault(run, []).append(name)
-    jobs = tuple(
-        Planned(
+    jobs: dict[str, Planned] = {}
+    for job, needs, resumed in _jobs(grid, results):
+        state = state_of(job, results)
+        # What a job needs is made before it, and comes before it here: then it is made anew too.
+        if state == DONE and any(name in jobs and jobs[name].state != DONE for name in needs):
+            state = OUTDATED
+        jobs[job.run_id] = Planned(
             name=job.run_id,
             rule=RULES[job.KIND],
             experiments=tuple(experiments.get(job.run_id, ())),
             needs=needs,
-            state=state_of(job, results),
+            state=state,
             estimate=estimator.estimate(job, resumed),
         )
-        for job, needs, resumed in _jobs(grid, results)
-    )
-    return Costs(jobs, estimator.count, left_out, estimator.device)
+    return Costs(tuple(jobs.values()), estimator.count, left_out, estimator.device)
 
 
 def state_of(job: Job, results: Path) -> str:

@@ -86,7 +86,7 @@ def _keys(job: Job, work: float) -> list[tuple[str, ...]]:
     # Images of a packaged sample are as large as those of the data set that it is from.
     data = facts.DATASETS[job.dataset].stands_for
     return [
-        ("same", job.KIND, str(work), _text({k: v for k, v in unseeded.items() if k not in ("prior", "avoid")})),
+        ("same", job.KIND, str(float(work)), _text({k: v for k, v in unseeded.items() if k not in ("prior", "avoid")})),
         ("scaled", job.KIND, data, _text(unsized)),
         ("victim", job.KIND, data, getattr(job, "model_id", "")),
         ("kind", job.KIND),

@@ -26,6 +26,10 @@ def read_frame(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: no such file") from None
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty; delete it and run again") from None
+    except ValueError as error:  # ragged lines, no text, no numbers
+        raise InputError(
+            f"{path}: is no metrics CSV ({' '.join(str(error).split())}); delete it and run again"
+        ) from None
     if tuple(frame.columns[: len(COLUMNS)]) != COLUMNS:
         raise InputError(f"{path}: columns are {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
     return frame

@@ -32,14 +32,19 @@ def gather(runs: Iterable[str], metrics: Iterable[Path], sidecars: Iterable[Path
         frames.append(frame)
         records[sidecar] = _record(sidecar, run)
     if not draft:
-        _check_one_code(records)
+        check_one_code(records)
     return concatenate(frames)
+
+
+def of_run(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what :func:`check_one_code` needs of a run.json: ``run``, ``code`` and ``kind``."""
+    return {"run": record["run"], "code": record["code"], "kind": record["identity"]["kind"]}
 
 
 def _record(path: Path, run: str) -> Mapping[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        known = {name: record[name] for name in ("run", "code", "identity")}
+        known = of_run(record)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -49,10 +54,18 @@ def _record(path: Path, run: str) -> Mapping[str, Any]:
     return known
 
 
-def _check_one_code(records: Mapping[Path, Mapping[str, Any]]) -> None:
+def check_one_code(records: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Require that one code computed all runs of a kind.
+
+    Args:
+        records: run.json -> its content.
+
+    Raises:
+        InputError: names every file that other code computed than the newest.
+    """
     by_code: dict[str, dict[str, list[Path]]] = {}
     for path, record in records.items():
-        by_code.setdefault(record["identity"]["kind"], {}).setdefault(record["code"], []).append(path)
+        by_code.setdefault(record["kind"], {}).setdefault(record["code"], []).append(path)
     faults = []
     for kind, codes in by_code.items():
         newest = max(codes, key=lambda code: max(path.stat().st_mtime for path in codes[code]))
@@ -64,4 +77,4 @@ def _check_one_code(records: Mapping[Path, Mapping[str, Any]]) -> None:
         ]
     if faults:
         what = "run Snakemake again without --rerun-triggers, delete their folders, or set draft: true"
-        raise InputError("\n".join([*faults, f"results of different code do not go into one table: {what}"]))
+        raise InputError("\n".join([*faults, f"results of different code are not put beside each other: {what}"]))

@@ -187,7 +187,7 @@ def _run(plugin: Plugin, place: Path) -> None:
     sys.modules[module.__name__] = module  # as dataclasses and pickle expect
     try:
         exec(compile(plugin.text, str(place), "exec", dont_inherit=True), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(place)]

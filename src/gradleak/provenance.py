@@ -80,9 +80,14 @@ def peak_memory_mb() -> float:
 
 
 class Clock:
-    """Wall time of a job."""
+    """Wall time of a job, and the code that it began with: sources may be edited while it runs.
 
-    def __init__(self) -> None:
+    Args:
+        kind: of the job, see :data:`gradleak.code_digest.PROGRAMS`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.code = code_digest(kind)
         self.started = datetime.now(UTC)
         self._start = time.perf_counter()
 
@@ -97,7 +102,7 @@ def write_sidecar(path: Path, spec: Spec, clock: Clock, *, run: str, device: str
         "run": run,
         "spec": spec.model_dump(mode="json"),
         "identity": spec.identity(),
-        "code": code_digest(spec.KIND),
+        "code": clock.code,
         **commit(),
         "packages": packages(),
         "device": device,

@@ -173,6 +173,22 @@ def test_states(tmp_path, grid):
     assert {job.name: job.state for job in costs_of(grid, tmp_path).jobs}[first.run_id] == MISSING
 
 
+def test_a_run_of_an_outdated_victim_is_outdated(tmp_path, grid):
+    run = next(job for job in grid.runs.values() if job.stage != "untrained")
+    do(tmp_path, run, 5)
+    do(tmp_path, run.victim(), 5, code="old")
+    states = {job.name: job.state for job in costs_of(grid, tmp_path).jobs}
+    assert (states[run.victim().run_id], states[run.run_id]) == (OUTDATED, OUTDATED)
+    do(tmp_path, run.victim(), 5)
+    assert {job.name: job.state for job in costs_of(grid, tmp_path).jobs}[run.run_id] == DONE
+
+
+def test_a_training_is_like_its_own_with_another_seed(tmp_path):
+    options = {"dataset": "mnist", "model": "fcn", "stage": "iter100"}
+    do(tmp_path, TrainVictim(**options, seed=1), 40)
+    assert estimator(tmp_path).estimate(TrainVictim(**options, seed=2), 0.0) == (40, "same")
+
+
 def test_a_training_that_no_missing_run_needs_is_not_planned(tmp_path, grid):
     for run in grid.runs.values():
         do(tmp_path, run, 5)

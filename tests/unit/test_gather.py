@@ -61,6 +61,7 @@ def test_damaged_and_foreign_files_are_one_line(written):
         ("", "is no record of a run"),
         ("[]", "is no record of a run"),
         ('{"run": "labels/a"}', "is no record of a run"),
+        ('{"run": "labels/a", "code": "a", "identity": 3}', "is no record of a run"),
         (whole.replace("labels/a", "labels/z"), "is the record of run labels/z"),
     ):
         sidecars[0].write_text(text)
@@ -69,6 +70,9 @@ def test_damaged_and_foreign_files_are_one_line(written):
     sidecars[0].write_text(whole)
     metrics[0].write_text(metrics[0].read_text().replace("labels/a", "labels/z"))
     with pytest.raises(InputError, match="does not hold the rows of run labels/a"):
+        gather(RUNS, metrics, sidecars, draft=True)
+    metrics[0].write_text(metrics[0].read_text() + "one,field,too,many" + ",x" * 20 + "\n")
+    with pytest.raises(InputError, match="is no metrics CSV"):
         gather(RUNS, metrics, sidecars, draft=True)
     metrics[0].write_text(metrics[0].read_text().splitlines()[0] + "\n")
     with pytest.raises(InputError, match="does not hold the rows"):

@@ -5,6 +5,7 @@ from typing import Any
 
 from gradleak import plugins, published, published_images, quoted, tex
 from gradleak.frames import read_frame
+from gradleak.gather import check_one_code, of_run
 from gradleak.records import write_text
 from gradleak.script_jobs import logged
 from gradleak.tables.base import Labels
@@ -14,11 +15,16 @@ params = snakemake.params
 
 with logged(snakemake.log[0], "build_macros") as log:
     plugins.load(snakemake.input["modules"])
+    sidecars = [Path(path) for path in snakemake.input.sidecars]
+    records = quoted.read_sidecars(sidecars)
+    if not params["draft"]:
+        # Tables and text put experiments beside each other, and each of them was checked by itself so far.
+        check_one_code({path: of_run(record) for path, record in zip(sidecars, records, strict=True)})
     values = quoted.gather(
         {Path(path).stem: read_frame(Path(path)) for path in snakemake.input.experiments},
         published.load(Path(snakemake.input.published)),
         published.load_rerun(Path(snakemake.input.rerun)),
-        quoted.read_sidecars(Path(path) for path in snakemake.input.sidecars),
+        records,
         tables=params["tables"],
         figures=params["figures"],
         labels=Labels(**params["labels"]),

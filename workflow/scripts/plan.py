@@ -12,7 +12,7 @@ from gradleak.config_files import read_grid
 from gradleak.cost_tables import jobs_table, text
 from gradleak.costs import costs_of
 from gradleak.errors import InputError
-from gradleak.records import whole_file
+from gradleak.records import check_output, whole_file
 
 
 def _cores(value: str) -> int:
@@ -39,6 +39,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--device", metavar="NAME", help="past jobs that count, e.g. cuda (default: where most ran)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="CSV file for one row per job")
     options = parser.parse_args(argv)
+    if options.output is not None:
+        check_output(options.output)
     grid = read_grid([Path("config/config.yaml"), *options.configfile])
     costs = costs_of(grid, Path("results"), options.device)
     if options.output is not None:

@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
     plugins.load(spec.modules)
     output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"
     check_output(output)
-    clock = Clock()
+    clock = Clock(spec.KIND)
     result = restore(spec)
     write_sidecar(output.with_name(sidecar_name(output)), spec, clock, run=spec.run_id, device=result.device)
     write_rows(output, result.rows)

@@ -59,7 +59,7 @@ def train(spec: TrainPrior) -> Trained:
     Raises:
         InputError: data missing, images that a UNet of these levels cannot halve, or no image left to learn from.
     """
-    clock = Clock()
+    clock = Clock(spec.KIND)
     device = choose_device(spec.device)
     data = datasets.load(spec.dataset, split=spec.split, root=spec.data_root, download=spec.download)
     levels = 2 ** (len(spec.channels) - 1)
@@ -159,7 +159,7 @@ class _Run:
     def _save(self, done: int) -> None:
         parts = {name: getattr(self, name).state_dict() for name in ("unet", "optimizer", "rate", "average")}
         with whole_file(self.state) as temporary:
-            torch.save({"step": done, "history": self.history, **parts}, temporary)
+            torch.save({"step": done, "history": self.history, "images": self.allowed, **parts}, temporary)
 
     def _resume(self) -> int:
         if not self.state.is_file():
@@ -167,6 +167,8 @@ class _Run:
         try:
             saved: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception:  # a damaged state costs nothing but time
+            return 0
+        if not torch.equal(saved["images"], self.allowed):
             return 0
         for name in ("unet", "optimizer", "rate", "average"):
             getattr(self, name).load_state_dict(saved[name])

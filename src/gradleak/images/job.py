@@ -27,7 +27,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
     keep = spec.save or spec.output is not None
     if keep:
         check_output(metrics)
-    clock = Clock()
+    clock = Clock(spec.KIND)
     result = run(spec)
     if spec.save and result.reconstructions:
         output.write_contact_sheet(folder / "contact.png", result.reconstructions)

@@ -68,7 +68,7 @@ def train(spec: TrainVictim) -> Trained:
     Raises:
         InputError: data missing, options that the data cannot meet, or a loss that is no number any more.
     """
-    clock = Clock()
+    clock = Clock(spec.KIND)
     device = choose_device(spec.device)
     parts = [
         datasets.load(spec.dataset, split=split, root=spec.data_root, download=spec.download)

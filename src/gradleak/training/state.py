@@ -44,9 +44,12 @@ def state_path(spec: TrainVictim) -> Path:
 
 
 def save(state: State, path: Path) -> None:
-    """Write a state whole or not at all."""
+    """Write a state whole or not at all, and drop those of other code beside it."""
     with whole_file(path) as temporary:
         torch.save(asdict(state), temporary)
+    for other in path.parent.glob("state-*.pt"):
+        if other != path:  # of other code, so nothing goes on from it
+            other.unlink(missing_ok=True)
 
 
 def newest(spec: TrainVictim, *, stop: int, num_images: int) -> State | None:
