@@ -184,7 +184,7 @@ def test_a_run_of_an_outdated_victim_is_outdated(tmp_path, grid):
 
 
 def test_a_training_is_like_its_own_with_another_seed(tmp_path):
-    options = {"dataset": "mnist", "model": "fcn", "stage": "iter100"}
+    options: dict[str, Any] = {"dataset": "mnist", "model": "fcn", "stage": "iter100"}
     do(tmp_path, TrainVictim(**options, seed=1), 40)
     assert estimator(tmp_path).estimate(TrainVictim(**options, seed=2), 0.0) == (40, "same")
 
