@@ -119,10 +119,11 @@ def state_of(job: Job, results: Path) -> str:
     record, output = OUTPUTS[folder.partition("/")[0]]
     place = results / folder
     try:
-        code = json.loads((place / record).read_text(encoding="utf-8")).get("code")
+        known = json.loads((place / record).read_text(encoding="utf-8"))
+        code, interrupted = known.get("code"), known.get("interrupted")
     except (OSError, ValueError, AttributeError):
         return MISSING
-    if not (place / output).is_file():
+    if interrupted or not (place / output).is_file():
         return MISSING
     return DONE if code == code_digest(job.KIND) else OUTDATED
 

@@ -49,6 +49,8 @@ def _record(path: Path, run: str) -> Mapping[str, Any]:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no record of a run ({error}); delete its folder and run again") from error
+    if record.get("interrupted"):
+        raise InputError(f"{path}: its run was interrupted; delete its folder and run again")
     if known["run"] != run:
         raise InputError(f"{path}: is the record of run {known['run']}, not of {run}; delete its folder and run again")
     return known

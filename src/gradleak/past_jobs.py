@@ -107,6 +107,8 @@ def read(results: Path) -> tuple[list[PastJob], int]:
 
 def _read(benchmark: Path, record: Path) -> PastJob:
     known = json.loads(record.read_text(encoding="utf-8"))
+    if known.get("interrupted"):
+        raise ValueError(f"{record}: was interrupted")
     spec = _SPECS[known["identity"]["kind"]](**known["spec"])
     times = list(_seconds(benchmark))
     seconds = sum(times) / len(times) if times else float("nan")

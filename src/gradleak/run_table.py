@@ -87,6 +87,8 @@ def read_run(folder: Path) -> Run:
         run = str(record["run"])
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{folder}/run.json: is no record of a run ({error})") from error
+    if record.get("interrupted"):
+        raise InputError(f"{folder}: was interrupted, so its figures are not those of its options; run it again")
     frame: Any = only_images(read_frame(folder / "metrics.csv"))
     if "psnr" not in set(frame["metric"]):
         raise InputError(f"{folder}: its metrics.csv holds no reconstructed images")

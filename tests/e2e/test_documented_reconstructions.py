@@ -93,7 +93,8 @@ def test_the_table_names_every_option():
 def test_diffusion_commands_are_the_documented_runs():
     commands = re.findall(r"^python workflow/scripts/diffusion_reconstruct.py (.+)$", PAGE, re.MULTILINE)
     found = [cli.parse(DiffusionReconstruct, command.split(), shorthand=FederatedShorthand) for command in commands]
-    (training,) = re.findall(r"^python workflow/scripts/train_prior.py (.+)$", PAGE, re.MULTILINE)
+    training, kept_off = re.findall(r"^python workflow/scripts/train_prior.py (.+)$", PAGE, re.MULTILINE)
+    assert cli.parse(TrainPrior, kept_off.split()).avoid == ("random-B1-clients1-tries1-seed12-train",)
     prior = cli.parse(TrainPrior, training.split())
     expected: list[dict[str, Any]] = [
         {"num_clients": 1, "num_images": 1, "diffusion_steps": 50, "log_every": 20},

@@ -54,6 +54,13 @@ def test_kinds_of_jobs_have_codes_of_their_own(written):
     assert len(gather(RUNS, metrics, sidecars, draft=False)) == 3
 
 
+def test_an_interrupted_run_is_refused(written):
+    metrics, sidecars = written
+    sidecars[1].write_text(json.dumps({**json.loads(sidecars[1].read_text()), "interrupted": True}))
+    with pytest.raises(InputError, match=r"run.json: its run was interrupted; delete"):
+        gather(RUNS, metrics, sidecars, draft=True)
+
+
 def test_damaged_and_foreign_files_are_one_line(written):
     metrics, sidecars = written
     whole = sidecars[0].read_text()

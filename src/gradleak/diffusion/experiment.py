@@ -90,5 +90,5 @@ def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> Non
     if number:
         raise InputError(
             f"--prior {spec.prior}: was trained on {number} of the clients' images, so a result would show what it "
-            "remembers; train one on another split, or with --avoid"
+            "remembers; train one on another split, or with --avoid {batches_id(spec)}"
         )

@@ -21,6 +21,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
 
     Raises:
         InputError: the output cannot be written, or see ``run``.
+        SystemExit: of status 130, after all is written, if the user interrupted the attack.
     """
     folder = spec.output.parent if spec.output else spec.save_dir / f"run_{datetime.now():%Y%m%d_%H%M%S}"
     metrics = spec.output or folder / "metrics.csv"
@@ -47,6 +48,8 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
         print("interrupted: these are the best reconstructions so far", file=sys.stderr)
     if keep:
         print(f"results: {folder}", file=sys.stderr)
+    if result.interrupted:
+        sys.exit(130)  # a workflow must not take it for a finished run
 
 
 def summary(found: Sequence[Reconstruction]) -> str:
