@@ -4,14 +4,21 @@
 autograd; :func:`observe_full` gives every parameter's gradient by autograd. They agree to float precision.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from gradleak.models.base import Victim
+from gradleak.notes import note
+
+HEAD = ("head.weight", "head.bias")
+"""Names of the gradients of the last layer."""
+
+_NAMED = 4
+"""How many parameters a message names at most."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,9 @@ class Observation:
 
     Attributes:
         gradients: parameter name -> gradient of the mean cross-entropy over the batch, same shape as
-            the parameter. Head observations hold ``head.weight`` [C, d] and ``head.bias`` [C] only.
+            the parameter, of those parameters alone of which the client sends one: they exist, require a gradient
+            (:func:`trainable`), take part in the output, and no defense withholds theirs. Head observations hold
+            ``head.weight`` [C, d] and ``head.bias`` [C] at most.
         model: the model that the server sent to the client, in eval mode.
         batch_size: B, or None if the client does not tell it.
         side: optional further knowledge.
@@ -41,6 +50,10 @@ class Observation:
     model: Victim
     batch_size: int | None
     side: SideKnowledge = field(default_factory=SideKnowledge)
+
+    def lacks(self, names: Iterable[str]) -> list[str]:
+        """Return those of some gradients that the client did not send."""
+        return [name for name in names if name not in self.gradients]
 
     def is_finite(self) -> bool:
         """Whether no gradient has a NaN or infinite entry."""
@@ -90,6 +103,64 @@ def chunk_size(image_size: int) -> int:
     return max(1, min(64, 64 * 80**2 // image_size**2))
 
 
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that require a gradient, each once, in the order of the model.
+
+    A tied parameter has one gradient, the sum over the layers that share it. If the head is one of them, the parameter
+    goes by its name in another: its gradient is not that of the last layer alone, which ``head.weight`` stands for. A
+    head that is registered under a second name too is still the head.
+    """
+    head = getattr(model, "head", None)
+    names: dict[nn.Parameter, str] = {}
+    of_head: set[nn.Parameter] = set()
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for name, parameter in module.named_parameters(recurse=False):
+            if module is head:
+                if parameter not in names:
+                    of_head.add(parameter)
+                    names[parameter] = f"head.{name}"
+            elif parameter not in names or parameter in of_head:
+                of_head.discard(parameter)
+                names[parameter] = f"{prefix}.{name}" if prefix else name
+    return {name: parameter for parameter, name in names.items() if parameter.requires_grad}
+
+
+def sent_names(model: Victim, images: Tensor) -> list[str]:
+    """Return the names of the parameters of which a client of this model sends gradients, and say which it leaves out.
+
+    Args:
+        model: in eval mode.
+        images: [n, channels, height, width], any: only which parameters the logits depend on counts.
+    """
+    parameters = trainable(model)
+    with torch.enable_grad():
+        sent = list(_derivatives(model(images).sum(), parameters))
+    _say_unsent(model, sent)
+    return sent
+
+
+def _derivatives(value: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Return the derivatives of a number by the parameters that it depends on."""
+    if not parameters or not value.requires_grad:
+        return {}
+    found = torch.autograd.grad(value, tuple(parameters.values()), allow_unused=True)
+    return {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+
+
+def _say_unsent(model: nn.Module, sent: Collection[str]) -> None:
+    left_out = {
+        "frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
+        "unused": [name for name in trainable(model) if name not in sent],
+    }
+    parts = [
+        f"{why}: {', '.join(names[:_NAMED])}" + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        for why, names in left_out.items()
+        if names
+    ]
+    if parts:
+        note(f"clients send no gradient of parameters that are {'; '.join(parts)}")
+
+
 def observe_head(
     model: Victim, chunks: Iterable[tuple[Tensor, Tensor]], *, device: torch.device | str = "cpu"
 ) -> tuple[Observation, BatchTruth]:
@@ -97,6 +168,9 @@ def observe_head(
 
     With P = softmax(Z) [B, C], Y one-hot [B, C] and E [B, d]: dL/db = mean(P - Y), dL/dW = (P - Y)^T E / B
     (Ma et al. 2023, section 3). Sums run in float64 and are rounded once to the parameters' type.
+
+    A gradient that no client sends is left out: that of a bias that the head does not have, and of a parameter that is
+    frozen or shared with another layer.
 
     Args:
         model: the victim; it is put into eval mode, and lives on ``device``.
@@ -142,9 +216,11 @@ def observe_head(
         raise ValueError("cannot observe an empty batch")
     # Outside inference mode, so that an attack may put these tensors into a graph.
     present = counts.clamp(min=1)[:, None]
+    sent = trainable(model)
     gradients = {
-        "head.weight": (weight / B).to(head.weight.dtype).cpu(),
-        "head.bias": (bias / B).to(head.weight.dtype).cpu(),
+        name: (total / B).to(head.weight.dtype).cpu()
+        for name, total in zip(HEAD, (weight, bias), strict=True)
+        if name in sent
     }
     truth = BatchTruth(
         counts.cpu(),
@@ -157,7 +233,9 @@ def observe_head(
 
 
 def observe_full(model: Victim, images: Tensor, labels: Tensor) -> Observation:
-    """Gradients of every parameter by autograd, in eval mode.
+    """Gradients of all :func:`trainable` parameters by autograd, in eval mode.
+
+    Those that the loss does not depend on have none; a line on standard error names them.
 
     Args:
         model: the victim; it is put into eval mode.
@@ -166,6 +244,6 @@ def observe_full(model: Victim, images: Tensor, labels: Tensor) -> Observation:
     """
     model.eval()
     loss = functional.cross_entropy(model(images), labels)
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(loss, parameters)
-    return Observation(dict(zip(names, gradients, strict=True)), model, len(labels))
+    gradients = _derivatives(loss, trainable(model))
+    _say_unsent(model, gradients)
+    return Observation(gradients, model, len(labels))

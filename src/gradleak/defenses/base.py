@@ -1,7 +1,7 @@
 """What a defense takes and gives, the registry that names it, and how a client applies several."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,13 +11,10 @@ from torch import Tensor
 
 from gradleak.errors import InputError
 from gradleak.models.base import Victim
-from gradleak.observe import Observation
+from gradleak.observe import HEAD, Observation, sent_names, trainable
 from gradleak.options import canonical_defense
 
 Gradients = dict[str, Tensor]
-
-HEAD = ("head.weight", "head.bias")
-"""The gradients that the scope ``head`` sees and changes."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,11 @@ class DefenseContext:
 
 
 Defense = Callable[[Gradients, DefenseContext], Gradients]
-"""Takes gradients by parameter name and returns new ones of the same names, shapes and types; changes none in place."""
+"""Takes gradients by parameter name and returns what the client sends in their place; changes none in place.
+
+A name that it leaves out is withheld. The others keep shape, type and device. It meets whatever the client has and the
+defenses before it have left: any of the names may be missing.
+"""
 
 _DEFENSES: dict[str, Callable[[float], Defense]] = {}
 
@@ -79,30 +80,69 @@ def apply(
 ) -> Observation:
     """Return what the server sees of a client that defends its gradient, first defense first.
 
+    What the last defense returns is what is sent: a gradient that any of them leaves out is not in the result.
+
     Args:
         observation: the undefended gradient; it is left as it is.
         names: names for :func:`build`; none returns the observation itself.
-        scope: ``head`` hides all but the last layer's two gradients from the defenses, so that the joint norm of
-            ``clip`` is theirs, as in the released iLRG code; ``all`` gives them the gradients of all parameters.
+        scope: ``head`` hides all but the last layer's gradients from the defenses, so that the joint norm of
+            ``clip`` is theirs, as in the released iLRG code, and the others are sent as they are; ``all`` gives them
+            all gradients.
         context: what the client has.
 
     Raises:
-        InputError: a bad name, or the observation lacks a gradient of the scope: ``all`` needs
-            :func:`gradleak.observe.observe_full`.
+        InputError: a bad name; a defense that returns anything but gradients of those given; or the observation lacks
+            a gradient of the scope: ``all`` needs :func:`gradleak.observe.observe_full`.
     """
     if not names:
         return observation
-    needed = HEAD if scope == "head" else tuple(name for name, _ in observation.model.named_parameters())
-    missing = [name for name in needed if name not in observation.gradients]
+    _check_complete(observation, scope, context)
+    in_scope = [name for name in observation.gradients if scope == "all" or name in HEAD]
+    gradients = {name: observation.gradients[name] for name in in_scope}
+    for name, defense in [(name, build(name)) for name in names]:
+        gradients = _checked(name, gradients, defense(dict(gradients), context))
+    withheld = set(in_scope) - set(gradients)
+    sent = {name: gradients.get(name, g) for name, g in observation.gradients.items() if name not in withheld}
+    return replace(observation, gradients=sent)
+
+
+def _check_complete(observation: Observation, scope: str, context: DefenseContext) -> None:
+    """Refuse an undefended observation that lacks a gradient which a client of the model has."""
+    model = observation.model
+    missing = observation.lacks(name for name in trainable(model) if scope == "all" or name in HEAD)
+    if missing and scope == "all":  # perhaps unused ones, which only a pass through the model tells
+        images, _ = next(iter(context.chunks()))
+        missing = observation.lacks(sent_names(model, images[:2].to(model.head.weight.device)))
     if missing:
         raise InputError(
-            f"defense scope {scope} needs the gradients of {len(needed)} parameters; the observation lacks "
-            f"{len(missing)} of them, for example {missing[0]}"
+            f"defense scope {scope}: the observation lacks gradients that the client has, for example {missing[0]}; "
+            f"observe {'all parameters' if scope == 'all' else 'the whole last layer'} first"
         )
-    gradients = {name: observation.gradients[name] for name in needed}
-    for defense in [build(name) for name in names]:
-        gradients = defense(gradients, context)
-    return replace(observation, gradients={**observation.gradients, **gradients})
+
+
+def _checked(name: str, given: Gradients, returned: object) -> Gradients:
+    """Return what a defense returned, in the order of what it was given."""
+    where = f"defense {name}"
+    if not isinstance(returned, Mapping):
+        raise InputError(f"{where}: returned {_kind(returned)}; return a dict of gradients by parameter name")
+    unknown = [key for key in returned if key not in given]
+    if unknown:
+        known = ", ".join(given) or "nothing"
+        raise InputError(f"{where}: returned the unknown parameter {unknown[0]!r}; it was given {known}")
+    for key, gradient in returned.items():
+        if not isinstance(gradient, Tensor):
+            advice = "return a tensor, or leave the name out to withhold the gradient"
+            raise InputError(f"{where}: {key} is {_kind(gradient)}; {advice}")
+        for what in ("shape", "dtype", "layout", "device"):
+            wanted, found = (getattr(tensor, what) for tensor in (given[key], gradient))
+            if found != wanted:
+                wanted, found = (list(each) if what == "shape" else each for each in (wanted, found))
+                raise InputError(f"{where}: {key} has {what} {found}; keep that of the gradient given, {wanted}")
+    return {key: returned[key].detach() for key in given if key in returned}
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def below_percentile(values: Tensor, percent: float) -> Tensor:

@@ -15,13 +15,16 @@ def soteria(percent: float) -> Defense:
     """Return Soteria (Sun et al., CVPR 2021), which zeroes columns of dL/dW of the last layer.
 
     The columns are those whose :func:`soteria_scores` are below the given percentile of all scores (linearly
-    interpolated; ties with the threshold stay). Other gradients are left as they are.
+    interpolated; ties with the threshold stay). Other gradients are left as they are, and nothing is done where that
+    of the last layer's weight is not sent.
 
     Args:
         percent: part of the embedding that is pruned, in (0, 100].
     """
 
     def defend(gradients: Gradients, context: DefenseContext) -> Gradients:
+        if "head.weight" not in gradients:
+            return dict(gradients)
         scores = soteria_scores(context)
         weight = gradients["head.weight"]
         pruned = below_percentile(scores, percent).to(weight.device)

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradleak.errors import InputError
 from gradleak.models.base import Victim
+from gradleak.observe import trainable
 
 
 @dataclass(frozen=True)
@@ -56,33 +57,60 @@ class _BatchStatistics(nn.Module):
         return normalised * self.weight.reshape(shape) + self.bias.reshape(shape)
 
 
+def _use_batch_statistics(model: nn.Module) -> None:
+    """Replace every BatchNorm in place, once where several names share it."""
+    made: dict[nn.Module, _BatchStatistics] = {}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(module, _BatchNorm):
+            made.setdefault(module, _BatchStatistics(module))
+            model.set_submodule(name, made[module])
+
+
 class Client:
     """Gradients of the mean cross-entropy, for K batches side by side.
 
     Args:
         model: the model that the server sent; it is copied.
         rule: what the client does.
+        names: parameters that it trains, names of :func:`gradleak.observe.trainable`; all by default. Those that the
+            output does not depend on have a gradient of zeros (:func:`gradleak.observe.sent_names` leaves them out).
+
+    Attributes:
+        names: parameters whose gradients it sends.
     """
 
-    def __init__(self, model: Victim, rule: ClientRule) -> None:
+    def __init__(self, model: Victim, rule: ClientRule, names: Sequence[str] | None = None) -> None:
         self.rule = rule
-        self.model: nn.Module = copy.deepcopy(model).eval()
+        copied = copy.deepcopy(model).eval()
+        trained = trainable(copied)
+        self.trained = list(trained) if names is None else list(names)
+        self.names = self.trained
+        self.parameters = tuple(trained[name].detach() for name in self.trained)
+        # Only what is differentiated below is to be followed by autograd.
+        self.model: nn.Module = copied.requires_grad_(requires_grad=False)
         if not rule.bn_eval:
-            for name, module in list(self.model.named_modules()):
-                if isinstance(module, _BatchNorm):
-                    self.model.set_submodule(name, _BatchStatistics(module))
-        self.names = [name for name, _ in self.model.named_parameters()]
-        self.parameters = tuple(parameter.detach() for parameter in self.model.parameters())
+            _use_batch_statistics(self.model)
         self.buffers = dict(self.model.named_buffers())
+
+    def sending(self, names: Sequence[str]) -> "Client":
+        """Return the same client, which sends the gradients of some of its parameters alone, in its own order."""
+        if set(names) == set(self.names):
+            return self
+        other = copy.copy(self)
+        other.names = [name for name in self.names if name in names]
+        if self.rule.local_steps == 1:  # with several, the steps move all parameters
+            of = dict(zip(self.trained, self.parameters, strict=True))
+            other.trained, other.parameters = other.names, tuple(of[name] for name in other.names)
+        return other
 
     def loss(self, parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of one batch x [n, c, h, w] with soft targets [n, C]."""
-        weights = dict(zip(self.names, parameters, strict=True)) | self.buffers
+        weights = dict(zip(self.trained, parameters, strict=True)) | self.buffers
         logits = functional_call(self.model, weights, (x,))
         return -(targets * torch.log_softmax(logits, dim=1)).sum(1).mean()
 
     def send(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        """What one client sends for x [n, c, h, w] and targets [n, C]: one tensor per parameter."""
+        """What one client sends for x [n, c, h, w] and targets [n, C]: one tensor per name of ``names``."""
         return self._follow(grad(self.loss), self.parameters, x, targets)
 
     def _send_alone(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
@@ -90,7 +118,9 @@ class Client:
         further = torch.is_grad_enabled()
 
         def derivative(parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(self.loss(parameters, x, targets), tuple(parameters), create_graph=further)
+            loss = self.loss(parameters, x, targets)
+            unused = {"allow_unused": True, "materialize_grads": True}  # zeros, as by torch.func
+            return torch.autograd.grad(loss, tuple(parameters), create_graph=further, **unused)
 
         with torch.enable_grad():
             return self._follow(derivative, tuple(p.detach().requires_grad_() for p in self.parameters), x, targets)
@@ -99,6 +129,8 @@ class Client:
         self, derivative: Callable[..., tuple[Tensor, ...]], parameters: tuple[Tensor, ...], x: Tensor, targets: Tensor
     ) -> tuple[Tensor, ...]:
         """Do what the rule says, with one way or another to differentiate the loss by the parameters."""
+        if not self.names:
+            return ()
         total = None
         for step in range(self.rule.local_steps):
             gradients = derivative(parameters, x, targets)
@@ -106,10 +138,12 @@ class Client:
             if step + 1 < self.rule.local_steps:
                 parameters = tuple(p - self.rule.local_lr * g for p, g in zip(parameters, gradients, strict=True))
         assert total is not None
-        return total if self.rule.local_steps == 1 else tuple(t / self.rule.local_steps for t in total)
+        moved = dict(zip(self.trained, total, strict=True))
+        sent = tuple(moved[name] for name in self.names)
+        return sent if self.rule.local_steps == 1 else tuple(t / self.rule.local_steps for t in sent)
 
     def send_many(self, x: Tensor, targets: Tensor, *, at_once: int | None = None) -> tuple[Tensor, ...]:
-        """What K clients send for x [K, n, c, h, w] and targets [K, n, C]: tensors [K, ...], one per parameter.
+        """What K clients send for x [K, n, c, h, w] and targets [K, n, C]: tensors [K, ...], one per name.
 
         Args:
             x: batches.

@@ -14,7 +14,9 @@ from gradleak.datasets.base import ImageDataset
 from gradleak.errors import InputError
 from gradleak.federated import client_images, row, stage_name
 from gradleak.image_spec import ImageAttack, Reconstruct
+from gradleak.images.applicable import alike, is_applicable, not_applicable
 from gradleak.images.client import Client
+from gradleak.images.curvature import note_kinks
 from gradleak.images.engine import Matching, reconstruct
 from gradleak.images.labels import known_labels
 from gradleak.images.problem import Found, Problem
@@ -75,6 +77,7 @@ def run(spec: Reconstruct) -> Result:
         at_once=spec.at_once,
     )
     round_ = prepare(spec)
+    note_kinks(round_, spec.rec_optimizer)
 
     held = torch.cat([images for clients in client_images(spec, round_.data) for images in clients])
 
@@ -107,7 +110,15 @@ def attack(spec: ImageAttack, round_: Round, solve: Solver, begin: Start) -> Res
         groups.append([aggregate(spec, batches) for batches in rounds])
     stage = stage_name(spec)
     for group in groups:
-        for batches, client in _with_models(spec, round_, group, rounds):
+        possible = []
+        for batch in group:
+            if is_applicable(spec, batch):
+                possible.append(batch)
+                continue
+            made, rows = not_applicable(spec, stage, round_, batch)
+            result.reconstructions.append(made)
+            result.rows += rows
+        for batches, client in _with_models(spec, round_, possible, rounds):
             if result.interrupted:
                 break
             start_of_group = time.perf_counter()
@@ -127,14 +138,15 @@ def attack(spec: ImageAttack, round_: Round, solve: Solver, begin: Start) -> Res
 def _with_models(
     spec: ImageAttack, round_: Round, group: list[Batch], rounds: list[list[Batch]]
 ) -> Iterator[tuple[list[Batch], Client]]:
-    """Yield batches that are attacked through one model: all, unless the server's step makes a model per round."""
+    """Yield batches that are attacked together: of the same gradients and, if the server takes a step, of one round."""
     if not spec.apply_agg_step:
-        yield group, round_.client
+        yield from alike(group, round_.client)
         return
     for batches in rounds:
         trial = batches[0].trial
         model = updated(round_.server, aggregate(spec, batches).observation.gradients, spec.agg_lr)
-        yield [batch for batch in group if batch.trial == trial], Client(model, round_.client.rule)
+        client = Client(model, round_.client.rule, round_.client.names)
+        yield from alike([batch for batch in group if batch.trial == trial], client)
 
 
 def _problem(spec: ImageAttack, round_: Round, client: Client, batches: list[Batch], begin: Start) -> Problem:

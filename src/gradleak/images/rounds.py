@@ -18,7 +18,7 @@ from gradleak.images.client import Client, ClientRule
 from gradleak.metrics.lpips import SMALLEST_SIDE, Lpips, load_lpips
 from gradleak.models.base import Victim
 from gradleak.models.pretrained import load_pretrained
-from gradleak.observe import Observation
+from gradleak.observe import Observation, sent_names, trainable
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def prepare(spec: FederatedOptions) -> Round:
     model = model.to(device)
     rule = ClientRule(local_steps=spec.local_steps, local_lr=spec.local_lr, bn_eval=spec.bn_eval)
     lpips = load_lpips(spec.lpips) if spec.lpips and data.facts.image_size >= SMALLEST_SIDE else None
-    return Round(data, model, Client(model, rule), device, lpips)
+    side, channels = data.facts.image_size, data.facts.channels
+    names = sent_names(model, torch.zeros(2, channels, side, side, device=device))
+    return Round(data, model, Client(model, rule, names), device, lpips)
 
 
 def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch]]:
@@ -118,9 +120,12 @@ def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
     """Return the clients of a round as one batch, with the mean of what they sent, each scaled to norm 1 if so asked.
 
     Equal numbers of images make the mean of the clients' gradients the gradient of the joint batch. Scaled ones are no
-    gradient of any batch; an objective that ignores the scale suits them.
+    gradient of any batch; an objective that ignores the scale suits them. A gradient that one client withholds has no
+    mean, and is left out.
     """
-    names = list(batches[0].observation.gradients)
+    names = [
+        name for name in batches[0].observation.gradients if not any(b.observation.lacks([name]) for b in batches)
+    ]
     weights = [1.0] * len(batches)
     if spec.normalize_gradients:
         norms = [
@@ -140,9 +145,10 @@ def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
 
 
 def updated(server: Victim, gradients: dict[str, Tensor], lr: float) -> Victim:
-    """Return a copy of the model after one step down the aggregated gradient."""
+    """Return a copy of the model after one step down the aggregated gradient; parameters without one stay."""
     model = deepcopy(server)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter -= lr * gradients[name]
+        for name, parameter in trainable(model).items():
+            if name in gradients:
+                parameter -= lr * gradients[name]
     return model

@@ -1,13 +1,13 @@
 """What a label-restoration method takes and gives, and the registry that names it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gradleak.errors import InputError
-from gradleak.observe import Observation
+from gradleak.observe import HEAD, Observation
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,60 @@ class LabelGuess:
 LabelMethod = Callable[[Observation], LabelGuess]
 """A method sees an Observation and nothing else, so it cannot look at the truth."""
 
-_METHODS: dict[str, Callable[..., LabelMethod]] = {}
+FIELDS = frozenset({"counts", "embeddings", "probabilities"})
+"""What a guess may hold besides presence and is measured."""
 
 
-def register(name: str) -> Callable[[Callable[..., LabelMethod]], Callable[..., LabelMethod]]:
-    """Register a factory ``factory(alpha: float) -> LabelMethod`` under ``name``, which must be new."""
+@dataclass(frozen=True)
+class Declared:
+    """What a method says of itself when it registers.
+
+    Attributes:
+        factory: makes it.
+        needs: names of the gradients without which it is not applicable.
+        gives: which of :data:`FIELDS` its guesses hold.
+    """
+
+    factory: Callable[..., LabelMethod]
+    needs: tuple[str, ...]
+    gives: frozenset[str]
+
+
+_METHODS: dict[str, Declared] = {}
+
+
+def register(
+    name: str, *, needs: Sequence[str] = HEAD, gives: Collection[str] = ("counts",)
+) -> Callable[[Callable[..., LabelMethod]], Callable[..., LabelMethod]]:
+    """Register a factory ``factory(alpha: float) -> LabelMethod`` under ``name``, which must be new.
+
+    Args:
+        name: of the method.
+        needs: names of the gradients that it reads. Where the client does not send one of them, the method is not
+            called, and its results are marked as not applicable.
+        gives: which of :data:`FIELDS` its guesses hold besides presence; tells which results it would have had.
+    """
+    if not set(gives) <= FIELDS:
+        raise ValueError(f"label method {name!r} gives {sorted(gives)}; known: {sorted(FIELDS)}")
 
     def add(factory: Callable[..., LabelMethod]) -> Callable[..., LabelMethod]:
         if name in _METHODS:
             raise ValueError(f"label method {name!r} is registered twice")
-        _METHODS[name] = factory
+        _METHODS[name] = Declared(factory, tuple(needs), frozenset(gives))
         return factory
 
     return add
+
+
+def declared(name: str) -> Declared:
+    """Return what the method registered under ``name`` says of itself.
+
+    Raises:
+        InputError: no such method.
+    """
+    if name not in _METHODS:
+        raise InputError(f"unknown label method {name!r}; known: {', '.join(names())}")
+    return _METHODS[name]
 
 
 def build(name: str, *, alpha: float = 1.0) -> LabelMethod:
@@ -65,9 +106,7 @@ def build(name: str, *, alpha: float = 1.0) -> LabelMethod:
     Raises:
         InputError: no such method.
     """
-    if name not in _METHODS:
-        raise InputError(f"unknown label method {name!r}; known: {', '.join(names())}")
-    return _METHODS[name](alpha=alpha)
+    return declared(name).factory(alpha=alpha)
 
 
 def names() -> list[str]:

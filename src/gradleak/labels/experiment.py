@@ -15,20 +15,18 @@ from gradleak.datasets.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.distributions import CUSTOM_CLASSES
 from gradleak.errors import InputError
-from gradleak.federated import defended, draw_batch, make_victim, row, stage_name
+from gradleak.federated import NOT_APPLICABLE, defended, draw_batch, make_victim, row, stage_name
 from gradleak.label_spec import RestoreLabels
 from gradleak.labels.all import build
-from gradleak.labels.base import LabelGuess
-from gradleak.metrics.analysis import analyse
-from gradleak.metrics.labels import floors, label_metrics
+from gradleak.labels.base import LabelGuess, declared
+from gradleak.metrics import analysis
+from gradleak.metrics.labels import floors, label_metrics, metric_names
 from gradleak.models.base import Victim
-from gradleak.observe import BatchTruth, Observation, SideKnowledge, chunk_size, observe_full, observe_head
+from gradleak.notes import note
+from gradleak.observe import HEAD, BatchTruth, Observation, SideKnowledge, chunk_size, observe_full, observe_head
 from gradleak.provenance import peak_memory_mb
 from gradleak.records import JOB, VICTIM, Row
 from gradleak.training import victim_quality
-
-_DIVERGED = ("leacc", "lnacc", "irec", "f1", "count_l1", "exact_match")
-"""What counts as not measured when the gradient is no number."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,10 @@ class Result:
 def restore(spec: RestoreLabels) -> Result:
     """Attack ``spec.num_tries`` batches of one victim with every method of the spec.
 
-    All methods of a try see the same observation. Memory does not depend on the batch size, because images are fetched
-    and passed through the model chunk by chunk; only a defense of all gradients needs the whole batch at once.
+    All methods of a try see the same observation. A method that needs a gradient which the client does not send gets
+    rows of status ``not applicable``; one line on standard error says so. Memory does not depend on the batch size,
+    because images are fetched and passed through the model chunk by chunk; only a defense of all gradients needs the
+    whole batch at once.
 
     Raises:
         InputError: data missing, or a request that the data cannot meet.
@@ -72,20 +72,24 @@ def restore(spec: RestoreLabels) -> Result:
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
         client = _Client(spec, data, model, device, trial)
         sent, truth = client.observe()
-        if not sent.is_finite():
-            for name in methods:
-                add(name, trial, dict.fromkeys(_DIVERGED, math.nan), status="diverged")
-            continue
+        finite = sent.is_finite()
         for name, method in methods.items():
+            lacking = sent.lacks(declared(name).needs)
+            if lacking:
+                note(f"{name} is not applicable: the client sends no gradient of {' and '.join(lacking)}")
+            if lacking or not finite:
+                unknown = dict.fromkeys(_metrics_of(spec, name), math.nan)
+                add(name, trial, unknown, status=NOT_APPLICABLE if lacking else "diverged")
+                continue
             observation = _tell(sent, name, truth.counts)
             begin = time.perf_counter()
             guess = method(observation)
             found = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
-            if spec.analysis and guess.embeddings is not None:
-                found |= analyse(observation, guess, truth, model.head)
+            if spec.analysis and guess.embeddings is not None and not sent.lacks(HEAD):
+                found |= analysis.analyse(observation, guess, truth, model.head)
             found |= _restored_instances(spec, guess)
             add(name, trial, found)
-        for name, guess in baselines.items():
+        for name, guess in baselines.items() if finite else ():
             add(name, trial, label_metrics(guess, truth))
     whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
     add(VICTIM, -1, victim_quality(spec))
@@ -129,6 +133,17 @@ class _Client:
 def _tell(observation: Observation, method: str, counts: Tensor) -> Observation:
     """Grant the side knowledge that a method is defined with: only simplified iLRG has any."""
     return replace(observation, side=SideKnowledge(counts > 0)) if method == "ilrg-simplified" else observation
+
+
+def _metrics_of(spec: RestoreLabels, method: str) -> list[str]:
+    """Return the metrics that a method has in this run wherever it runs, its time apart."""
+    gives = declared(method).gives
+    names = dict.fromkeys(metric_names(gives))
+    if spec.analysis and "embeddings" in gives:
+        names |= dict.fromkeys(analysis.METRICS)
+    if spec.distribution.startswith("custom") and "counts" in gives:
+        names |= dict.fromkeys(f"restored_class_{c}" for c in CUSTOM_CLASSES)
+    return list(names)
 
 
 def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:

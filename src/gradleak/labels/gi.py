@@ -30,7 +30,7 @@ def gi(observation: Observation) -> LabelGuess:
     return LabelGuess(presence)
 
 
-@register("gi")
+@register("gi", needs=("head.weight",), gives=())
 def build_gi(*, alpha: float = 1.0) -> LabelMethod:
     """Return :func:`gi`; alpha plays no part in it."""
     return gi

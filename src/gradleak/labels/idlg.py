@@ -29,7 +29,7 @@ def idlg(observation: Observation) -> LabelGuess:
     return LabelGuess(presence)
 
 
-@register("idlg")
+@register("idlg", needs=("head.weight",), gives=())
 def build_idlg(*, alpha: float = 1.0) -> LabelMethod:
     """Return :func:`idlg`; alpha plays no part in it."""
     return idlg

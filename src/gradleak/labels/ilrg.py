@@ -9,7 +9,7 @@ from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 from gradleak.errors import InputError
-from gradleak.labels.base import LabelGuess, LabelMethod, head_gradient, register
+from gradleak.labels.base import FIELDS, LabelGuess, LabelMethod, head_gradient, register
 from gradleak.labels.rounding import largest_remainder, published_counts
 from gradleak.observe import Observation
 
@@ -191,19 +191,19 @@ def _known_classes(observation: Observation) -> Tensor:
     return known.cpu()
 
 
-@register("ilrg")
+@register("ilrg", gives=FIELDS)
 def build_ilrg(*, alpha: float = 1.0) -> LabelMethod:
     """Return :func:`ilrg` with the given alpha."""
     return partial(ilrg, alpha=alpha)
 
 
-@register("ilrg-simplified")
+@register("ilrg-simplified", gives=FIELDS)
 def build_simplified(*, alpha: float = 1.0) -> LabelMethod:
     """Return the simplified variant of :func:`ilrg` with the given alpha."""
     return partial(ilrg, alpha=alpha, simplified=True)
 
 
-@register("ilrg-estimate")
+@register("ilrg-estimate", needs=("head.bias",))
 def build_estimate(*, alpha: float = 1.0) -> LabelMethod:
     """Return :func:`ilrg_estimate`; alpha plays no part in it."""
     return ilrg_estimate

@@ -8,6 +8,7 @@ from scipy.linalg import eigh, qr
 from torch import Tensor
 
 from gradleak.labels.base import LabelGuess, LabelMethod, head_gradient, register
+from gradleak.notes import note
 from gradleak.observe import Observation
 
 Floats = NDArray[np.float64]
@@ -16,6 +17,7 @@ Bools = NDArray[np.bool_]
 _ZERO_COLUMN = 1e-10
 _OUTSIDE = 1e-4
 _WEIGHT = 1e-9  # a combination with weights that sum to more than _OUTSIDE / _WEIGHT = 1e5 does not count
+_INFEASIBLE = 2  # status of scipy.optimize.linprog
 
 
 def rlg(observation: Observation) -> LabelGuess:
@@ -149,7 +151,10 @@ def positive_spanning_set(Q: Floats) -> Bools | None:
 
 
 def _outside_cone(columns: Floats, point: Floats) -> bool:
-    """Whether a unit vector [k] is no combination of columns [k, n] with weights >= 0 of a moderate sum."""
+    """Whether a unit vector [k] is no combination of columns [k, n] with weights >= 0 of a moderate sum.
+
+    If neither solver can tell, it counts as one, which makes no class present without a proof.
+    """
     n = columns.shape[1]
     if n == 0:
         return True
@@ -159,10 +164,14 @@ def _outside_cone(columns: Floats, point: Floats) -> bool:
         return bool(scipy.optimize.nnls(rows, np.append(point, 0.0))[1] > _OUTSIDE)
     except RuntimeError:  # the active set can cycle on degenerate columns
         answer = scipy.optimize.linprog(np.ones(n), A_eq=columns, b_eq=point, method="highs")
-        return answer.status == 2 or answer.fun * _WEIGHT > _OUTSIDE
+        if answer.status == 0:
+            return bool(answer.fun * _WEIGHT > _OUTSIDE)
+        if answer.status != _INFEASIBLE:
+            note(f"rlg: a linear program ended without an answer (status {answer.status}); its class counts as absent")
+        return answer.status == _INFEASIBLE
 
 
-@register("rlg")
+@register("rlg", needs=("head.weight",), gives=())
 def build_rlg(*, alpha: float = 1.0) -> LabelMethod:
     """Return :func:`rlg`; alpha plays no part in it."""
     return rlg

@@ -12,6 +12,16 @@ EMBEDDING_MSE_CAP = 10.0
 """Largest contribution of a class to ``embedding_mse``, as in the published means."""
 
 _COSINES = ("embedding_cosine", "output_cosine", "probability_cosine")
+_APPROXIMATIONS = ("approx1", "approx2", "approx3", "approx4", "scale", "approx_out", "approx_probabilities")
+_RECOVERED = ("embedding", "out", "probabilities")
+
+METRICS = (
+    *(f"{name}_{error}" for name in (*_APPROXIMATIONS, *_RECOVERED) for error in ("mse", "mre")),
+    *_COSINES,
+    "soteria_embedding_mse",
+    "soteria_embedding_cosine",
+)
+"""What :func:`analyse` gives of a method that recovers embeddings and probabilities."""
 
 
 def class_gradients(truth: BatchTruth) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,29 @@
 """How right a label guess is, and what an answer without any attack would score."""
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, linear
 
 from gradleak.labels.base import LabelGuess
 from gradleak.labels.rounding import largest_remainder
 from gradleak.observe import BatchTruth
+
+
+_OF = {
+    "presence": ("leacc", "f1"),
+    "counts": ("lnacc", "irec", "count_l1", "exact_match"),
+    "embeddings": ("embedding_cosine", "output_cosine"),
+    "probabilities": ("probability_cosine",),
+}
+"""Field of a guess -> the metrics of it."""
+
+
+def metric_names(gives: Collection[str]) -> tuple[str, ...]:
+    """Return the metrics of guesses that hold some fields besides presence, for a head that is known."""
+    return tuple(name for field, names in _OF.items() if field == "presence" or field in gives for name in names)
 
 
 def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | None = None) -> dict[str, float]:
@@ -59,8 +75,9 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Non
         embeddings = guess.embeddings[present]
         values["embedding_cosine"] = _mean_cosine(embeddings, truth.embeddings[present])
         if head is not None:
-            W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
-            values["output_cosine"] = _mean_cosine(torch.addmm(b, embeddings, W.T), truth.logits[present])
+            W = head.weight.detach().double().cpu()
+            b = None if head.bias is None else head.bias.detach().double().cpu()
+            values["output_cosine"] = _mean_cosine(linear(embeddings, W, b), truth.logits[present])
     if guess.probabilities is not None:
         values["probability_cosine"] = _mean_cosine(guess.probabilities[present], truth.probabilities[present])
     return values

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 class Victim(nn.Module, ABC):
     """A classifier ``head(features(x))`` whose last layer is linear, z = W e + b.
 
-    Subclasses set ``self.head`` and define :meth:`features`.
+    Subclasses set ``self.head`` and define :meth:`features`. Parameters may be frozen, unused or tied, and the head may
+    have no bias: of such a client the server sees what it sends (:class:`gradleak.observe.Observation`).
 
     Attributes:
-        head: the last layer, W [C, d] and b [C].
+        head: the last layer, W [C, d] and, unless it has none, b [C].
     """
 
     head: nn.Linear

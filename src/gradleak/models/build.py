@@ -11,6 +11,7 @@ import torch
 
 from gradleak.errors import InputError
 from gradleak.models.base import Victim
+from gradleak.models.check import attempt, check_victim
 from gradleak.models.options import OPTIONS, check_images, check_options
 from gradleak.streams import stream_seed
 
@@ -83,6 +84,9 @@ def _mobilenet_v2(**arguments: Any) -> Victim:
 
     return MobileNetV2(**arguments)
 
+BUILT_IN = frozenset(REGISTRY)
+"""Models of this package. Tests look at these; the models of plug-ins are looked at when they are built."""
+
 
 def build(
     name: str,
@@ -117,7 +121,8 @@ def build(
 
     Raises:
         InputError: unknown model, an option that the model does not have (see
-            :mod:`gradleak.models.options`), or images that it cannot read.
+            :mod:`gradleak.models.options`), images that it cannot read, or a plug-in's model that cannot be built or is
+            no victim (see :func:`gradleak.models.check.check_victim`).
     """
     options = {
         "activation": activation,
@@ -131,9 +136,13 @@ def build(
     check_images(name, channels=channels, image_size=image_size)
     if num_classes < 1:
         raise InputError(f"model {name}: num_classes={num_classes}; use at least 1")
-    arguments = {key: value for key, value in options.items() if key in OPTIONS[name]}
+    shape = {"num_classes": num_classes, "channels": channels, "image_size": image_size}
+    arguments = {**shape, **{key: value for key, value in options.items() if key in OPTIONS[name]}}
     # Only the CPU generator: torch.manual_seed would also reseed every accelerator.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(stream_seed("victim", seed))
-        victim = REGISTRY[name](num_classes=num_classes, channels=channels, image_size=image_size, **arguments)
+        if name in BUILT_IN:
+            return REGISTRY[name](**arguments).eval()
+        victim = attempt(name, "its builder", lambda: REGISTRY[name](**arguments))
+        check_victim(name, victim, **shape)
     return victim.eval()
