@@ -5,6 +5,7 @@ observation, and compares the answers with the truth. Results: a long metrics CS
 """
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -39,9 +40,9 @@ def main(argv: Sequence[str]) -> None:
             for name in ("leacc", "lnacc", "irec", "probability_cosine")
         }
         shown = "  ".join(f"{name} {fmean(series):.3f}" for name, series in values.items() if series)
-        diverged = len({row.trial for row in result.rows if row.method == method and row.status == "diverged"})
-        tries = f"{spec.num_tries} tries" + (f", {diverged} diverged" if diverged else "")
-        print(f"{method:<16}{shown}  ({tries})")
+        why = {row.trial: row.status for row in result.rows if row.method == method and row.status != "ok"}
+        lost = "".join(f", {number} {status}" for status, number in Counter(why.values()).items())
+        print(f"{method:<16}{shown}  ({spec.num_tries} tries{lost})")
     print(f"metrics: {output}", file=sys.stderr)
 
 

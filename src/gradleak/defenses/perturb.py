@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gradleak.defenses.base import Defense, DefenseContext, Gradients, below_percentile, register
+from gradleak.errors import InputError
 from gradleak.models.base import Victim
 
 _EPSILON = 1e-10
@@ -48,6 +49,9 @@ def soteria_scores(context: DefenseContext) -> Tensor:
 
     Returns:
         [d] float64, on the CPU.
+
+    Raises:
+        InputError: no derivative reaches the images.
     """
     model = context.model.eval()
     scores = torch.zeros(model.head.in_features, dtype=torch.float64)
@@ -61,6 +65,8 @@ def _chunk_scores(model: Victim, images: Tensor) -> Tensor:
     with torch.enable_grad():
         e = model.features(x)
         totals = e.sum(0)
+    if not totals.requires_grad:
+        raise InputError("defense perturb: the victim's features have no derivative by the image, which it scores them by")
     n, height, width = len(images), images.shape[-2], images.shape[-1]
     at_once = max(1, _BUDGET // (n * height * width))
     norms = []

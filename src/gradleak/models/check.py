@@ -13,7 +13,8 @@ from gradleak.models.base import Victim
 
 T = TypeVar("T")
 
-_TORCH = Path(torch.__file__).parent
+_NOT_THEIRS = {Path(torch.__file__).parent, Path(__file__).parent}
+"""Where code is that a plug-in merely calls, or that calls it."""
 
 
 def attempt(name: str, what: str, work: Callable[[], T]) -> T:
@@ -28,10 +29,10 @@ def attempt(name: str, what: str, work: Callable[[], T]) -> T:
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        outside = [frame for frame in frames if _TORCH not in Path(frame.filename).parents]
-        place = outside[-1]
+        theirs = [frame for frame in frames if _NOT_THEIRS.isdisjoint(Path(frame.filename).parents)]
+        place = f" at {theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(f"model {name}: {what} fails at {place.filename}:{place.lineno}: {reason}") from error
+        raise InputError(f"model {name}: {what} fails{place}: {reason}") from error
 
 
 def check_victim(name: str, model: object, *, num_classes: int, channels: int, image_size: int) -> None:
@@ -55,13 +56,13 @@ def check_victim(name: str, model: object, *, num_classes: int, channels: int, i
     if head is None:
         raise InputError(f"{where}: has no head; set self.head to its last layer, an nn.Linear")
     if not isinstance(head, nn.Linear):
-        raise InputError(f"{where}: its head is a {type(head).__name__}; use an nn.Linear, what is before belongs to features")
+        raise InputError(f"{where}: its head is a {type(head).__name__}; use an nn.Linear, with the rest in features()")
     if head.out_features != num_classes:
         raise InputError(f"{where}: its head has {head.out_features} outputs; the data set has {num_classes} classes")
     model.eval()
     shape = (2, channels, image_size, image_size)
     with torch.no_grad():
-        found: object = attempt(name, f"features(images of shape {list(shape)})", lambda: model.features(torch.zeros(shape)))
+        found: object = attempt(name, f"features() of images {list(shape)}", lambda: model.features(torch.zeros(shape)))
     if not isinstance(found, Tensor):
         raise InputError(f"{where}: its features are a {type(found).__name__}; return a tensor [n, {head.in_features}]")
     if found.shape != (2, head.in_features):
