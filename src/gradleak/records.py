@@ -30,8 +30,8 @@ class Row:
         seed: seed of the batches.
         trial: number of the batch, from 0; -1 for figures of the whole run.
         unit: what within the trial, e.g. an image's number; empty for the whole batch.
-        status: ``ok``, or why the value, NaN, does not count: ``diverged``, or ``not applicable`` where the attack needs
-            a gradient that the client does not send.
+        status: ``ok``, or why the value does not count: ``diverged``, or ``not applicable`` (value NaN) where the
+            attack needs a gradient that the client does not send.
         metric: name of the metric.
         value: its value.
     """

@@ -69,7 +69,7 @@ class Probe(Victim):
 def frozen(*names: str) -> Victim:
     model = Small()
     for name in names:
-        model.get_parameter(name).requires_grad_(requires_grad=False)
+        model.get_parameter(name).requires_grad = False
     return model
 
 

@@ -66,7 +66,9 @@ def _chunk_scores(model: Victim, images: Tensor) -> Tensor:
         e = model.features(x)
         totals = e.sum(0)
     if not totals.requires_grad:
-        raise InputError("defense perturb: the victim's features have no derivative by the image, which it scores them by")
+        raise InputError(
+            "defense perturb: the victim's features have no derivative by the image, which it scores them by"
+        )
     n, height, width = len(images), images.shape[-2], images.shape[-1]
     at_once = max(1, _BUDGET // (n * height * width))
     norms = []

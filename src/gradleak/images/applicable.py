@@ -12,10 +12,11 @@ from gradleak.images.results import Reconstruction, rows_of
 from gradleak.images.rounds import Batch, Round
 from gradleak.labels.base import declared
 from gradleak.notes import note
-from gradleak.reconstructions import METRICS
 from gradleak.records import Row
 
 _NO_METHOD = ("optimise", "truth")
+_METRICS = ("mse", "psnr", "ssim", "feature_cosine", "label_accuracy")
+"""Of each image, see :func:`gradleak.images.results.compare`."""
 
 
 def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
@@ -50,7 +51,7 @@ def not_applicable(spec: ImageAttack, stage: str, round_: Round, batch: Batch) -
         batch: its images and what was sent of them.
     """
     truth = round_.pixels(batch.images.cpu())
-    metrics = [*METRICS, *(["lpips"] if round_.lpips is not None else [])]
+    metrics = [*_METRICS, *(["lpips"] if round_.lpips is not None else [])]
     made = Reconstruction(
         trial=batch.trial,
         client=batch.client,

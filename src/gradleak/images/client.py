@@ -119,8 +119,10 @@ class Client:
 
         def derivative(parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
             loss = self.loss(parameters, x, targets)
-            unused = {"allow_unused": True, "materialize_grads": True}  # zeros, as by torch.func
-            return torch.autograd.grad(loss, tuple(parameters), create_graph=further, **unused)
+            zeros = True  # of parameters that the loss does not depend on, as by torch.func
+            return torch.autograd.grad(
+                loss, tuple(parameters), create_graph=further, allow_unused=zeros, materialize_grads=zeros
+            )
 
         with torch.enable_grad():
             return self._follow(derivative, tuple(p.detach().requires_grad_() for p in self.parameters), x, targets)

@@ -123,9 +123,7 @@ def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
     gradient of any batch; an objective that ignores the scale suits them. A gradient that one client withholds has no
     mean, and is left out.
     """
-    names = [
-        name for name in batches[0].observation.gradients if not any(b.observation.lacks([name]) for b in batches)
-    ]
+    names = [name for name in batches[0].observation.gradients if not any(b.observation.lacks([name]) for b in batches)]
     weights = [1.0] * len(batches)
     if spec.normalize_gradients:
         norms = [

@@ -11,7 +11,6 @@ from gradleak.labels.base import LabelGuess
 from gradleak.labels.rounding import largest_remainder
 from gradleak.observe import BatchTruth
 
-
 _OF = {
     "presence": ("leacc", "f1"),
     "counts": ("lnacc", "irec", "count_l1", "exact_match"),

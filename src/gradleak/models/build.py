@@ -84,6 +84,7 @@ def _mobilenet_v2(**arguments: Any) -> Victim:
 
     return MobileNetV2(**arguments)
 
+
 BUILT_IN = frozenset(REGISTRY)
 """Models of this package. Tests look at these; the models of plug-ins are looked at when they are built."""
 

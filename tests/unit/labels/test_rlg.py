@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,3 +135,21 @@ def test_a_cycling_active_set_falls_back_to_a_linear_program(monkeypatch: pytest
 
     monkeypatch.setattr(module.scipy.optimize, "nnls", cycle)
     assert separable(Q).tolist() == expected
+
+
+@pytest.mark.parametrize("status", [1, 3, 4])
+def test_a_program_without_an_answer_shows_no_class_and_is_said(monkeypatch: pytest.MonkeyPatch, capsys, status: int):
+    Q = np.random.default_rng(2).normal(size=(5, 12))
+
+    def cycle(*_):
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    def unsolved(*_, **__):
+        return SimpleNamespace(status=status, fun=None, message="no answer")
+
+    monkeypatch.setattr(module.scipy.optimize, "nnls", cycle)
+    monkeypatch.setattr(module.scipy.optimize, "linprog", unsolved)
+    gram = (Q / np.linalg.norm(Q, axis=0)).T @ (Q / np.linalg.norm(Q, axis=0)) - 2 * np.eye(12)
+    assert separable(Q).tolist() == (gram.max(axis=0) <= 0).tolist()  # those that need no solver
+    line = f"note: rlg: a linear program ended without an answer (status {status}); its class counts as absent\n"
+    assert capsys.readouterr().err == line

@@ -1,0 +1,219 @@
+"""Image attacks on clients that do not send every gradient."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.plugin_state import forgotten
+from torch import Tensor, nn
+
+from gradleak import plugins
+from gradleak.image_spec import Reconstruct
+from gradleak.images import experiment, rounds
+from gradleak.images.client import Client, ClientRule
+from gradleak.images.job import execute
+from gradleak.models.base import Victim
+from gradleak.records import Row
+
+PLUGIN = '''
+import torch
+from torch import nn
+
+from gradleak.defenses.base import register as register_defense
+from gradleak.models.base import Victim
+from gradleak.models.build import register
+
+FACTS = {"defenses": {"hide": {"strength": "part", "high": 4}}, "models": {"mixed": {}}}
+
+
+@register_defense("hide")
+def hide(part):
+    """1: the bias of the head, 2: its weight, 3: all, 4: the bias of the head for batches with any even label."""
+
+    def defend(gradients, context):
+        labels = torch.cat([y for _, y in context.chunks()])
+        hidden = {1: ["head.bias"], 2: ["head.weight"], 3: list(gradients), 4: ["head.bias"]}[int(part)]
+        if part == 4 and labels.fmod(2).all():
+            hidden = []
+        return {name: g for name, g in gradients.items() if name not in hidden}
+
+    return defend
+
+
+@register("mixed")
+class Mixed(Victim):
+    """A head without bias, a frozen and an unused layer."""
+
+    def __init__(self, *, num_classes, channels, image_size):
+        super().__init__()
+        self.first = nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, 24), nn.Sigmoid())
+        self.middle = nn.Linear(24, 24).requires_grad_(False)
+        self.spare = nn.Linear(3, 3)
+        self.head = nn.Linear(24, num_classes, bias=False)
+
+    def features(self, x):
+        return torch.sigmoid(self.middle(self.first(x)))
+'''
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path, monkeypatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(PLUGIN, encoding="utf-8")
+    with forgotten():
+        plugins.load(["mine.py"])
+        yield
+
+
+def spec(**options: Any) -> Reconstruct:
+    usual: dict[str, Any] = {"dataset": "mnist-sample", "iterations": 2, "device": "cpu", "progress": False}
+    return Reconstruct(**{**usual, "modules": ("mine.py",), **options})
+
+
+def attacked(found: list[Row]) -> list[Row]:
+    return [row for row in found if row.trial >= 0]
+
+
+def test_the_matching_loss_of_the_true_batch_is_zero_on_what_was_sent():
+    mine = spec(num_clients=1, num_images=2, defenses=("hide-1",))
+    round_ = rounds.prepare(mine)
+    ((batch,),) = rounds.client_batches(mine, round_)
+    assert "head.bias" not in batch.observation.gradients
+    client = round_.client.sending(list(batch.observation.gradients))
+    targets = torch.nn.functional.one_hot(batch.labels, 10).float()
+    for name, gradient in zip(client.names, client.send(batch.images, targets), strict=True):
+        torch.testing.assert_close(gradient, batch.observation.gradients[name])
+    assert experiment.run(mine).reconstructions[0].loss > 0
+
+
+@pytest.mark.parametrize("options", [{"defenses": ("hide-1",)}, {"defenses": ("hide-2",)}, {"model": "mixed"}])
+@pytest.mark.parametrize("local_steps", [1, 2])
+def test_what_was_sent_is_matched(options, local_steps):
+    found = experiment.run(spec(num_clients=2, restarts=2, local_steps=local_steps, **options))
+    assert {row.status for row in attacked(found.rows)} == {"ok"}
+    assert all(math.isfinite(made.loss) for made in found.reconstructions)
+
+
+def test_a_victim_of_all_kinds_of_parameters_sends_what_it_trains(capsys):
+    mine = spec(num_clients=2, model="mixed", reconstruct_mode="both", apply_agg_step=True, defenses=("dp-1e-4",))
+    round_ = rounds.prepare(mine)
+    assert round_.client.names == ["first.1.weight", "first.1.bias", "head.weight"]
+    for batches in rounds.client_batches(mine, round_):
+        assert all(list(batch.observation.gradients) == round_.client.names for batch in batches)
+    assert {row.status for row in attacked(experiment.run(mine).rows)} == {"ok"}
+
+
+@pytest.mark.parametrize("options", [
+    {"defenses": ("hide-3",)},
+    {"defenses": ("hide-3",), "reconstruct_mode": "both"},
+    {"defenses": ("hide-3",), "reconstruct_mode": "aggregated", "apply_agg_step": True},
+    {"defenses": ("hide-1",), "labels": "ilrg"},
+    {"defenses": ("hide-2",), "labels": "idlg"},
+    {"model": "mixed", "labels": "ilrg", "reconstruct_mode": "both"},
+])  # fmt: skip
+def test_without_what_the_attack_needs_all_its_rows_say_so(options):
+    mine = spec(num_clients=2, num_tries=2, **options)
+    usual = experiment.run(spec(**{**options, "num_clients": 2, "num_tries": 2, "defenses": (), "model": "lenet"}))
+    found = experiment.run(mine)
+    assert {row.status for row in attacked(found.rows)} == {"not applicable"}
+    assert all(math.isnan(row.value) for row in attacked(found.rows))
+    had, has = (
+        sorted((r.trial, r.unit, r.distribution, r.metric) for r in attacked(rows) if "psnr_at" not in r.metric)
+        for rows in (usual.rows, found.rows)
+    )
+    assert has == had
+    assert len(found.reconstructions) == len(usual.reconstructions)
+
+
+@pytest.mark.parametrize("options", [{"labels": "idlg", "defenses": ("hide-1",)}, {"labels": "truth", "model": "mixed"},
+                                     {"labels": "idlg", "model": "mixed"}])  # fmt: skip
+def test_labels_that_need_less_are_restored(options):
+    found = experiment.run(spec(num_clients=1, **options))
+    assert {row.status for row in attacked(found.rows)} == {"ok"}
+
+
+def test_each_batch_is_matched_on_what_its_client_sent():
+    """Clients may withhold different gradients; a batch's result does not depend on its neighbours."""
+    mine = spec(num_clients=4, num_tries=2, labels="ilrg", defenses=("hide-4",), iterations=3)
+    found = experiment.run(mine)
+    plain = experiment.run(mine.model_copy(update={"defenses": ()}))
+    even = [bool((made.true_labels % 2 == 0).any()) for made in plain.reconstructions]
+    assert 0 < sum(even) < len(even)
+    psnr = {(r.trial, r.unit): r for r in found.rows if r.metric == "psnr"}
+    for made, withheld in zip(plain.reconstructions, even, strict=True):
+        row = psnr[made.trial, f"client{made.client}image0"]
+        assert row.status == ("not applicable" if withheld else "ok")
+        if not withheld:
+            assert row.value == pytest.approx(float(made.metrics["psnr"][0]), abs=0.2)  # rounding in larger batches
+    # The mean of a gradient that one of them withholds is not known to the server.
+    together = experiment.run(mine.model_copy(update={"labels": "optimise", "reconstruct_mode": "aggregated"}))
+    assert {row.status for row in attacked(together.rows)} == {"ok"}
+    for batches in rounds.client_batches(mine, rounds.prepare(mine)):
+        names = rounds.aggregate(mine, batches).observation.gradients
+        assert ("head.bias" in names) == all("head.bias" in b.observation.gradients for b in batches)
+
+
+def test_the_program_leaves_the_files_that_the_workflow_waits_for(tmp_path, capsys):
+    from gradleak.notes import note
+
+    note.cache_clear()
+    mine = spec(num_clients=2, defenses=("hide-3",), output=tmp_path / "out" / "metrics.csv")
+    execute(mine, experiment.run)
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made >= {"metrics.csv", "run.json", "contact.png", "trace.csv", "images.npz"}
+    with np.load(tmp_path / "out" / "images.npz") as archive:
+        assert archive["truth"].shape == archive["guess"].shape
+        assert len(np.unique(archive["guess"])) == 1
+    assert "dlg is not applicable: no gradient is sent" in capsys.readouterr().err
+
+
+class Shared(Victim):
+    """One BatchNorm under two names, and a weight that two layers share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(6)
+        self.again = self.norm
+        self.one, self.two = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.two.weight = self.one.weight
+        self.head = nn.Linear(6, 3)
+
+    def features(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.again(self.two(torch.sigmoid(self.norm(self.one(x.flatten(1)))))))
+
+
+def test_batch_statistics_of_a_shared_layer_and_a_shared_weight():
+    torch.manual_seed(0)
+    model = Shared().double()
+    x, y = torch.rand(5, 1, 2, 3, dtype=torch.float64), torch.arange(5) % 3
+    client = Client(model, ClientRule(bn_eval=False))
+    sent = dict(zip(client.names, client.send(x, nn.functional.one_hot(y, 3).double()), strict=True))
+    model.train()
+    nn.functional.cross_entropy(model(x), y).backward()
+    expected = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert list(sent) == list(expected)
+    for name, gradient in sent.items():
+        torch.testing.assert_close(gradient, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ({}, False),
+        ({"activation": "relu"}, True),
+        ({"activation": "relu", "rec_optimizer": "adam"}, False),
+        ({"model": "fcn"}, True),
+        ({"model": "lenet5", "activation": "leaky_relu"}, True),
+        ({"model": "lenet5", "activation": "silu"}, False),
+        ({"model": "mixed"}, False),
+    ],
+)
+def test_lbfgs_on_a_piecewise_linear_victim_is_said_once(capsys, options, warned):
+    from gradleak.notes import note
+
+    note.cache_clear()
+    experiment.run(spec(iterations=1, num_clients=2, num_tries=2, **options))
+    assert capsys.readouterr().err.count("second derivatives vanish") == int(warned)

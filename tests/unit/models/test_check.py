@@ -1,0 +1,122 @@
+"""A plug-in's model that is no victim is one line when it is built, and looking at it leaves no trace."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from tests.plugin_state import forgotten
+from torch import Tensor, nn
+
+from gradleak.errors import InputError
+from gradleak.models import build, options
+from gradleak.models.base import Victim
+from gradleak.models.fcn import FCN
+
+
+class Mine(Victim):
+    """Pixels to 6 features, as long as nothing else is asked for."""
+
+    def __init__(self, *, num_classes: int, channels: int, image_size: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, 6), nn.Dropout())
+        self.head = nn.Linear(6, num_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.body(self.norm(x)) + 0 * torch.rand(6)
+
+
+def with_head(head: Callable[[int], Any]) -> type[Victim]:
+    class Headed(Mine):
+        def __init__(self, **shape: int):
+            super().__init__(**shape)
+            del self.head
+            self.head = head(shape["num_classes"])
+
+    return Headed
+
+
+def with_features(features: Callable[[Tensor], Any]) -> type[Victim]:
+    class Featured(Mine):
+        def features(self, x: Tensor) -> Tensor:
+            return features(super().features(x))
+
+    return Featured
+
+
+class NoHead(Mine):
+    def __init__(self, **shape: int):
+        super().__init__(**shape)
+        del self.head
+
+
+class Abstract(Victim):
+    def __init__(self, **shape: int):
+        super().__init__()
+
+
+@pytest.fixture
+def built() -> Iterator[Callable[..., Victim]]:
+    """Return a function that builds what it is given as a plug-in would register it."""
+    with forgotten():
+        options.OPTIONS["mine"] = frozenset()
+        options.SMALLEST["mine"] = 1
+
+        def make(kind: Any) -> Victim:
+            build.REGISTRY["mine"] = kind
+            return build.build("mine", num_classes=4, channels=3, image_size=8, seed=1)
+
+        yield make
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (NoHead, "has no head; set self.head to its last layer, an nn.Linear"),
+        (with_head(lambda C: None), "has no head"),
+        (with_head(lambda C: nn.Sequential(nn.Linear(6, C))), "its head is a Sequential; use an nn.Linear"),
+        (with_head(lambda C: nn.Conv2d(6, C, 1)), "its head is a Conv2d; use an nn.Linear"),
+        (with_head(lambda C: nn.Linear(6, C + 1)), "its head has 5 outputs; the data set has 4 classes"),
+        (with_head(lambda C: nn.Linear(7, C)), r"have shape \[2, 6\]; its head reads \[2, 7\]"),
+        (with_features(lambda e: e[:, :, None, None]), r"have shape \[2, 6, 1, 1\]; its head reads \[2, 6\]"),
+        (with_features(lambda e: e.mean(0)), r"have shape \[6\]; its head reads \[2, 6\]"),
+        (with_features(lambda e: (e, e)), r"its features are a tuple; return a tensor \[n, 6\]"),
+        (
+            with_features(lambda e: e @ torch.zeros(5, 6)),
+            r"features\(\) of images \[2, 3, 8, 8\] fails at .*test_check",
+        ),
+        (Abstract, "its builder fails.*: TypeError: Can't instantiate abstract class"),
+        (
+            lambda **shape: Mine(**shape, width=3),  # pyright: ignore
+            "its builder fails at .*test_check.*: TypeError: .*width",
+        ),
+        (lambda **shape: nn.Linear(2, 2), "its builder returns a Linear; return a gradleak.models.base.Victim"),
+        (lambda **shape: None, "its builder returns a NoneType"),
+    ],
+)
+def test_what_is_no_victim_is_one_line(built, kind, message):
+    with pytest.raises(InputError, match=f"^model mine: {message}|^model mine: .*{message}") as raised:
+        built(kind)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_victim_is_built_as_it_is(built):
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    found = built(Mine)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module.training for module in found.modules())
+    assert torch.equal(found.norm.running_mean, torch.zeros(3))
+    assert int(found.norm.num_batches_tracked) == 0
+    assert not any(parameter.grad is not None for parameter in found.parameters())
+
+
+@pytest.mark.parametrize("head", [lambda C: nn.Linear(6, C, bias=False), lambda C: nn.Linear(6, C)])
+def test_a_head_may_do_without_bias(built, head):
+    assert isinstance(built(with_head(head)), Victim)
+
+
+def test_built_in_models_cost_no_pass(monkeypatch):
+    monkeypatch.setattr(FCN, "features", None)
+    assert build.build("fcn", num_classes=4, channels=1, image_size=8, seed=1).head.out_features == 4
