@@ -151,6 +151,21 @@ def test_solution_of_a_regular_system_is_the_least_squares_solution(seed: int):
     np.testing.assert_allclose(solve_counts(P, db, B), expected, rtol=1e-8, atol=1e-8)
 
 
+def test_noise_is_shared_by_all_equations_and_not_left_to_one():
+    """As the paper says: without noise any of the last C equations may be dropped, with noise that would be another."""
+    generator = np.random.default_rng(0)
+    C, B = 6, 40
+    P, counts = generator.dirichlet(np.ones(C), size=C), np.array([20.0, 5, 0, 3, 12, 0])
+    exact = (P.T @ counts - counts) / B
+    for noise in (np.zeros(C), 0.05 * generator.normal(size=C)):
+        db = exact + noise
+        found = solve_counts(P, db, B)
+        square = np.vstack([np.ones((1, C)), (P.T - np.eye(C))[1:]])
+        dropped = np.linalg.solve(square, B * np.append(1.0, db[1:]))
+        np.testing.assert_allclose((P.T @ found - found) / B - db, -db.mean(), atol=1e-12)
+        assert np.allclose(found, dropped) == (not noise.any())
+
+
 @pytest.mark.parametrize("kind", ["identity", "two closed groups", "nearly two groups"])
 def test_singular_systems_use_the_pseudo_inverse(kind: str, monkeypatch: pytest.MonkeyPatch):
     generator = np.random.default_rng(0)
