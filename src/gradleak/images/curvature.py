@@ -10,7 +10,7 @@ def note_kinks(round_: Round, optimizer: str) -> None:
     """Say so if L-BFGS is to attack a victim whose second derivatives by the image vanish."""
     if optimizer == "lbfgs" and is_piecewise_linear(round_):
         note(
-            "--rec-optimizer lbfgs on a piecewise linear victim (ReLU): its second derivatives vanish almost everywhere, "
+            "--rec-optimizer lbfgs on a piecewise linear victim (ReLU): second derivatives vanish almost everywhere, "
             "so matching often stalls; use --rec-optimizer adam, or a smooth activation where the model has one"
         )
 
