@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gradleak.diffusion.prior import Prior
+from gradleak.errors import InputError
 from gradleak.images import objectives
 from gradleak.images.engine import Matching, reconstruct
 from gradleak.images.problem import Found, Loss, Problem
@@ -53,6 +54,14 @@ class _Run:
         self.diverged = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
         with torch.no_grad():
             nothing = objective(tuple(torch.zeros_like(g) for g in self.loss.target), self.loss.target)
+        if (
+            guidance.kind == "dps"
+            and not nothing.isfinite().all()
+            and all(g.isfinite().all() for g in self.loss.target)
+        ):
+            raise InputError(
+                f"objective {guidance.objective} is not finite at a gradient of zeros, as guidance dps needs"
+            )
         # The squared norm of what was observed, as the objective counts it. A gradient of zeros leads nowhere.
         self.observed = nothing.clamp(min=torch.finfo(nothing.dtype).tiny)
 

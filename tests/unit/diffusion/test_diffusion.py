@@ -125,16 +125,11 @@ def test_guidance_brings_the_gradient_nearer(trained, guidance):
     assert led.loss < 0.5 * float(led.trace[0])
 
 
-def squared_error(K: int, n: int) -> tuple[Any, Any]:
-    """Observations y and a matrix A of K made-up problems ||y - A x||^2 with n unknowns."""
-    generator = torch.Generator().manual_seed(0)
-    return (torch.randn(K, m, generator=generator, dtype=torch.float64) for m in (5, 5 * n))
-
-
 def test_the_posterior_step_is_the_published_one():
     """zeta / ||r|| times the derivative of ||r||^2, with r relative to what was observed (algorithm 1)."""
     K, n, zeta = 3, 4, 0.3
-    y, matrix = squared_error(K, n)
+    generator = torch.Generator().manual_seed(0)
+    y, matrix = (torch.randn(K, m, generator=generator, dtype=torch.float64) for m in (5, 5 * n))
     x = torch.zeros(K, 1, 1, 2, 2, dtype=torch.float64, requires_grad=True)
     point = x + 0.5
 
