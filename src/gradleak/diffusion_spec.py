@@ -105,8 +105,9 @@ class DiffusionReconstruct(ImageAttack):
     )
     diffusion_steps: int = Field(default=50, ge=1, le=1000, description="denoising steps")
     match_steps: int = Field(default=1, ge=1, description="alternate: matching steps per denoising step")
-    match_lr: float = Field(default=0.1, gt=0, description="alternate: step size at first, dps: weight of the guidance")
+    match_lr: float = Field(default=0.1, gt=0, description="alternate: step size at first")
     match_lr_end: float = Field(default=0.01, gt=0, description="alternate: step size in the end")
+    guidance_scale: float = Field(default=0.1, gt=0, description="dps: zeta of Chung et al. (ICLR 2023, algorithm 1)")
     label_lr: float = Field(default=0.1, gt=0, description="step size of Adam on the label logits at first")
     label_lr_end: float = Field(default=0.01, gt=0, description="and in the end")
     refine_iterations: int = Field(default=0, ge=0, description="IG iterations (Adam, cosine) that start at the result")
@@ -116,11 +117,16 @@ class DiffusionReconstruct(ImageAttack):
     def _guidance_is_possible(self) -> Self:
         if self.guidance == "none" and (self.control != "none" or self.refine_iterations):
             raise ValueError("guidance none uses no gradient, so it has no control and nothing to refine")
-        for option in ("match_steps", "match_lr_end"):
-            if self._is_set(option) and self.guidance != "alternate":
-                raise ValueError(f"{option} is of guidance alternate and has no effect on {self.guidance}")
-        if self._is_set("match_lr") and self.guidance == "none":
-            raise ValueError("match_lr has no effect on guidance none, which takes no step by a gradient")
+        for option, kind in (
+            ("match_steps", "alternate"),
+            ("match_lr", "alternate"),
+            ("match_lr_end", "alternate"),
+            ("guidance_scale", "dps"),
+        ):
+            if self._is_set(option) and self.guidance != kind:
+                raise ValueError(f"{option} is of guidance {kind} and has no effect on {self.guidance}")
+        if self.is_control and self.apply_agg_step:
+            raise ValueError("a control sees no gradient of a client, which apply_agg_step would put into the model")
         if self.guidance == "dps" and self.sampler not in ("ddpm", "ddim"):
             raise ValueError(
                 "guidance dps needs sampler ddpm or ddim, whose steps are in terms of the denoised estimate"
@@ -128,3 +134,8 @@ class DiffusionReconstruct(ImageAttack):
         if self.dataset not in facts.DATASETS:
             raise ValueError(f"unknown data set {self.dataset!r}")
         return self
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the attack is a control, which is given noise in place of what the clients sent."""
+        return self.guidance == "none" or self.control != "none"

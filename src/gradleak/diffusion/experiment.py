@@ -1,21 +1,20 @@
 """One run of diffusion-guided reconstruction, from spec to images and rows."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradleak.diffusion.control import blind
 from gradleak.diffusion.guidance import Guidance, guided
 from gradleak.diffusion.ids import image_ids, seen
 from gradleak.diffusion.prior import Prior, load_prior
-from gradleak.diffusion_spec import DiffusionReconstruct
+from gradleak.diffusion_spec import DiffusionReconstruct, batches_id
 from gradleak.errors import InputError
 from gradleak.facts import stands_for
 from gradleak.federated import client_images
 from gradleak.images.experiment import Result, attack
-from gradleak.images.problem import Found, Problem
 from gradleak.images.rounds import Batch, Round, prepare
 from gradleak.streams import stream
 
@@ -38,6 +37,7 @@ def run(spec: DiffusionReconstruct) -> Result:
         steps=spec.diffusion_steps,
         match_steps=spec.match_steps,
         match_lr=(spec.match_lr, spec.match_lr_end),
+        guidance_scale=spec.guidance_scale,
         label_lr=(spec.label_lr, spec.label_lr_end),
         objective=spec.cost_fn,
         indices=spec.indices,
@@ -49,25 +49,14 @@ def run(spec: DiffusionReconstruct) -> Result:
         generator=generator,
     )
     solve = partial(guided, guidance=guidance, prior=prior, progress=spec.progress)
-    if spec.control == "random-gradients":
-        solve = partial(_on_random_gradients, solve=solve, seed=seed)
+    if spec.is_control:
+        return attack(spec, round_, solve, _noise, see=partial(blind, seed=seed))
     return attack(spec, round_, solve, _noise)
 
 
 def _noise(batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
     """Standard normal noise in the prior's space, whatever the labels."""
     return torch.from_numpy(rng.standard_normal(tuple(batch.images.shape), dtype=np.float32))
-
-
-def _on_random_gradients(problem: Problem, *, solve: partial[Found], seed: int) -> Found:
-    """Solve with noise in place of what the clients sent, each tensor with the norm of the one it replaces."""
-    drawn = []
-    for number, gradient in enumerate(problem.observed):
-        shape = tuple(gradient.shape)
-        noise = torch.from_numpy(stream("control", seed, number).standard_normal(shape, dtype=np.float32)).to(gradient)
-        size = gradient.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1).clamp(min=1e-12)
-        drawn.append(noise * size.view(-1, *(1,) * (gradient.dim() - 1)))
-    return solve(replace(problem, observed=tuple(drawn)))
 
 
 def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> None:
@@ -90,5 +79,5 @@ def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> Non
     if number:
         raise InputError(
             f"--prior {spec.prior}: was trained on {number} of the clients' images, so a result would show what it "
-            "remembers; train one on another split, or with --avoid {batches_id(spec)}"
+            f"remembers; train one on another split, or with --avoid {batches_id(spec)}"
         )

@@ -1,8 +1,9 @@
 """Gradient matching within the denoising of a diffusion prior.
 
 ``alternate`` is the published scheme: before each denoising step, some steps down the matching loss. ``dps`` is
-diffusion posterior sampling (Chung et al., ICLR 2023): the derivative of the matching loss at the denoised estimate is
-taken through the network to the noisy image. ``none`` denoises without any gradient, and shows what the prior invents.
+diffusion posterior sampling (Chung et al., ICLR 2023, algorithm 1): the derivative of the matching loss at the denoised
+estimate is taken through the network to the noisy image. ``none`` denoises without any gradient, and shows what the
+prior invents.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gradleak.diffusion.prior import Prior
+from gradleak.errors import InputError
 from gradleak.images import objectives
 from gradleak.images.engine import Matching, reconstruct
 from gradleak.images.problem import Found, Loss, Problem
@@ -27,6 +29,7 @@ class Guidance:
     steps: int
     match_steps: int
     match_lr: tuple[float, float]
+    guidance_scale: float
     label_lr: tuple[float, float]
     objective: str
     indices: str
@@ -49,6 +52,18 @@ class _Run:
         self.loss = Loss(problem, objective, tv_weight=guidance.tv_weight, at_once=guidance.at_once)
         self.labels = torch.optim.Adam([self.logits], lr=guidance.label_lr[0])
         self.diverged = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
+        with torch.no_grad():
+            nothing = objective(tuple(torch.zeros_like(g) for g in self.loss.target), self.loss.target)
+        if (
+            guidance.kind == "dps"
+            and not nothing.isfinite().all()
+            and all(g.isfinite().all() for g in self.loss.target)
+        ):
+            raise InputError(
+                f"objective {guidance.objective} is not finite at a gradient of zeros, as guidance dps needs"
+            )
+        # The squared norm of what was observed, as the objective counts it. A gradient of zeros leads nowhere.
+        self.observed = nothing.clamp(min=torch.finfo(nothing.dtype).tiny)
 
     def normalised(self, x: Tensor) -> Tensor:
         """[-1, 1] -> what the victim reads."""
@@ -139,10 +154,27 @@ def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) ->
     loss, whole = run.match(clean)
     by_x, by_logits = run.loss.derivatives(whole, x, run.logits)
     moved = _step(run, scheduler, noise.detach(), t, flat.detach()).reshape(x.shape)
-    # Chung et al. scale by the residual's norm; the unit derivative is that, up to the size of the images.
-    run.x = (moved - guidance.match_lr[0] * _unit(by_x)).detach()
+    run.x = (moved - _posterior_step(run, by_x, loss.detach())).detach()
     run.step_labels(by_logits, _between(guidance.label_lr, part))
     return loss.detach()
+
+
+def _posterior_step(run: _Run, by_x: Tensor, loss: Tensor) -> Tensor:
+    """Return the step of Chung et al. (ICLR 2023, algorithm 1): zeta / ||r|| times the derivative of ||r||^2.
+
+    Their r is an image's residual, in pixels. A gradient's has the victim's unit instead, so it is taken relative to
+    the observed gradient: ||r||^2 is the matching loss over that of a gradient of zeros. zeta grows with the number n
+    of pixel values, as the distance between two images does, squared: once for the derivative by each of n values,
+    once for moving all of them.
+
+    Args:
+        run: the starts.
+        by_x: derivative of the whole objective by the noisy images, [K, ...].
+        loss: matching losses, [K].
+    """
+    size = (loss * run.observed).sqrt().clamp(min=torch.finfo(loss.dtype).tiny)
+    scale = run.guidance.guidance_scale * by_x[0].numel() / size
+    return torch.nan_to_num(by_x * scale.view(-1, *(1,) * (by_x.dim() - 1)))
 
 
 @torch.no_grad()
@@ -190,4 +222,14 @@ def _refined(run: _Run, found: Found, progress: bool) -> Found:
     better = reconstruct(start, matching, progress=progress)
     offset = len(found.trace)
     snapshots = {**found.snapshots, **{offset + at: shown for at, shown in better.snapshots.items()}}
-    return replace(better, snapshots=snapshots, diverged=found.diverged, trace=found.trace)
+    with torch.no_grad():
+        sent = problem.client.send_many(better.images, better.targets, at_once=guidance.at_once)
+        loss = run.loss.objective(sent, problem.observed)  # IG's own is another, and not to be compared with it
+    return replace(
+        better,
+        loss=torch.where(better.loss.isfinite(), loss, torch.inf),
+        chosen=found.chosen,
+        snapshots=snapshots,
+        diverged=found.diverged,
+        trace=found.trace,
+    )

@@ -88,7 +88,14 @@ def run(spec: Reconstruct) -> Result:
     return attack(spec, round_, partial(reconstruct, matching=matching, progress=spec.progress), begin)
 
 
-def attack(spec: ImageAttack, round_: Round, solve: Solver, begin: Start) -> Result:
+def attack(
+    spec: ImageAttack,
+    round_: Round,
+    solve: Solver,
+    begin: Start,
+    *,
+    see: Callable[[Client, Batch], Batch] | None = None,
+) -> Result:
     """Attack every client of every round, their aggregate, or both, and compare with the truth.
 
     Args:
@@ -96,6 +103,7 @@ def attack(spec: ImageAttack, round_: Round, solve: Solver, begin: Start) -> Res
         round_: what :func:`prepare` made of it.
         solve: the attack.
         begin: where it begins.
+        see: gives a batch as the attack sees it, for controls, which see no gradient of a client.
 
     Raises:
         InputError: a request that the data cannot meet.
@@ -122,7 +130,8 @@ def attack(spec: ImageAttack, round_: Round, solve: Solver, begin: Start) -> Res
             if result.interrupted:
                 break
             start_of_group = time.perf_counter()
-            found = solve(_problem(spec, round_, client, batches, begin))
+            shown = batches if see is None else [see(client, batch) for batch in batches]
+            found = solve(_problem(spec, round_, client, shown, begin))
             result.interrupted |= found.interrupted
             seconds = (time.perf_counter() - start_of_group) / len(batches)
             for number, batch in enumerate(batches):

@@ -117,6 +117,14 @@ INDICES = ("def", "first", "first4", "first5", "first10", "last5", "last10", "to
 WEIGHTS = ("equal", "linear", "exp")
 
 
+def _checked(name: str, value: object, problems: int) -> Tensor:
+    """Return what a distance, of a plug-in perhaps, gave, if it is one number per problem."""
+    if isinstance(value, Tensor) and value.shape == (problems,) and value.is_floating_point():
+        return value
+    what = f"a tensor {list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+    raise InputError(f"objective {name} returned {what}; it must return one floating-point number per problem, [K]")
+
+
 def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objective:
     """Return an objective.
 
@@ -152,7 +160,7 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
             terms = torch.where(theirs > 0, _one_minus_cosine(inner, mine, theirs), 0.0)
             return (factors * terms).sum(0) / count
         distance = _PER_PARAMETER[name]
-        terms = torch.stack([distance(d, t) for d, t in zip(of_dummy, of_target, strict=True)])
-        return (factors * terms).sum(0)
+        terms = [_checked(name, distance(d, t), len(t)) for d, t in zip(of_dummy, of_target, strict=True)]
+        return (factors * torch.stack(terms)).sum(0)
 
     return objective

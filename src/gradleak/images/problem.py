@@ -40,7 +40,7 @@ class Found:
     Attributes:
         images: [P, n, c, h, w], normalised: of the start with the smallest matching loss, where that loss was
             smallest.
-        labels: [P, n] int64.
+        targets: [P, n, C], probabilities of its labels: one-hot if they are known.
         loss: [P], that loss; infinite if no start had a finite one (and images are then those of a start).
         chosen: [P] int64, the start.
         trace: [iterations, P, R] matching losses; NaN where a start had diverged.
@@ -50,13 +50,18 @@ class Found:
     """
 
     images: Tensor
-    labels: Tensor
+    targets: Tensor
     loss: Tensor
     chosen: Tensor
     trace: Tensor
     snapshots: dict[int, Tensor]
     diverged: Tensor
     interrupted: bool = False
+
+    @property
+    def labels(self) -> Tensor:
+        """[P, n] int64, the likeliest labels."""
+        return self.targets.argmax(-1)
 
     @classmethod
     def choose(
@@ -90,7 +95,7 @@ class Found:
         of_labels = logits.reshape(P, R, *logits.shape[1:])[rows, chosen]
         return cls(
             images=images.reshape(problem.start.shape)[rows, chosen],
-            labels=(problem.targets if problem.targets is not None else of_labels).argmax(-1),
+            targets=problem.targets if problem.targets is not None else torch.softmax(of_labels, dim=-1),
             loss=losses[rows, chosen],
             chosen=chosen,
             trace=torch.stack(trace).reshape(-1, P, R) if trace else torch.empty(0, P, R),

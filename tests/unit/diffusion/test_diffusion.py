@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,18 @@ import pytest
 import torch
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from pydantic import ValidationError
+from torch.nn.functional import one_hot
 
 from gradleak import datasets
 from gradleak.diffusion import train as training
 from gradleak.diffusion.experiment import run
+from gradleak.diffusion.guidance import _posterior_step
 from gradleak.diffusion.ids import image_ids, seen
 from gradleak.diffusion.prior import load_prior
 from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior, avoided, batches_id
 from gradleak.errors import InputError
 from gradleak.federated import draw_batch
+from gradleak.images.rounds import client_batches, prepare
 
 CPU = torch.device("cpu")
 
@@ -79,7 +83,7 @@ def test_a_prior_keeps_off_the_batches_that_it_is_told(trained, victims):
 
 def test_a_prior_that_has_seen_the_client_is_refused(tmp_path):
     careless = training.train(prior_spec(tmp_path))
-    with pytest.raises(InputError, match=r"was trained on 1 of the clients' images"):
+    with pytest.raises(InputError, match=r"was trained on 1 of .* --avoid random-B1-clients1-tries1-seed12-train"):
         run(attack_spec(careless.folder))
 
 
@@ -115,16 +119,51 @@ def test_every_sampler_denoises(trained, sampler):
 
 @pytest.mark.parametrize("guidance", ["alternate", "dps"])
 def test_guidance_brings_the_gradient_nearer(trained, guidance):
-    options = {"labels": "truth", "diffusion_steps": 30, "cost_fn": "sim"}
-    more = {"match_steps": 2} if guidance == "alternate" else {}
-    led = run(attack_spec(trained.folder, guidance=guidance, **options, **more)).reconstructions[0]
-    alone = run(attack_spec(trained.folder, guidance="none", **options)).reconstructions[0]
-    assert led.loss < alone.loss
+    more: dict[str, Any] = {"match_steps": 2} if guidance == "alternate" else {}
+    spec = attack_spec(trained.folder, labels="truth", guidance=guidance, diffusion_steps=30, cost_fn="sim", **more)
+    (led,) = run(spec).reconstructions
+    assert led.loss < 0.5 * float(led.trace[0])
+
+
+def test_the_posterior_step_is_the_published_one():
+    """zeta / ||r|| times the derivative of ||r||^2, with r relative to what was observed (algorithm 1)."""
+    K, n, zeta = 3, 4, 0.3
+    generator = torch.Generator().manual_seed(0)
+    y, matrix = (torch.randn(K, m, generator=generator, dtype=torch.float64) for m in (5, 5 * n))
+    x = torch.zeros(K, 1, 1, 2, 2, dtype=torch.float64, requires_grad=True)
+    point = x + 0.5
+
+    def residual(point: torch.Tensor) -> torch.Tensor:
+        return y - (matrix.view(K, 5, n) @ point.reshape(K, n, 1))[..., 0]
+
+    loss = residual(point).square().sum(1)
+    (by_x,) = torch.autograd.grad(loss.sum(), x, retain_graph=True)
+    state: Any = SimpleNamespace(guidance=SimpleNamespace(guidance_scale=zeta), observed=y.square().sum(1))
+    relative = residual(point).norm(dim=1) / y.norm(dim=1)
+    (of_square,) = torch.autograd.grad(relative.square().sum(), x)
+    expected = zeta * n / relative.detach().view(K, 1, 1, 1, 1) * of_square
+    torch.testing.assert_close(_posterior_step(state, by_x, loss.detach()), expected)
+    # Another unit of the gradients changes nothing.
+    state.observed *= 100
+    torch.testing.assert_close(_posterior_step(state, 100 * by_x, 100 * loss.detach()), expected)
+
+
+def test_no_gradient_takes_no_step():
+    state: Any = SimpleNamespace(guidance=SimpleNamespace(guidance_scale=1.0), observed=torch.full((1,), 1e-38))
+    assert not _posterior_step(state, torch.zeros(1, 1, 1, 2, 2), torch.zeros(1)).any()
 
 
 @pytest.mark.parametrize(
     ("guidance", "option"),
-    [("dps", "match_steps"), ("dps", "match_lr_end"), ("none", "match_steps"), ("none", "match_lr")],
+    [
+        ("dps", "match_steps"),
+        ("dps", "match_lr"),
+        ("dps", "match_lr_end"),
+        ("none", "match_steps"),
+        ("none", "match_lr"),
+        ("none", "guidance_scale"),
+        ("alternate", "guidance_scale"),
+    ],
 )
 def test_options_without_effect_are_refused(guidance, option):
     with pytest.raises(ValidationError, match=f"{option} .*has no effect on"):
@@ -140,12 +179,43 @@ def test_refinement_lowers_the_cosine_objective_and_keeps_the_box(trained):
     assert refined.guess.max() <= 1
 
 
-def test_the_control_sees_no_gradient_of_the_client(trained):
+def test_refinement_reports_the_loss_of_the_guidance(trained):
+    """Both rows are called matching_loss, so both must be the l2 objective at what was found."""
+    spec = attack_spec(trained.folder, labels="truth", guidance="dps", refine_iterations=2)
+    round_ = prepare(spec)
+    (batch,) = next(client_batches(spec, round_))
+    (made,) = run(spec).reconstructions
+    sent = round_.client.send(round_.data.normalise(made.guess), one_hot(batch.labels, 10).float())
+    observed = batch.observation.gradients.values()
+    expected = sum(float((mine - theirs).square().sum()) for mine, theirs in zip(sent, observed, strict=True))
+    assert made.loss == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("labels", ["ilrg", "optimise"])
+@pytest.mark.parametrize("kind", [{"guidance": "none"}, {"control": "random-gradients", "guidance": "dps"}])
+def test_a_control_does_not_move_with_the_gradient_of_the_client(trained, kind, labels):
     made = [
-        run(attack_spec(trained.folder, labels="truth", control=control)).reconstructions[0]
-        for control in ("none", "random-gradients")
+        run(attack_spec(trained.folder, labels=labels, restarts=2, defenses=defense, **kind))
+        for defense in ("", "dp-3", "clip-0.001")
     ]
+    first, *others = (result.reconstructions[0] for result in made)
+    for other in others:
+        assert torch.equal(first.guess, other.guess)
+        assert torch.equal(first.labels, other.labels)
+        assert first.loss == other.loss
+
+
+def test_an_attack_moves_with_it(trained):
+    made = [run(attack_spec(trained.folder, guidance="dps", defenses=name)).reconstructions[0] for name in ("", "dp-3")]
     assert not torch.equal(made[0].guess, made[1].guess)
+
+
+def test_a_control_is_led_by_noise_of_its_own(trained):
+    options: dict[str, Any] = {"labels": "truth", "guidance": "dps"}
+    led, control = (
+        run(attack_spec(trained.folder, control=control, **options)) for control in ("none", "random-gradients")
+    )
+    assert not torch.equal(led.reconstructions[0].guess, control.reconstructions[0].guess)
 
 
 def test_equal_seeds_give_equal_images(trained):
@@ -180,6 +250,7 @@ def test_names_of_batches():
     [
         ({"guidance": "none", "refine_iterations": 5}, "uses no gradient"),
         ({"guidance": "dps", "sampler": "euler"}, "needs sampler ddpm or ddim"),
+        ({"guidance": "none", "apply_agg_step": True, "reconstruct_mode": "both"}, "a control sees no gradient"),
     ],
 )
 def test_contradictions(options, message):

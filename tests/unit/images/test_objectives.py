@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradleak.errors import InputError
+from gradleak.images import objectives
 from gradleak.images.client import Client, ClientRule
 from gradleak.images.objectives import INDICES, OBJECTIVES, WEIGHTS, build
 from gradleak.models import build as models
@@ -167,3 +168,19 @@ def test_derivatives_equal_finite_differences(name: str):
 def test_unknown_names_are_refused(given: dict[str, str]):
     with pytest.raises(InputError, match="known: "):
         build(**given)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda d: d.sum(), r"a tensor \[\] of torch.float32"),
+        (lambda d: d.sum(1, keepdim=True), r"a tensor \[2, 1\]"),
+        (lambda d: d.sum(1).long(), "torch.int64"),
+        (lambda d: None, "NoneType"),
+    ],
+)
+def test_a_distance_gives_one_number_per_problem(monkeypatch, value, message):
+    monkeypatch.setitem(objectives._PER_PARAMETER, "odd", lambda d, t: value(d))
+    gradients = [torch.ones(2, 3)]
+    with pytest.raises(InputError, match=f"objective odd returned .*{message}"):
+        build("odd")(gradients, gradients)
