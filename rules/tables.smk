@@ -1,4 +1,14 @@
 # A table is a view of experiments, written four times: numbers (CSV), HTML, Markdown and LaTeX.
+from gradleak.script_jobs import packed
+
+
+def label_policies(table):
+    """How the image attacks of a table get their labels, by run."""
+    names = GRID.config.tables[table].experiments
+    runs = (run for name in names for run in GRID.experiments[name])
+    return {
+        run: GRID.runs[run].labels for run in runs if hasattr(GRID.runs[run], "labels")
+    }
 
 
 rule table:
@@ -31,7 +41,8 @@ rule table:
     log:
         "results/tables/{table}.log",
     params:
-        view=lambda wildcards: view_params(GRID.config.tables[wildcards.table]),
+        view=lambda wildcards: packed(view_params(GRID.config.tables[wildcards.table])),
+        policies=lambda wildcards: packed(label_policies(wildcards.table)),
     message:
         "Building table {wildcards.table}"
     script:
