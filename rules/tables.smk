@@ -3,11 +3,15 @@ from gradleak.script_jobs import packed
 
 
 def label_policies(table):
-    """How the image attacks of a table get their labels, by run."""
+    """How the image attacks of a table get their labels, by run; controls get none that a client's gradient tells."""
     names = GRID.config.tables[table].experiments
-    runs = (run for name in names for run in GRID.experiments[name])
+    runs = {run: GRID.runs[run] for name in names for run in GRID.experiments[name]}
+    images = {run: spec for run, spec in runs.items() if hasattr(spec, "labels")}
     return {
-        run: GRID.runs[run].labels for run in runs if hasattr(GRID.runs[run], "labels")
+        run: spec.labels
+        for run, spec in images.items()
+        if "none" != getattr(spec, "guidance", "")
+        and getattr(spec, "control", "none") == "none"
     }
 
 

@@ -15,7 +15,7 @@ from gradleak.errors import InputError
 from gradleak.figures.all import build as draw
 from gradleak.figures.base import save
 from gradleak.measured import distinct
-from gradleak.script_jobs import logged
+from gradleak.script_jobs import logged, packed, unpacked
 from gradleak.tables.all import build
 from gradleak.tables.base import Labels
 from gradleak.tables.render import to_latex
@@ -243,6 +243,12 @@ def test_sidecars_are_read_or_named(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json:1"):
         quoted.read_sidecars([tmp_path / "run.json"])
+
+
+def test_parameters_of_rules_can_stand_in_a_script_of_the_report():
+    value = {"caption": "a </script> <!-- b", "names": ["<"], "draft": False, "none": None}
+    assert "<" not in packed(value)
+    assert unpacked(packed(value)) == value
 
 
 def test_a_fault_is_one_line_in_log_and_on_standard_error(tmp_path, capsys):

@@ -9,21 +9,24 @@ import jinja2
 from gradleak.tables.base import Table
 from gradleak.tex import fill
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the beginning of a formula, or skips before one."""
+_FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def to_csv(table: Table) -> str:
     """Return the numbers in full precision; NaN is an empty field.
 
     A text that a spreadsheet would run as a formula gets an apostrophe before it, as OWASP recommends against CSV
-    injection; numbers stay numbers.
+    injection; numbers stay numbers. A text is on one line, for the csv module does not quote every line break.
     """
     return table.numbers.map(_inert).rename(columns=_inert).to_csv(index=False, lineterminator="\n")
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = " ".join(value.splitlines()).strip()  # a spreadsheet may skip blanks before a formula
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def to_markdown(table: Table) -> str:
@@ -41,7 +44,7 @@ def to_markdown(table: Table) -> str:
 
 
 def _plain_markdown(text: str) -> str:
-    return " ".join(text.split("\n")).replace("<", "\\<")
+    return " ".join(text.splitlines()).replace("<", "\\<")
 
 
 def to_html(table: Table, name: str, template: Path) -> str:
