@@ -38,7 +38,7 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
     """
     doubled = frame.duplicated(_SAME_CELL, keep=False) & ~frame["metric"].isin(_TIMES)
     if doubled.any():
-        again = frame[doubled]
+        again: Any = frame[doubled]
         unlike = _unlike(again)
         if len(unlike):
             same = (again[_SAME_CELL] == list(unlike[0])).all(axis=1)
@@ -156,9 +156,10 @@ class Measured:
         place = [*CELL, "model_seed"]
         wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
         have = frame[[*place, "method", "metric"]].drop_duplicates()
-        joined = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
-        tried = pd.MultiIndex.from_frame(frame[[*place, "method"]])
-        lost = tried[frame["status"] != OK].difference(tried[frame["status"] == OK])
+        joined: Any = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
+        rows: Any = frame
+        tried: Any = pd.MultiIndex.from_frame(rows[[*place, "method"]])
+        lost = tried[rows["status"] != OK].difference(tried[rows["status"] == OK])
         excused = pd.MultiIndex.from_frame(joined[[*place, "method"]]).isin(lost)
         missing = joined[(joined["_merge"] == "left_only") & ~excused]
         if missing.empty:

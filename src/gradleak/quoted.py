@@ -98,7 +98,7 @@ def gather(
     values |= _cells(everything, labels)
     values |= _agreement(Request(everything, published, rerun, labels, draft=True, name="text"), labels)
     values |= quoted_images.extent(pictures, labels)
-    if ((whole["kind"] == DIFFUSION) & whole["method"].map(is_attack).astype(bool)).any():
+    if whole.loc[whole["kind"] == DIFFUSION, "method"].map(is_attack).astype(bool).any():
         values["images/diffusion"] = "yes"
         both = Reconstructions.of(unambiguous(only_images(whole)))
         values |= quoted_diffusion.values(both, records, labels)

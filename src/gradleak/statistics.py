@@ -142,8 +142,7 @@ def summarise(
         batches) is added to the square of the half-width.
     """
     keys = list(by)
-    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
-    trials = per_trial(rows, keys)
+    trials: Any = per_trial(frame, keys)  # pandas annotates its results as unions that no checker can follow
     cells = trials.groupby(keys, sort=False).agg(
         n_trials=("value", "count"),
         n_all=("value", "size"),
