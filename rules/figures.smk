@@ -32,8 +32,10 @@ rule figure:
     log:
         "results/figures/{figure}.log",
     params:
-        view=lambda wildcards: view_params(GRID.config.figures[wildcards.figure]),
-        runs=lambda wildcards: shown_runs(wildcards.figure),
+        view=lambda wildcards: packed(
+            view_params(GRID.config.figures[wildcards.figure])
+        ),
+        runs=lambda wildcards: packed(shown_runs(wildcards.figure)),
     message:
         "Drawing figure {wildcards.figure}"
     script:

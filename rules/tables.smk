@@ -1,4 +1,18 @@
 # A table is a view of experiments, written four times: numbers (CSV), HTML, Markdown and LaTeX.
+from gradleak.script_jobs import packed
+
+
+def label_policies(table):
+    """How the image attacks of a table get their labels, by run; controls get none that a client's gradient tells."""
+    names = GRID.config.tables[table].experiments
+    runs = {run: GRID.runs[run] for name in names for run in GRID.experiments[name]}
+    images = {run: spec for run, spec in runs.items() if hasattr(spec, "labels")}
+    return {
+        run: spec.labels
+        for run, spec in images.items()
+        if "none" != getattr(spec, "guidance", "")
+        and getattr(spec, "control", "none") == "none"
+    }
 
 
 rule table:
@@ -31,7 +45,8 @@ rule table:
     log:
         "results/tables/{table}.log",
     params:
-        view=lambda wildcards: view_params(GRID.config.tables[wildcards.table]),
+        view=lambda wildcards: packed(view_params(GRID.config.tables[wildcards.table])),
+        policies=lambda wildcards: packed(label_policies(wildcards.table)),
     message:
         "Building table {wildcards.table}"
     script:

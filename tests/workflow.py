@@ -25,6 +25,10 @@ SMALL: dict[str, Any] = {
             "axes": [{"dataset": "mnist-sample", "model": "fcn3", "num_images": [8, 16]}],
         },
     },
+    # What the user writes may break neither page nor spreadsheet.
+    "datasets": {"mnist-sample": {"kind": "mnist-sample", "label": "=MNIST </script><b>(5k)"}},
+    "tables": {"comparison": {"caption": "Attacks </script><script>compared"}},
+    "figures": {"accuracy_over_batch": {"caption": "Over B </script><!-- <script>"}},
     "select": {"tables": ["comparison", "batch_size_and_depth"], "figures": ["accuracy_over_batch"]},
 }
 RUNS = 6

@@ -20,9 +20,6 @@ from gradleak.records import Row
 from gradleak.streams import stream
 from gradleak.training import victim_weights
 
-NOT_APPLICABLE = "not applicable"
-"""Status of the rows of an attack that needs a gradient which the client does not send."""
-
 
 def make_victim(spec: AttackRun, data: ImageDataset) -> Victim:
     """Return the model of the round on the CPU: fresh, at its training stage, or with the user's weights.

@@ -1,7 +1,7 @@
 """Measured cells: experiment CSVs read together, checked, summarised and looked up."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradleak.errors import InputError
 from gradleak.frames import concatenate, read_frame
-from gradleak.records import COLUMNS, VICTIM
+from gradleak.records import COLUMNS, NOT_APPLICABLE, OK, VICTIM
 from gradleak.statistics import CELL, summarise
 
 _TIMES = ("seconds", "peak_memory_mb")
@@ -38,12 +38,10 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
     """
     doubled = frame.duplicated(_SAME_CELL, keep=False) & ~frame["metric"].isin(_TIMES)
     if doubled.any():
-        again = frame[doubled]
-        spread = again.groupby(_SAME_CELL, sort=False)["value"].agg(["min", "max"])
-        unequal = ~np.isclose(spread["min"], spread["max"], rtol=1e-9, atol=1e-12, equal_nan=True)
-        if unequal.any():
-            key: Any = spread.index[int(np.flatnonzero(unequal)[0])]
-            same = (again[_SAME_CELL] == list(key)).all(axis=1)
+        again: Any = frame[doubled]
+        unlike = _unlike(again)
+        if len(unlike):
+            same = (again[_SAME_CELL] == list(unlike[0])).all(axis=1)
             runs = ", ".join(dict.fromkeys(again.loc[same, "run"]))
             raise InputError(
                 f"runs {runs} fall into one cell but differ in an option that tables do not show "
@@ -60,13 +58,20 @@ def unambiguous(frame: pd.DataFrame) -> pd.DataFrame:
     """
     setting = [*CELL, "method", "model_seed", "metric"]
     rows: Any = frame  # pandas annotates its results as unions that no checker can follow
-    timeless = rows[~rows["metric"].isin(_TIMES)]
-    spread = timeless.groupby(_SAME_CELL, sort=False)["value"].agg(["min", "max"])
-    unequal = ~np.isclose(spread["min"], spread["max"], rtol=1e-9, atol=1e-12, equal_nan=True)
-    if not unequal.any():
+    unlike = _unlike(rows[~rows["metric"].isin(_TIMES)])
+    if not len(unlike):
         return distinct(frame)
-    refused = pd.MultiIndex.from_frame(spread[unequal].reset_index()[setting].drop_duplicates())
+    refused = pd.MultiIndex.from_frame(unlike.to_frame()[setting].drop_duplicates())
     return distinct(rows[~pd.MultiIndex.from_frame(rows[setting]).isin(refused)])
+
+
+def _unlike(frame: pd.DataFrame) -> Any:
+    """Return the trials of cells for which rows hold different values, or one a value and another none."""
+    found = frame.groupby(_SAME_CELL, sort=False).agg(
+        low=("value", "min"), high=("value", "max"), statuses=("status", "nunique")
+    )
+    equal = np.isclose(found["low"], found["high"], rtol=1e-9, atol=1e-12, equal_nan=True)
+    return found.index[~equal | (found["statuses"] > 1)]
 
 
 @dataclass(frozen=True)
@@ -79,16 +84,12 @@ class Value:
     n_initialisations: int = 0
     n_trials: int = 0
     n_diverged: int = 0
+    n_not_applicable: int = 0
     ci_low: float = float("nan")
     ci_high: float = float("nan")
     pi_low: float = float("nan")
     pi_high: float = float("nan")
     basis: str = "missing"
-
-    @property
-    def half_width(self) -> float:
-        """Half the width of the 95 % interval of the mean."""
-        return (self.ci_high - self.ci_low) / 2
 
 
 class Measured:
@@ -106,18 +107,39 @@ class Measured:
         keys = self.summary[[*CELL, "method", "metric"]].itertuples(index=False, name=None)
         values = self.summary[list(Value.__dataclass_fields__)].itertuples(index=False, name=None)
         self._values = {key: Value(*row) for key, row in zip(keys, values, strict=True)}
+        of_method: dict[tuple[Any, ...], list[Value]] = {}
+        for (*place, _), value in self._values.items():
+            of_method.setdefault(tuple(place), []).append(value)
+        # A method that gave nothing does not say which metrics it would have had.
+        self._lost = {place: found[0] for place, found in of_method.items() if not any(v.n_trials for v in found)}
 
     def cells(self) -> list[dict[str, Any]]:
         """Return the settings in order of first appearance."""
         found: Any = self.frame[list(CELL)].drop_duplicates()
         return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
 
+    def cells_of(self, method: str) -> list[dict[str, Any]]:
+        """Return the settings without those on which the method could not be tried."""
+        return [cell for cell in self.cells() if self.applies(cell, method)]
+
     def value(self, cell: dict[str, Any], method: str, metric: str) -> Value:
-        """Return a summarised metric; its ``basis`` is ``missing`` if no run has rows for it."""
-        return self._values.get((*(cell[name] for name in CELL), method, metric), Value(metric))
+        """Return a summarised metric.
+
+        Its ``basis`` is ``missing`` if no run has rows for it; of a method that gave no value at all, every metric
+        is as its other ones: diverged or not applicable.
+        """
+        place = (*(cell[name] for name in CELL), method)
+        if (*place, metric) in self._values:
+            return self._values[*place, metric]
+        return replace(self._lost[place], metric=metric) if place in self._lost else Value(metric)
+
+    def applies(self, cell: dict[str, Any], method: str) -> bool:
+        """Whether nothing kept a method from being tried on a setting."""
+        lost = self._lost.get((*(cell[name] for name in CELL), method))
+        return lost is None or lost.basis != NOT_APPLICABLE
 
     def check(self, needs: Sequence[tuple[str, str]], where: str) -> None:
-        """Require rows for every (method, metric) from every run.
+        """Require rows for every (method, metric) from every run, but of methods that gave no value in it.
 
         Args:
             needs: what the view shows.
@@ -134,8 +156,12 @@ class Measured:
         place = [*CELL, "model_seed"]
         wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
         have = frame[[*place, "method", "metric"]].drop_duplicates()
-        joined = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
-        missing = joined[joined["_merge"] == "left_only"]
+        joined: Any = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
+        rows: Any = frame
+        tried: Any = pd.MultiIndex.from_frame(rows[[*place, "method"]])
+        lost = tried[rows["status"] != OK].difference(tried[rows["status"] == OK])
+        excused = pd.MultiIndex.from_frame(joined[[*place, "method"]]).isin(lost)
+        missing = joined[(joined["_merge"] == "left_only") & ~excused]
         if missing.empty:
             return
         first = missing.iloc[0]

@@ -11,6 +11,7 @@ import pandas as pd
 from gradleak import facts
 from gradleak.errors import InputError
 from gradleak.options import VictimOptions
+from gradleak.records import NOT_APPLICABLE
 from gradleak.statistics import AGREES, CELL, DIFFERS, UNDECIDED, verdicts
 from gradleak.tex import figure
 
@@ -232,7 +233,8 @@ def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The published rows that are covered, in their order, with ``measured_on`` (the data set), the columns
-        of the summary, ``difference`` (measured minus published) and ``verdict``.
+        of the summary, ``difference`` (measured minus published) and ``verdict``, a dash where the method could not be
+        tried.
     """
     ours = summary.assign(measured_on=summary["dataset"], dataset=summary["dataset"].map(facts.stands_for))
     ours["is_sample"] = ours["measured_on"] != ours["dataset"]
@@ -240,5 +242,6 @@ def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     ours = ours.sort_values("is_sample", kind="stable").drop_duplicates(keys).drop(columns="is_sample")
     found = published.merge(ours, on=keys, how="inner")
     found["difference"] = found["mean"] - found["published"]
-    found["verdict"] = verdicts(found["published"], found["pi_low"], found["pi_high"])
+    judged = verdicts(found["published"], found["pi_low"], found["pi_high"])
+    found["verdict"] = np.where(found["basis"] == NOT_APPLICABLE, NO_VERDICT, judged)
     return found

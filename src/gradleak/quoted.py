@@ -22,8 +22,8 @@ from gradleak.frames import concatenate
 from gradleak.measured import Measured, distinct, unambiguous
 from gradleak.quoted_images import span
 from gradleak.reconstructions import DIFFUSION, MATCHING, Reconstructions, only_images, without_images
-from gradleak.records import is_attack
-from gradleak.statistics import AGREES, DIFFERS, UNDECIDED
+from gradleak.records import OK, is_attack
+from gradleak.statistics import AGREES, DIFFERS, UNDECIDED, applicable
 from gradleak.tables.agreement import FRESH, pair
 from gradleak.tables.base import Labels, Request
 from gradleak.tex import Raw, duration, escape, figure, listing, number
@@ -85,6 +85,8 @@ def gather(
         InputError: runs that must not be averaged, see :func:`gradleak.measured.distinct`; an unknown figure
             kind.
     """
+    # Tables show what could not be tried; the text speaks of what was.
+    frames = {name: applicable(frame) for name, frame in frames.items()}
     whole = concatenate(frames)
     records = list(sidecars)
     everything = Measured(unambiguous(without_images(whole)))
@@ -96,11 +98,10 @@ def gather(
     values |= _cells(everything, labels)
     values |= _agreement(Request(everything, published, rerun, labels, draft=True, name="text"), labels)
     values |= quoted_images.extent(pictures, labels)
-    guided = set(whole.loc[(whole["kind"] == DIFFUSION) & whole["method"].map(is_attack).astype(bool), "method"])
-    if guided:
+    if whole.loc[whole["kind"] == DIFFUSION, "method"].map(is_attack).astype(bool).any():
         values["images/diffusion"] = "yes"
         both = Reconstructions.of(unambiguous(only_images(whole)))
-        values |= quoted_diffusion.values(both, guided, quoted_diffusion.controls_of(records), labels)
+        values |= quoted_diffusion.values(both, records, labels)
     values |= quoted_images.values(pictures, labels)
     values |= quoted_images.contrasts(pictures, labels)
     values |= quoted_images.published(pictures, published_images.empty() if images is None else images)
@@ -182,9 +183,9 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
         "batch-min": str(sizes[0]),
         "batch-max": str(sizes[-1]),
     }
-    if int(of_methods["n_initialisations"].min()) > 1:
+    if (of_methods["n_initialisations"] > 1).all():
         values["several-initialisations"] = "yes"
-    diverged = frame.loc[(frame["status"] != "ok") & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]]
+    diverged = frame.loc[(frame["status"] != OK) & (frame["trial"] >= 0), ["run", "method", "seed", "trial"]]
     if len(diverged):
         values["diverged"] = f"{len(diverged.drop_duplicates()):,}"
     values |= {f"method/{name}": labels.method.get(name, name) for name in methods}

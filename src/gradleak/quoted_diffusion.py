@@ -3,10 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gradleak.quoted_images import decibels
+from gradleak.paired import Difference
+from gradleak.quoted_images import decibels, signs
 from gradleak.reconstructions import DIFFUSION, Reconstructions
 from gradleak.tables.base import Labels
-from gradleak.tex import figure
+from gradleak.tex import figure, listing
+
+_MOST = 6
+"""Comparisons that the text lists at most; tables list all."""
+
+_UNITS = {"initialisations": "initialisations of the victim", "trials": "batches of one initialisation"}
 
 
 def controls_of(sidecars: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -15,40 +21,54 @@ def controls_of(sidecars: Iterable[Mapping[str, Any]]) -> set[str]:
     return {spec["attack"] for spec in specs if spec["guidance"] == "none" or spec["control"] != "none"}
 
 
-def values(found: Reconstructions, guided: set[str], controls: set[str], labels: Labels) -> dict[str, str]:
+def policies_of(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Run id -> how the run gets its labels, of runs that reconstruct images."""
+    return {record["run"]: record["spec"]["labels"] for record in sidecars if "labels" in record.get("spec", {})}
+
+
+def values(found: Reconstructions, sidecars: Iterable[Mapping[str, Any]], labels: Labels) -> dict[str, str]:
     """Return ``images/diffusion/...`` of the settings that were attacked with a prior and without.
 
-    ``settings``; ``better``: where the best attack with the prior has a higher mean PSNR than the best without;
-    ``gain``: by how much in dB; ``lowest/at`` and ``highest/at``: where that is smallest and largest; ``controls``:
-    mean PSNR of the controls.
+    Every attack that is led by the clients' gradients is compared with every attack without a prior that gets its
+    labels in the same way (:meth:`gradleak.reconstructions.Reconstructions.beside_matching`); none is picked by its
+    score.
+    ``comparisons``: how many there are; with intervals, what :func:`gradleak.quoted_images.signs` counts, and ``units``
+    that the intervals are over; ``list``: each with its interval, if they are few; ``controls``: mean PSNR of the
+    attacks that see no gradient.
 
     Args:
         found: attacks with and without a prior.
-        guided: names of all attacks with a prior.
-        controls: those that see no gradient.
+        sidecars: the run.json of every run.
         labels: names to write.
     """
-    gains: list[tuple[float, str]] = []
+    records = list(sidecars)
+    controls, policies = controls_of(records), policies_of(records)
+    differences: list[Difference] = []
+    words: list[str] = []
     invented: list[float] = []
     for cell in found.cells():
-        means = {name: found.measured.value(cell, name, "psnr").mean for name in found.methods(cell)}
-        means = {name: mean for name, mean in means.items() if mean == mean}
-        invented += [mean for name, mean in means.items() if name in controls]
-        attacks = [mean for name, mean in means.items() if name in guided - controls]
-        alone = [mean for name, mean in means.items() if name not in guided]
-        if attacks and alone:
-            gains.append((max(attacks) - max(alone), labels.setting(cell)))
+        for method in found.methods(cell):
+            if method in controls:
+                invented.append(found.measured.value(cell, method, "psnr").mean)
+                continue
+            for other, difference in found.beside_matching(cell, method, policies).items():
+                differences.append(difference)
+                names = (labels.method.get(name, name) for name in (method, other))
+                words.append(f"{' against '.join(names)} on {labels.setting(cell)}: {_interval(difference)}")
     said: dict[str, str] = {}
-    if gains:
-        said = {
-            "settings": str(len(gains)),
-            "better": str(sum(gain > 0 for gain, _ in gains)),
-            "gain": decibels(gain for gain, _ in gains),
-            "lowest": figure("psnr", min(gains)[0]),
-            "lowest/at": min(gains)[1],
-            "highest": figure("psnr", max(gains)[0]),
-            "highest/at": max(gains)[1],
-        }
+    if differences:
+        said = {"comparisons": str(len(differences))} | signs(differences)
+        if "judged" in said:
+            units = dict.fromkeys(_UNITS[each.value.basis] for each in differences if each.value.basis in _UNITS)
+            said["units"] = " or ".join(units)
+        if len(differences) <= _MOST:
+            said["list"] = listing(words)
+    invented = [mean for mean in invented if mean == mean]
     if invented:
         said["controls"] = decibels(invented)
     return {f"images/diffusion/{name}": value for name, value in said.items()}
+
+
+def _interval(difference: Difference) -> str:
+    mean, low, high = (figure(difference.value.metric, end) for end in (difference.value.mean, *difference.ends))
+    return f"{mean} dB [{low}, {high}]" if low != "—" else f"{mean} dB (too few tries for an interval)"

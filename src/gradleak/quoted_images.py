@@ -4,16 +4,19 @@ Attacks that differ in their labels alone are told by their names in the configu
 ``ig-ilrg`` has them restored, ``ig-truth`` given.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from gradleak.facts import stands_for
+from gradleak.paired import Difference
 from gradleak.published_images import beside
 from gradleak.reconstructions import MATCHING, Reconstructions
+from gradleak.records import OK
 from gradleak.statistics import AGREES, DIFFERS
-from gradleak.tables.base import Labels
+from gradleak.tables.base import Labels, judgement
 from gradleak.tex import figure, listing
 
 RESTORED, GIVEN = "-ilrg", "-truth"
@@ -55,7 +58,7 @@ def extent(found: Reconstructions, labels: Labels) -> dict[str, str]:
         "methods": listing([labels.method.get(name, name) for name in found.methods()]),
         "batch-sizes": listing([str(size) for size in sorted({int(size) for size in frame["batch_size"]})]),
     }
-    diverged = int((batches["status"] != "ok").sum())
+    diverged = int((batches["status"] != OK).sum())
     dropped = int(frame.loc[frame["metric"] == "diverged_restarts", "value"].sum())
     flags = {
         "aggregated": frame["distribution"].str.contains("@").any(),
@@ -106,9 +109,10 @@ def _psnr(found: Reconstructions, cell: Cell, method: str) -> float:
 def contrasts(found: Reconstructions, labels: Labels) -> dict[str, str]:
     """What labels, aggregation and defenses do to the PSNR, each over the settings that allow the comparison.
 
-    ``images/restored/...`` and ``images/given/...``: ``settings``, ``better`` (how many have a higher PSNR than with
-    labels optimised, or restored) and ``gain`` in dB. ``images/aggregate/psnr`` beside ``images/single/psnr``: means of
-    aggregates and of the same victims' clients one by one. ``images/defenses/(none|lowest|highest)``, and ``.../at``.
+    ``images/restored/...`` and ``images/given/...``: ``settings``, ``gain`` (mean paired difference in dB to labels
+    optimised, or restored), and what :func:`signs` says of the intervals. ``images/aggregate/psnr`` beside
+    ``images/single/psnr``: means of aggregates and of the same victims' clients one by one.
+    ``images/defenses/(none|lowest|highest)``, and ``.../at``.
     """
     said: dict[str, str] = {}
     said |= _gain("restored", found, "", RESTORED)
@@ -117,17 +121,28 @@ def contrasts(found: Reconstructions, labels: Labels) -> dict[str, str]:
 
 
 def _gain(name: str, found: Reconstructions, before: str, after: str) -> dict[str, str]:
-    gains = [
-        _psnr(found, cell, base + after) - _psnr(found, cell, base + before)
+    pairs = [
+        found.difference(cell, base + after, base + before)
         for cell in found.cells()
         for base in (method.removesuffix(after) for method in found.methods(cell) if method.endswith(after))
     ]
-    gains = [gain for gain in gains if gain == gain]
-    if not gains:
+    pairs = [pair for pair in pairs if pair.value.n_trials]
+    if not pairs:
         return {}
-    better = sum(gain > 0 for gain in gains)
-    said = {"settings": str(len(gains)), "better": str(better), "gain": decibels(gains)}
+    said = {"settings": str(len(pairs)), "gain": decibels(pair.value.mean for pair in pairs)} | signs(pairs)
     return {f"images/{name}/{key}": value for key, value in said.items()}
+
+
+def signs(pairs: Iterable[Difference]) -> dict[str, str]:
+    """Count paired differences by their 95 % intervals.
+
+    Returns:
+        ``judged``: how many have an interval, absent if none has; with it ``above`` and ``below``: how many lie above
+        and below 0 as a whole, and ``undecided``: how many hold 0.
+    """
+    judged = [pair.sign for pair in pairs if not math.isnan(pair.value.ci_low)]
+    counts = {"judged": len(judged), "above": judged.count(1), "below": judged.count(-1), "undecided": judged.count(0)}
+    return {name: str(count) for name, count in counts.items()} if judged else {}
 
 
 def _aggregates(found: Reconstructions) -> dict[str, str]:
@@ -175,8 +190,7 @@ def published(found: Reconstructions, figures: pd.DataFrame) -> dict[str, str]:
         for method in found.methods(cell):
             matched = beside(figures, found, cell, method, "psnr")[0]
             if matched.exact:
-                value = found.measured.value(cell, method, "psnr")
-                verdicts.append(matched.verdict(value.pi_low, value.pi_high))
+                verdicts.append(judgement(found.measured.value(cell, method, "psnr"), matched))
     if not verdicts:
         return {}
     judged = [word for word in verdicts if word in (AGREES, DIFFERS)]

@@ -5,7 +5,7 @@ round apart by ``unit`` (``client1image0``, ``image0`` in an aggregate, ``client
 each batch gets a trial number of its own, so that statistics, intervals and counts are over batches.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import pandas as pd
 
 from gradleak.errors import InputError
 from gradleak.measured import Measured
-from gradleak.records import is_attack
+from gradleak.paired import Difference, paired_difference
+from gradleak.records import OK, is_attack
 from gradleak.statistics import CELL
 
 MATCHING = "images"
@@ -67,7 +68,7 @@ def batches(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _best_six(rows: Any) -> pd.DataFrame:
-    good = rows[(rows["metric"] == "psnr") & (rows["status"] == "ok")].sort_values("value", ascending=False)
+    good = rows[(rows["metric"] == "psnr") & (rows["status"] == OK)].sort_values("value", ascending=False)
     batch = [name for name in rows.columns if name not in ("unit", "metric", "value")]
     of_batch = good.groupby(batch, sort=False, dropna=False)["value"]
     best = of_batch.agg(lambda psnr: psnr.head(6).mean() if len(psnr) >= 6 else None)
@@ -76,7 +77,7 @@ def _best_six(rows: Any) -> pd.DataFrame:
 
 
 def check(frame: pd.DataFrame, where: str) -> None:
-    """Require the metrics of an attack from every run.
+    """Require the metrics of an attack from every run that gave values.
 
     Args:
         frame: rows of image experiments.
@@ -87,8 +88,12 @@ def check(frame: pd.DataFrame, where: str) -> None:
     """
     if frame.empty:
         raise InputError(f"{where}: its experiments have no rows; set draft: true to build it anyway")
-    have = frame[frame["method"].map(is_attack)].groupby("run", sort=False)["metric"].agg(set).to_dict()
+    attacks = frame[frame["method"].map(is_attack)]
+    have = attacks.groupby("run", sort=False)["metric"].agg(set).to_dict()
+    lost = set(attacks["run"]) - set(attacks.loc[attacks["status"] == OK, "run"])
     for run in frame["run"].unique():
+        if run in lost:  # What gave no value does not say which metrics it would have had.
+            continue
         missing = [name for name in METRICS if name not in have.get(run, ())]
         if missing:
             raise InputError(f"{where}: run {run} has no {missing[0]}; delete it and run it again, or set draft: true")
@@ -132,7 +137,7 @@ class Reconstructions:
     def images(self, cell: Cell, method: str) -> int:
         """Return how many images count: those of batches that did not diverge."""
         rows = self._rows(cell, method)
-        return int(((rows["metric"] == "psnr") & (rows["status"] == "ok")).sum())
+        return int(((rows["metric"] == "psnr") & (rows["status"] == OK)).sum())
 
     def diverged_restarts(self, cell: Cell, method: str) -> int:
         """Return how many starts diverged, in all batches together."""
@@ -144,3 +149,31 @@ class Reconstructions:
         names = self._rows(cell, method)["metric"]
         found = {name for name in names if name.startswith(SNAPSHOT)}
         return sorted(int(name.removeprefix(SNAPSHOT)) for name in found)
+
+    def difference(self, cell: Cell, method: str, other: str) -> Difference:
+        """Return the paired difference in PSNR of two attacks on a setting, in dB."""
+        return paired_difference(self._rows(cell, method), self._rows(cell, other), "psnr")
+
+    def beside_matching(self, cell: Cell, method: str, policies: Mapping[str, str]) -> dict[str, Difference]:
+        """Compare an attack with a prior with every attack without that gets its labels in the same way.
+
+        Args:
+            cell: the setting.
+            method: the attack; of one without a prior nothing is returned.
+            policies: run id -> how the run gets labels, see ``labels`` of :class:`gradleak.image_spec.ImageAttack`;
+                runs that are not in it are compared with nothing.
+
+        Returns:
+            Name of the other attack -> paired difference in PSNR, where at least one batch can be paired.
+        """
+        ours = self._rows(cell, method)
+        if set(ours["kind"]) != {DIFFUSION}:
+            return {}
+        labels = {policies.get(run) for run in ours["run"]}
+        found: dict[str, Difference] = {}
+        for other in self.methods(cell):
+            rows = self._rows(cell, other)
+            same = len(labels) == 1 and None not in labels and {policies.get(run) for run in rows["run"]} == labels
+            if same and set(rows["kind"]) == {MATCHING}:
+                found[other] = self.difference(cell, method, other)
+        return {other: difference for other, difference in found.items() if difference.value.n_trials}

@@ -54,6 +54,10 @@ class Row:
     value: float
 
 
+OK, NOT_APPLICABLE = "ok", "not applicable"
+"""Statuses of rows: a value that counts; and a try that could not be made, because the defense withheld or the victim
+lacks what the method needs. Any other status is that of a try that was made and gave no value."""
+
 JOB = "job"
 """Method of the run's own figures: time and memory."""
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gradleak.errors import InputError
 from gradleak.frames import read_frame
 from gradleak.reconstructions import batches, only_images
+from gradleak.records import NOT_APPLICABLE, OK
 from gradleak.statistics import CELL
-from gradleak.tables.base import Column, Labels, Line, Table
+from gradleak.tables.base import WITHHELD, WITHHELD_NOTE, Column, Labels, Line, Table
 from gradleak.tex import figure
 
 _METRICS = {
@@ -125,7 +126,9 @@ def table(runs: list[Run], *, per_batch: bool = True) -> Table:
                 numbers.append({**cell, **row})
     columns = [Column("Batch", align="l"), Column("Images", align="r")]
     columns += [Column(_METRICS[name], align="r") for name in metrics]
-    return Table(CAPTION, f"{NOTE} {_provenance(runs)}", tuple(columns), tuple(lines), pd.DataFrame(numbers))
+    withheld = [WITHHELD_NOTE] if any((run.frame["status"] == NOT_APPLICABLE).any() for run in runs) else []
+    note = " ".join([NOTE, *withheld, _provenance(runs)])
+    return Table(CAPTION, note, tuple(columns), tuple(lines), pd.DataFrame(numbers))
 
 
 def _heading(cell: dict[str, Any], record: dict[str, Any]) -> str:
@@ -137,11 +140,12 @@ def _heading(cell: dict[str, Any], record: dict[str, Any]) -> str:
 
 def _line(name: str, rows: Any, metrics: list[str]) -> tuple[Line, dict[str, Any]]:
     """Return the line of one batch or of several, and its values."""
-    good = rows[rows["status"] == "ok"]
+    good = rows[rows["status"] == OK]
     counted = int((good["metric"] == "psnr").sum())
+    lost = WITHHELD if (rows["status"] == NOT_APPLICABLE).all() else "diverged"
     values = {metric: float(good.loc[good["metric"] == metric, "value"].mean()) for metric in metrics}
     if not counted:
-        return Line((name, "0", "diverged", *["—"] * (len(metrics) - 1))), {"batch": name, "images": 0}
+        return Line((name, "0", lost, *["—"] * (len(metrics) - 1))), {"batch": name, "images": 0}
     texts = [figure(metric, value) if np.isfinite(value) else "—" for metric, value in values.items()]
     return Line((name, str(counted), *texts)), {"batch": name, "images": counted, **values}
 

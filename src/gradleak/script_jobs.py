@@ -1,10 +1,12 @@
-"""What the programs share that Snakemake runs by ``script:``: their log, and how they fail."""
+"""What the programs share that Snakemake runs by ``script:``: their log, how they fail, and texts of the user."""
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from gradleak.errors import InputError
 
@@ -40,3 +42,20 @@ def logged(log: str | Path, name: str) -> Iterator[logging.Logger]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def packed(value: Any) -> str:
+    """Return a parameter of a rule as text that may stand in any page.
+
+    Snakemake writes the parameters of jobs into the scripts of its report as they are, where ``</script>`` in a caption
+    or a label would end the script, and with it the report.
+
+    Args:
+        value: dicts with text keys, lists, texts, numbers, booleans and None.
+    """
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def unpacked(text: str) -> Any:
+    """Return what :func:`packed` was given."""
+    return json.loads(text)

@@ -14,6 +14,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from gradleak import metric_facts
+from gradleak.records import NOT_APPLICABLE, OK
+
 LEVEL = 0.95
 """Coverage of all intervals."""
 
@@ -26,39 +29,31 @@ HALF_UNIT_DB = 0.005
 CELL = ("dataset", "model", "stage", "batch_size", "distribution", "defense")
 """Columns that name a setting."""
 
-FRACTIONS = ("leacc", "lnacc", "irec", "f1", "exact_match", "label_accuracy")
-"""Metrics that lie in [0, 1]."""
-
-COSINES = (
-    "embedding_cosine",
-    "output_cosine",
-    "probability_cosine",
-    "soteria_embedding_cosine",
-    "feature_cosine",
-    "ssim",
-)
-"""Metrics that lie in [-1, 1]."""
-
-NOT_NEGATIVE = ("count_l1", "lpips")
-"""Metrics without an upper bound, besides errors and PSNR (of images in [0, 1])."""
-
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "n/a"
 
 
+def applicable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of tries that were made, whatever came of them."""
+    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
+    return rows[rows["status"] != NOT_APPLICABLE]
+
+
 def _bounds(metric: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    fraction, cosine = metric.isin(FRACTIONS).to_numpy(), metric.isin(COSINES).to_numpy()
-    positive = metric.isin(NOT_NEGATIVE).to_numpy() | _is_error(metric) | _is_psnr(metric)
-    low = np.where(cosine, -1.0, np.where(fraction | positive, 0.0, -np.inf))
-    return low, np.where(fraction | cosine, 1.0, np.inf)
+    known = {name: metric_facts.bounds(name) for name in metric.unique()}
+    low, high = (metric.map({name: ends[end] for name, ends in known.items()}) for end in (0, 1))
+    return low.to_numpy(dtype=np.float64), high.to_numpy(dtype=np.float64)
 
 
-def _is_error(metric: pd.Series) -> NDArray[np.bool_]:
-    """Mean squared and relative errors: not negative, and published with seven digits instead of three decimals."""
-    return metric.str.endswith(("mse", "mre")).to_numpy(dtype=bool)
+def _rounding(metric: pd.Series) -> NDArray[np.float64]:
+    """By how much a published figure may be off. Errors are published with seven digits instead of three decimals."""
+    known = {name: _rounding_of(name) for name in metric.unique()}
+    return metric.map(known).to_numpy(dtype=np.float64)
 
 
-def _is_psnr(metric: pd.Series) -> NDArray[np.bool_]:
-    return metric.str.startswith("psnr").to_numpy(dtype=bool)
+def _rounding_of(metric: str) -> float:
+    if metric_facts.is_error(metric):
+        return 0.0
+    return HALF_UNIT_DB if metric_facts.is_psnr(metric) else HALF_UNIT
 
 
 def student(n: ArrayLike) -> NDArray[np.float64]:
@@ -95,15 +90,33 @@ def _batch_variance(trials: Any, keys: list[str]) -> Any:
     return found
 
 
+def per_trial(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Return one row per trial: its value, the mean over its units that count; NaN if none does.
+
+    Args:
+        frame: rows of the long schema.
+        keys: columns that name a cell.
+
+    Returns:
+        Columns ``keys``, ``model_seed``, ``seed``, ``trial``, ``value``, and ``withheld``: whether the trial could not
+        be made (:data:`NOT_APPLICABLE`).
+    """
+    rows: Any = frame
+    ok = rows["status"].eq(OK) & np.isfinite(rows["value"].astype(np.float64))
+    values = rows.assign(value=rows["value"].where(ok).astype(np.float64), withheld=rows["status"].eq(NOT_APPLICABLE))
+    by = values.groupby([*keys, "model_seed", "seed", "trial"], sort=False)
+    return by.agg(value=("value", "mean"), withheld=("withheld", "all")).reset_index()
+
+
 def summarise(
     frame: pd.DataFrame,
     by: Sequence[str] = (*CELL, "method", "metric"),
 ) -> pd.DataFrame:
     """Summarise rows of the long schema over trials and initialisations.
 
-    A value counts when its status is ``ok`` and it is a number; a trial without such a value is diverged.
-    Units of a trial are averaged first, then trials of an initialisation (``model_seed``), then
-    initialisations.
+    A value counts when its status is ``ok`` and it is a number; a trial without such a value is diverged, unless it is
+    :data:`NOT_APPLICABLE` as a whole: such trials are in no mean, interval or number of trials but their own. Units of
+    a trial are averaged first, then trials of an initialisation (``model_seed``), then initialisations.
 
     Args:
         frame: rows with the columns of :data:`gradleak.records.COLUMNS`.
@@ -112,31 +125,33 @@ def summarise(
     Returns:
         One row per cell in order of first appearance, with the columns of ``by`` and, in the metric's own
         unit: ``mean`` and ``sd`` over initialisations; ``n_initialisations`` and ``n_trials`` that count,
-        ``n_diverged`` trials that do not; ``ci_low``/``ci_high``, the 95 % interval of the mean (Student);
+        ``n_diverged`` trials that do not and ``n_not_applicable`` that could not be made; ``ci_low``/``ci_high``, the
+        95 % interval of the mean (Student), cut to the metric's range (:func:`gradleak.metric_facts.bounds`);
         ``pi_low``/``pi_high``, the 95 % interval in which the rounded mean of one further initialisation
-        falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005 (0 for errors, 0.005 for PSNR), clipped to the metric's range; and
+        falls, mean ± t sd sqrt(1 + 1/m) ± 0.0005 (0 for errors, 0.005 for PSNR), cut likewise; and
         ``basis``, what the interval of the mean is over: ``initialisations``, or ``trials`` where there is one
-        initialisation (then there is no prediction interval), or ``none``; ``batch_variance`` between the
-        ``n_batches`` shared batches, 0 where none is shared; and ``fresh_low``/``fresh_high``, the prediction interval
-        for one further initialisation on other batches: all initialisations of a setting meet the same batches, so
-        their spread holds nothing of the luck of the draw, while a published figure was measured on other batches.
+        initialisation (then there is no prediction interval), or ``none``, or :data:`NOT_APPLICABLE` where no trial
+        could be made; ``batch_variance`` between the ``n_batches`` shared batches, 0 where none is shared; and
+        ``fresh_low``/``fresh_high``, the prediction interval for one further initialisation on other batches: all
+        initialisations of a setting meet the same batches, so their spread holds nothing of the luck of the draw, while
+        a published figure was measured on other batches.
         With v the variance between batches and T their number, 2t²v/T (Student, T - 1; ours and as many fresh
         batches) is added to the square of the half-width.
     """
     keys = list(by)
-    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
-    ok = rows["status"].eq("ok") & np.isfinite(rows["value"].astype(np.float64))
-    values = rows.assign(value=rows["value"].where(ok).astype(np.float64))
-    trials = (
-        values.groupby([*keys, "model_seed", "seed", "trial"], sort=False)["value"].mean().rename("value").reset_index()
+    trials: Any = per_trial(frame, keys)  # pandas annotates its results as unions that no checker can follow
+    cells = trials.groupby(keys, sort=False).agg(
+        n_trials=("value", "count"),
+        n_all=("value", "size"),
+        trial_sd=("value", "std"),
+        n_not_applicable=("withheld", "sum"),
     )
-    cells = trials.groupby(keys, sort=False)["value"].agg(n_trials="count", n_all="size", trial_sd="std")
     each = trials.dropna(subset="value").groupby([*keys, "model_seed"], sort=False)["value"].mean()
     over = each.groupby(level=keys, sort=False).agg(["mean", "std", "size"])
     over.columns = ["mean", "sd", "n_initialisations"]
     found = cells.join(over).join(_batch_variance(trials, keys)).reset_index()
     found["n_initialisations"] = found["n_initialisations"].fillna(0).astype(int)
-    found["n_diverged"] = found["n_all"] - found["n_trials"]
+    found["n_diverged"] = found["n_all"] - found["n_trials"] - found["n_not_applicable"]
 
     m, n = found["n_initialisations"].to_numpy(), found["n_trials"].to_numpy()
     several = m > 1
@@ -149,14 +164,14 @@ def summarise(
     half = np.where(several, student(m) * sd / np.sqrt(np.maximum(m, 1)), of_trials)
     reach = student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1))
     low, high = _bounds(found["metric"])
-    rounding = np.where(_is_error(found["metric"]), 0.0, np.where(_is_psnr(found["metric"]), HALF_UNIT_DB, HALF_UNIT))
-    found["ci_low"], found["ci_high"] = centre - half, centre + half
-    for name, width in (("pi", reach), ("fresh", np.hypot(reach, luck))):
-        found[f"{name}_low"] = np.clip(centre - width - rounding, low, high)
-        found[f"{name}_high"] = np.clip(centre + width + rounding, low, high)
-    found["basis"] = np.where(several, "initialisations", np.where(n > 1, "trials", "none"))
+    rounding = _rounding(found["metric"])
+    for name, width, more in (("ci", half, 0.0), ("pi", reach, rounding), ("fresh", np.hypot(reach, luck), rounding)):
+        found[f"{name}_low"] = np.clip(centre - width - more, low, high)
+        found[f"{name}_high"] = np.clip(centre + width + more, low, high)
+    unmade = (found["n_not_applicable"] == found["n_all"]).to_numpy()
+    found["basis"] = np.select([several, n > 1, unmade], ["initialisations", "trials", NOT_APPLICABLE], "none")
     batch = ["batch_variance", "n_batches"]
-    columns = ["mean", "sd", "n_initialisations", "n_trials", "n_diverged"]
+    columns = ["mean", "sd", "n_initialisations", "n_trials", "n_diverged", "n_not_applicable"]
     return found[
         [*keys, *columns, "ci_low", "ci_high", "pi_low", "pi_high", "fresh_low", "fresh_high", "basis", *batch]
     ]

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from gradleak.errors import InputError
+from gradleak.metric_facts import is_error, is_psnr
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -110,9 +111,9 @@ def figure(metric: str, value: float, digits: int = 3) -> str:
 
     Errors range over many powers of ten, PSNR in dB has two decimals, all else ``digits``.
     """
-    if metric.endswith(("mse", "mre")):
+    if is_error(metric):
         return scientific(value)
-    return number(value, 2 if metric.startswith("psnr") else digits)
+    return number(value, 2 if is_psnr(metric) else digits)
 
 
 def duration(seconds: float) -> str:

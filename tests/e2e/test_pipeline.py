@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import shutil
+from html.parser import HTMLParser
 from typing import Any
 
 import pandas as pd
@@ -87,6 +88,44 @@ def test_the_report_holds_everything_and_needs_no_network(finished):
     # A browser may load nothing from elsewhere by itself: no script, style or image.
     assert not re.findall(r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//""", text)
     assert not re.findall(r"""<link[^>]*\shref=["']?(?:https?:)?//""", text)
+
+
+class _Scripts(HTMLParser):
+    """The scripts of a page with an id, as a browser reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = dict(attrs).get("id") or "" if tag == "script" else ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.found[self._inside] = self.found.get(self._inside, "") + data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+
+def test_what_users_write_cannot_end_the_reports_scripts(finished):
+    made = finished.snakemake("--report", "results/report.html")
+    assert made.returncode == 0, made.stdout
+    scripts = _Scripts((finished.folder / "results/report.html").read_text(encoding="utf-8")).found
+    results = json.loads(scripts["results"].strip().removeprefix("var results = ").removesuffix(";"))
+    assert {"results/tables/comparison.html", "results/figures/accuracy_over_batch.png"} <= set(results)
+
+
+def test_what_users_write_is_shown_as_it_is(finished):
+    tables = finished.folder / "results/tables"
+    page = (tables / "comparison.html").read_text()
+    assert "Attacks &lt;/script&gt;&lt;script&gt;compared" in page
+    assert "<script" not in page
+    assert "\\</script>" in (tables / "comparison.md").read_text()
+    numbers = pd.read_csv(tables / "batch_size_and_depth.csv", keep_default_na=False)
+    assert set(numbers["group"]) == {"Batch size: FCN-3, =MNIST </script><b>(5k)"}
 
 
 def test_results_survive_the_loss_of_snakemakes_own_notes(finished):

@@ -15,7 +15,7 @@ from gradleak.errors import InputError
 from gradleak.figures.all import build as draw
 from gradleak.figures.base import save
 from gradleak.measured import distinct
-from gradleak.script_jobs import logged
+from gradleak.script_jobs import logged, packed, unpacked
 from gradleak.tables.all import build
 from gradleak.tables.base import Labels
 from gradleak.tables.render import to_latex
@@ -191,7 +191,10 @@ def test_extent_of_images(of_images, sources):
 
 def test_what_labels_aggregation_and_defenses_do(of_images, sources):
     values = gather(of_images, sources)
-    assert (values["images/restored/settings"], values["images/restored/better"]) == ("3", "1")
+    # IG rises by 1.8 for each of three initialisations, DLG falls by 1 for each of three clients; the one aggregate has
+    # no interval.
+    names = ("settings", "judged", "above", "below", "undecided")
+    assert [values[f"images/restored/{name}"] for name in names] == ["3", "2", "1", "1", "0"]
     assert (values["images/restored/gain"], values["images/given/gain"]) == ("−1.00 to 1.80", "0.70")
     # Single: 20 + client + 0.01, aggregate: 10 + image + 0.01, each for 0, 1 and 2.
     assert (values["images/single/psnr"], values["images/aggregate/psnr"]) == ("20.01 to 21.01", "10.01 to 11.01")
@@ -240,6 +243,12 @@ def test_sidecars_are_read_or_named(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json:1"):
         quoted.read_sidecars([tmp_path / "run.json"])
+
+
+def test_parameters_of_rules_can_stand_in_a_script_of_the_report():
+    value = {"caption": "a </script> <!-- b", "names": ["<"], "draft": False, "none": None}
+    assert "<" not in packed(value)
+    assert unpacked(packed(value)) == value
 
 
 def test_a_fault_is_one_line_in_log_and_on_standard_error(tmp_path, capsys):

@@ -2,43 +2,72 @@
 
 import pandas as pd
 
-from gradleak.quoted_diffusion import controls_of, values
+from gradleak.quoted_diffusion import controls_of, policies_of, values
 from gradleak.reconstructions import Reconstructions
 from gradleak.tables.base import Labels
 
-GUIDED = {"dps", "prior-alone"}
+LABELS = {"ig": "optimise", "ig-ilrg": "ilrg", "dps": "ilrg", "refined": "ilrg", "prior-alone": "uniform"}
+GUIDED = {"dps": "dps", "refined": "dps", "prior-alone": "none"}
 
 
-def found(made_up_images, **psnr) -> Reconstructions:
-    """Attacks of two settings; ``psnr`` moves the value of an attack in the first of them."""
-    parts = []
-    for size in (1, 4):
-        for method in ("ig", "dps", "prior-alone"):
-            rows = made_up_images("mnist", "lenet", size, clients=3, method=method)
-            if size == 1:
-                rows.loc[rows["metric"] == "psnr", "value"] += psnr.get(method.replace("-", "_"), 0.0)
-            parts.append(rows.assign(kind="diffusion" if method in GUIDED else "images"))
-    return Reconstructions.of(pd.concat(parts))
+def attacked(made_up_images, gains: dict[str, list[float]]) -> tuple[Reconstructions, list[dict]]:
+    """One setting, four clients: attacks whose PSNR on client c is raised by ``gains[attack][c]``; and the records."""
+    frames, records = [], []
+    for method, raised in gains.items():
+        rows = made_up_images("mnist", "lenet", 2, clients=len(raised), method=method)
+        client = rows["unit"].str.extract(r"client(\d)")[0].fillna("0").astype(int)
+        rows["value"] += client.map(dict(enumerate(raised))).where(rows["metric"] == "psnr", 0.0)
+        kind = "diffusion" if method in GUIDED else "images"
+        frames.append(rows.assign(kind=kind, run=rows["run"].str.replace("images", kind, n=1)))
+        spec = {"attack": method, "labels": LABELS[method], "guidance": GUIDED.get(method), "control": "none"}
+        records.append({"run": frames[-1]["run"].iloc[0], "spec": spec})
+    return Reconstructions.of(pd.concat(frames)), records
 
 
-def test_gains_are_of_the_attacks_and_not_of_the_controls(made_up_images):
-    said = values(found(made_up_images, dps=2.0, prior_alone=9.0), GUIDED, {"prior-alone"}, Labels())
-    assert said["images/diffusion/settings"] == "2"
-    assert said["images/diffusion/better"] == "1"
-    assert said["images/diffusion/highest"] == "2.00"
-    assert said["images/diffusion/highest/at"] == "lenet, mnist, B=1"
-    assert said["images/diffusion/lowest/at"] == "lenet, mnist, B=4"
+def said(made_up_images, **gains: list[float]) -> dict[str, str]:
+    named = {name.replace("_", "-"): raised for name, raised in gains.items()}
+    found = values(*attacked(made_up_images, named), Labels(method={"dps": "DPS", "ig-ilrg": "IG"}))
+    return {key.removeprefix("images/diffusion/"): value for key, value in found.items()}
 
 
-def test_without_matching_alone_there_is_nothing_to_compare(made_up_images):
-    said = values(found(made_up_images), {"ig", *GUIDED}, {"prior-alone"}, Labels())
-    assert set(said) == {"images/diffusion/controls"}
+ALONE = [0.0, 0.0, 0.0, 0.0]
 
 
-def test_controls_are_told_by_their_specs():
+def test_each_attack_is_compared_and_none_is_picked(made_up_images):
+    # Differences 1, 2, 3, 2: mean 2, sd sqrt(2/3), t(0.975, 3) = 3.182446, half-width 1.299228.
+    found = said(made_up_images, ig_ilrg=ALONE, dps=[1.0, 2.0, 3.0, 2.0], refined=[-9.0, 9.0, -9.0, 9.0])
+    assert (found["comparisons"], found["judged"]) == ("2", "2")
+    assert (found["above"], found["below"], found["undecided"]) == ("1", "0", "1")
+    assert found["units"] == "batches of one initialisation"
+    assert found["list"].startswith("DPS against IG on lenet, mnist, B=2: 2.00 dB [0.70, 3.30]; and refined against IG")
+    assert not {"better", "gain", "highest", "lowest"} & set(found)
+
+
+def test_labels_are_got_in_the_same_way_or_nothing_is_compared(made_up_images):
+    both = said(made_up_images, ig=[5.0, 5.0, 5.0, 5.0], ig_ilrg=ALONE, dps=[1.0, 2.0, 3.0, 2.0])
+    assert both["comparisons"] == "1"
+    assert "2.00 dB" in both["list"]
+    assert said(made_up_images, ig=ALONE, dps=[1.0, 2.0, 3.0, 2.0]) == {}
+
+
+def test_controls_are_floors_and_no_attacks(made_up_images):
+    found = said(made_up_images, ig_ilrg=ALONE, prior_alone=[9.0, 9.0, 9.0, 9.0])
+    assert found == {"controls": "29.01"}  # 18.01 + 9, half an image, one and a half clients
+
+
+def test_one_batch_has_no_interval_and_no_claim(made_up_images):
+    found = said(made_up_images, ig_ilrg=[0.0], dps=[3.0])
+    assert found["comparisons"] == "1"
+    assert found["list"].endswith("3.00 dB (too few tries for an interval)")
+    assert not {"judged", "above", "units"} & set(found)
+
+
+def test_controls_and_labels_are_told_by_specs():
     specs = [("a", "none", "none"), ("b", "dps", "random-gradients"), ("c", "dps", "none")]
     records = [
         {"run": "diffusion/x", "spec": {"attack": name, "guidance": guidance, "control": control}}
         for name, guidance, control in specs
     ]
-    assert controls_of([*records, {"run": "images/y", "spec": {"attack": "ig"}}]) == {"a", "b"}
+    of_images = {"run": "images/y", "spec": {"attack": "ig", "labels": "ilrg"}}
+    assert controls_of([*records, of_images]) == {"a", "b"}
+    assert policies_of([*records, of_images, {"run": "labels/z"}]) == {"images/y": "ilrg"}

@@ -4,12 +4,13 @@ import json
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from gradleak import cli
 from gradleak.errors import InputError
-from gradleak.records import COLUMNS
+from gradleak.records import COLUMNS, NOT_APPLICABLE
 from gradleak.run_table import MetricsTable, read_run, table
 from gradleak.tables.render import to_latex
 
@@ -57,6 +58,17 @@ def test_a_line_per_batch_and_the_mean_over_all_images(dlg_run):
 
 def test_the_means_alone(dlg_run):
     assert [line[0] for line in lines(dlg_run, per_batch=False) if len(line) > 1] == ["all", "aggregate"]
+
+
+def test_what_could_not_be_tried_is_shown_as_such(made_up_images, tmp_path):
+    frame = made_up_images("mnist", "lenet", 2, clients=2)
+    withheld = frame["unit"].str.startswith("client1")
+    frame.loc[withheld, ["status", "value"]] = [NOT_APPLICABLE, np.nan]
+    made = table([read_run(write_run(tmp_path / "run_3", frame))])
+    second, mean = (line.cells for line in made.lines[-2:])
+    assert second[:3] == ("client 1", "0", "n/a")
+    assert mean[:3] == ("all", "2", "18.51")
+    assert "not applicable" in made.note
 
 
 def test_a_diffusion_run_is_put_below(dlg_run, diffusion_run):

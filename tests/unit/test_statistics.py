@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from gradleak.records import NOT_APPLICABLE
 from gradleak.statistics import compare_means, student, summarise, verdicts
 
 
-def long(values: dict[int, list[float]], *, metric: str = "seconds", status: str = "ok") -> pd.DataFrame:
+def long(values: dict[int, list[float]], *, metric: str = "made_up", status: str = "ok") -> pd.DataFrame:
     """Rows of one cell: initialisation -> values of its tries."""
     rows = [
         (seed, 12, trial, value, "ilrg", metric, status)
@@ -44,20 +45,23 @@ def test_confidence_interval_is_scipys():
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((expected.low, expected.high))
 
 
+@pytest.mark.parametrize("interval", ["ci", "pi", "fresh"])
 @pytest.mark.parametrize(
     ("metric", "low", "high"),
     [
         ("lnacc", 0.0, 1.0),
         ("probability_cosine", -1.0, 1.0),
         ("count_l1", 0.0, None),
-        ("seconds", None, None),
+        ("seconds", 0.0, None),
+        ("difference_lnacc", -1.0, 1.0),
+        ("made_up", None, None),
     ],
 )
-def test_prediction_interval_is_clipped_to_the_metrics_range(metric, low, high):
+def test_intervals_are_cut_to_the_metrics_range(metric, low, high, interval):
     row = summarise(long({1: [0.1], 2: [0.9]}, metric=metric)).iloc[0]
     free = summarise(long({1: [0.1], 2: [0.9]})).iloc[0]
-    assert row["pi_low"] == (free["pi_low"] if low is None else low)
-    assert row["pi_high"] == (free["pi_high"] if high is None else high)
+    assert row[f"{interval}_low"] == (free[f"{interval}_low"] if low is None else low)
+    assert row[f"{interval}_high"] == (free[f"{interval}_high"] if high is None else high)
 
 
 def test_equal_initialisations_leave_the_rounding_unit():
@@ -69,8 +73,10 @@ def test_one_initialisation_falls_back_to_its_tries():
     tries = [0.2, 0.4, 0.9]
     row = summarise(long({1: tries}, metric="lnacc")).iloc[0]
     half = 4.302653 * np.std(tries, ddof=1) / np.sqrt(3)
-    assert row["basis"] == "trials"
-    assert row["ci_high"] == pytest.approx(0.5 + half, abs=1e-6)
+    assert 0.5 + half > 1
+    assert (row["basis"], row["ci_low"], row["ci_high"]) == ("trials", 0.0, 1.0)
+    free = summarise(long({1: tries})).iloc[0]
+    assert free["ci_high"] == pytest.approx(0.5 + half, abs=1e-6)
     assert np.isnan(row["pi_low"])
     assert np.isnan(row["sd"])
 
@@ -117,6 +123,22 @@ def test_a_cell_that_only_diverged_is_kept():
     row = summarise(long({1: [1.0], 2: [2.0]}, status="diverged")).iloc[0]
     assert np.isnan(row["mean"])
     assert (row["n_initialisations"], row["n_trials"], row["n_diverged"], row["basis"]) == (0, 0, 2, "none")
+
+
+def test_tries_that_could_not_be_made_are_counted_apart():
+    frame = long({1: [1.0, float("nan")], 2: [3.0, 99.0]})
+    frame.loc[1, "status"] = NOT_APPLICABLE
+    frame.loc[3, "status"] = "diverged"
+    row = summarise(frame).iloc[0]
+    assert (row["n_trials"], row["n_diverged"], row["n_not_applicable"]) == (2, 1, 1)
+    assert (row["mean"], row["basis"]) == (2.0, "initialisations")
+
+
+def test_a_method_that_could_not_be_tried_has_no_n_and_no_mean():
+    row = summarise(long({1: [float("nan")], 2: [float("nan")]}, status=NOT_APPLICABLE)).iloc[0]
+    assert np.isnan([row["mean"], row["ci_low"], row["pi_low"]]).all()
+    assert (row["n_initialisations"], row["n_trials"], row["n_diverged"]) == (0, 0, 0)
+    assert (row["n_not_applicable"], row["basis"]) == (2, NOT_APPLICABLE)
 
 
 def test_verdicts():

@@ -7,11 +7,11 @@ from gradleak import plugins, published
 from gradleak.figures.all import build
 from gradleak.figures.base import save
 from gradleak.measured import read_experiments
-from gradleak.script_jobs import logged
+from gradleak.script_jobs import logged, unpacked
 from gradleak.tables.base import Labels
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake
-view, name = snakemake.params["view"], snakemake.wildcards["figure"]
+view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["figure"]
 
 with logged(snakemake.log[0], "build_figure") as log:
     plugins.load(view["modules"])
@@ -20,7 +20,7 @@ with logged(snakemake.log[0], "build_figure") as log:
         read_experiments(Path(path) for path in snakemake.input.experiments),
         published.load(Path(snakemake.input.published)),
         Labels(**view["labels"]),
-        images=dict(zip(snakemake.params["runs"], map(Path, snakemake.input["images"]), strict=True)),
+        images=dict(zip(unpacked(snakemake.params["runs"]), map(Path, snakemake.input["images"]), strict=True)),
         draft=view["draft"],
         name=name,
     )

@@ -6,13 +6,13 @@ from typing import Any
 from gradleak import plugins, published, published_images
 from gradleak.measured import read_experiments
 from gradleak.records import write_text
-from gradleak.script_jobs import logged
+from gradleak.script_jobs import logged, unpacked
 from gradleak.tables.all import build
 from gradleak.tables.base import Labels
 from gradleak.tables.render import to_csv, to_html, to_latex, to_markdown
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake
-view, name = snakemake.params["view"], snakemake.wildcards["table"]
+view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["table"]
 
 with logged(snakemake.log[0], "build_table") as log:
     plugins.load(view["modules"])
@@ -23,6 +23,7 @@ with logged(snakemake.log[0], "build_table") as log:
         Labels(**view["labels"]),
         rerun=published.load_rerun(Path(snakemake.input.rerun)),
         images=published_images.load(Path(snakemake.input.images)),
+        policies=unpacked(snakemake.params["policies"]),
         draft=view["draft"],
         caption=view["caption"],
         name=name,

@@ -30,7 +30,7 @@ def series(cells: list[Cell]) -> list[list[Cell]]:
 @register("accuracy_over_batch", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw one panel per accuracy, one line per victim and data set."""
-    lines = series(request.measured.cells())
+    lines = series(request.measured.cells_of("ilrg"))
     shown = [
         Series(request.labels.setting(cells[0], without=("batch_size",)), [(float(c["batch_size"]), c) for c in cells])
         for cells in lines

@@ -15,7 +15,7 @@ Cell = dict[str, Any]
 @register("accuracy_over_defenses", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw one panel per accuracy, one line per victim and stage, defenses in the order of the configuration."""
-    cells = request.measured.cells()
+    cells = request.measured.cells_of("ilrg")
     defenses = list(dict.fromkeys(cell["defense"] for cell in cells))
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:

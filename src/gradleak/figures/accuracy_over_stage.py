@@ -36,7 +36,7 @@ def unit(cells: list[Cell]) -> str | None:
 @register("accuracy_over_stage", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw one panel per accuracy, one line per victim that has a trained stage."""
-    cells = request.measured.cells()
+    cells = request.measured.cells_of("ilrg")
     counted = unit(cells)
     groups: dict[tuple[Any, ...], list[tuple[float, Cell]]] = {}
     for cell in cells:

@@ -11,7 +11,7 @@ from gradleak.figures.base import Request, register
 from gradleak.figures.pictures import Block, drawn, read_archive
 from gradleak.reconstructions import DIFFUSION, only_images
 from gradleak.records import is_attack
-from gradleak.statistics import CELL
+from gradleak.statistics import CELL, applicable
 
 CAPTION = (
     "The path of the denoising: the iterate of the first image of the first initialisation after some of the denoising "
@@ -25,7 +25,7 @@ _STEPS = 4
 @register("denoising_path", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw a block per setting with a row per attack that has a prior."""
-    frame: Any = only_images(request.measured.frame, (DIFFUSION,))
+    frame: Any = applicable(only_images(request.measured.frame, (DIFFUSION,)))
     attacked = frame[frame["method"].map(is_attack).astype(bool)]
     blocks = []
     for cell, of_cell in attacked.groupby(list(CELL), sort=False):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from gradleak.errors import InputError
 from gradleak.facts import stands_for
 from gradleak.figures.base import COLOURS, MARKERS, Request
 from gradleak.published import match
@@ -18,9 +19,9 @@ FLOOR = "floor-blank"
 _SHADES = ("#777777", "#AAAAAA", "#444444")
 
 MARKS = (
-    "Filled markers: mean over initialisations. Bands or bars: 95 % prediction interval for one initialisation. Open "
-    "markers: published figures at the same setting. Dotted: score of the answer “no class is present” on the data set "
-    "of the same shade, 0 for IRec."
+    "Filled markers: mean over initialisations. Bands or bars: 95 % prediction interval for one initialisation, within "
+    "the range of the metric. Open markers: published figures at the same setting. Dotted: score of the answer “no "
+    "class is present” on the data set of the same shade, 0 for IRec."
 )
 """What a caption says of the marks."""
 
@@ -54,11 +55,13 @@ def panels(
             with bands.
 
     Raises:
-        InputError: a cell is missing and this is no draft.
+        InputError: a cell is missing and this is no draft, or there are no lines.
     """
     if not request.draft:
         needs = [("ilrg", metric) for metric, _ in PANELS] + [(FLOOR, metric) for metric, _ in PANELS]
         request.measured.check(needs, f"figure {request.name}")
+    if not lines:
+        raise InputError(f"figure {request.name}: its experiments have no setting on which iLRG could be tried")
     figure = Figure(figsize=(6.5, 2.95), layout="constrained")
     handles: list[Any] = []
     has_published = False

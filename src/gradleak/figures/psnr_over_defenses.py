@@ -6,13 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gradleak.errors import InputError
 from gradleak.figures.base import COLOURS, MARKERS, Request, register, wrapped
 from gradleak.reconstructions import Reconstructions, check
+from gradleak.statistics import applicable
 
 CAPTION = (
     "PSNR of reconstructed images under defenses of the gradient. Markers: mean over all images. Bars: 95 % prediction "
     "interval for one initialisation or, where there is one initialisation only, the 95 % interval of the mean over "
-    "batches (cut at 0)."
+    "batches, within the range of PSNR."
 )
 
 Cell = dict[str, Any]
@@ -26,7 +28,9 @@ def draw(request: Request) -> Figure:
     """
     if not request.draft:
         check(request.measured.frame, f"figure {request.name}")
-    found = Reconstructions.of(request.measured.frame)
+    found = Reconstructions.of(applicable(request.measured.frame))
+    if not found.cells():
+        raise InputError(f"figure {request.name}: its experiments have no attack that could be tried")
     defenses = list(dict.fromkeys(cell["defense"] for cell in found.cells()))
     settings: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in found.cells():
@@ -63,7 +67,7 @@ def _panel(axes: Axes, request: Request, found: Reconstructions, cells: list[Cel
         of_one = [value.basis == "initialisations" for value in values]
         low = [value.pi_low if several else value.ci_low for value, several in zip(values, of_one, strict=True)]
         high = [value.pi_high if several else value.ci_high for value, several in zip(values, of_one, strict=True)]
-        axes.vlines(places, [max(0.0, each) for each in low], high, color=colour, alpha=0.5, linewidth=1.0)
+        axes.vlines(places, low, high, color=colour, alpha=0.5, linewidth=1.0)
         axes.plot(places, [value.mean for value in values], color=colour, marker=marker, linestyle="none")
     axes.set_title(wrapped(request.labels.setting(cells[0], without=("defense",)), 36), fontsize=8)
     axes.set_xticks(range(len(defenses)), [request.labels.defended(name.removesuffix("@all")) for name in defenses])

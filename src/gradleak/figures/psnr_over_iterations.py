@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from gradleak.errors import InputError
 from gradleak.figures.base import COLOURS, MARKERS, Request, register, wrapped
 from gradleak.reconstructions import SNAPSHOT, Reconstructions, check
+from gradleak.statistics import applicable
 
 CAPTION = (
     "PSNR over the iterations of the attack, one panel per setting: mean over all images and batches of the start "
@@ -24,7 +25,7 @@ def draw(request: Request) -> Figure:
     """Draw a panel per setting, each with an axis of iterations of its own, and a line per attack."""
     if not request.draft:
         check(request.measured.frame, f"figure {request.name}")
-    found = Reconstructions.of(request.measured.frame)
+    found = Reconstructions.of(applicable(request.measured.frame))
     cells = [cell for cell in found.cells() if any(found.snapshots(cell, name) for name in found.methods(cell))]
     if not cells:
         raise InputError(f"figure {request.name}: no run of its experiments has snapshots")

@@ -10,7 +10,7 @@ from gradleak.figures.base import Request, register
 from gradleak.figures.pictures import Block, Pixels, drawn, read_archive
 from gradleak.reconstructions import only_images
 from gradleak.records import is_attack
-from gradleak.statistics import CELL
+from gradleak.statistics import CELL, applicable
 
 CAPTION = (
     "Originals (top rows) and what each attack made of them, in the one order that all metrics use: for each setting "
@@ -31,7 +31,7 @@ def draw(request: Request) -> Figure:
 
 def _blocks(request: Request) -> list[Block]:
     """Read the archives of the first initialisation of every setting and attack."""
-    frame: Any = only_images(request.measured.frame)
+    frame: Any = applicable(only_images(request.measured.frame))
     attacked = frame[frame["method"].map(is_attack)]
     found: list[Block] = []
     for cell_values, of_cell in attacked.groupby(list(CELL), sort=False):

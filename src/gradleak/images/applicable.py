@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import torch
 
-from gradleak.federated import NOT_APPLICABLE
 from gradleak.image_spec import ImageAttack
 from gradleak.images.client import Client
 from gradleak.images.results import Reconstruction, rows_of
 from gradleak.images.rounds import Batch, Round
 from gradleak.labels.base import declared
 from gradleak.notes import note
-from gradleak.records import Row
+from gradleak.records import NOT_APPLICABLE, Row
 
 _NO_METHOD = ("optimise", "truth")
 _METRICS = ("mse", "psnr", "ssim", "feature_cosine", "label_accuracy")

@@ -15,7 +15,7 @@ from gradleak.datasets.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.distributions import CUSTOM_CLASSES
 from gradleak.errors import InputError
-from gradleak.federated import NOT_APPLICABLE, defended, draw_batch, make_victim, row, stage_name
+from gradleak.federated import defended, draw_batch, make_victim, row, stage_name
 from gradleak.label_spec import RestoreLabels
 from gradleak.labels.all import build
 from gradleak.labels.base import LabelGuess, declared
@@ -25,7 +25,7 @@ from gradleak.models.base import Victim
 from gradleak.notes import note
 from gradleak.observe import HEAD, BatchTruth, Observation, SideKnowledge, chunk_size, observe_full, observe_head
 from gradleak.provenance import peak_memory_mb
-from gradleak.records import JOB, VICTIM, Row
+from gradleak.records import JOB, NOT_APPLICABLE, VICTIM, Row
 from gradleak.training import victim_quality
 
 

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from gradleak.metric_facts import PSNR_CAP
 from gradleak.metrics.ssim import ssim
 from gradleak.models.base import Victim
 from gradleak.observe import chunk_size
-
-PSNR_CAP = 100.0
-"""Largest PSNR in dB: that of a mean squared error of 1e-10 or less. A perfect image would have an infinite one, and
-so would every mean that it takes part in."""
 
 _WORSE_THAN_ANY = 2.0
 """Cost of a pair with NaN in the assignment; the mean squared error of others is at most 1."""

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from gradleak.published import covered
+from gradleak.records import NOT_APPLICABLE
 from gradleak.statistics import AGREES, DIFFERS, compare_means, verdicts
-from gradleak.tables.base import Column, Line, Request, Table, register
+from gradleak.tables.base import WITHHELD, Column, Line, Request, Table, register
 from gradleak.tex import figure
 
 _METRICS = {
@@ -46,7 +47,7 @@ CAPTION = (
     "allows for drawing other batches; (rerun): not in them, but ours agrees with the released code run again; "
     "(rounding): both are what rounding leaves of an identity. Rerun: mean over five seeds of the released code, "
     "where it was run again, and whether our mean agrees with it (Welch, 95 %). Logs whose setting was not run here "
-    "are listed with what they need."
+    "are listed with what they need. Intervals end where the range of their metric does."
 )
 
 
@@ -121,6 +122,11 @@ def _line(request: Request, row: dict[str, Any]) -> Line:
         return figure(row["metric"], value)
 
     m = row["n_initialisations"]
+    if row["basis"] == NOT_APPLICABLE:
+        n, measured = WITHHELD, WITHHELD
+    else:
+        n = f"{m}×{row['n_trials'] // max(m, 1)}" + (f" ({row['n_diverged']} div.)" if row["n_diverged"] else "")
+        measured = shown(row["mean"])
     difference = shown(row["difference"])
     sign = "+" if row["difference"] > 0 and difference.strip("0.") else ""
     has_rerun = pd.notna(row["rerun_mean"])
@@ -128,8 +134,8 @@ def _line(request: Request, row: dict[str, Any]) -> Line:
         (
             request.labels.method.get(row["method"], row["method"]),
             _METRICS.get(row["metric"]) or str(row["metric"]),
-            f"{m}×{row['n_trials'] // max(m, 1)}" + (f" ({row['n_diverged']} div.)" if row["n_diverged"] else ""),
-            shown(row["mean"]),
+            n,
+            measured,
             f"[{shown(row['pi_low'])}, {shown(row['pi_high'])}]" if m > 1 else "—",
             shown(row["published"]),
             sign + difference,

@@ -10,13 +10,26 @@ import pandas as pd
 from gradleak import published_images
 from gradleak.errors import InputError
 from gradleak.measured import Measured, Value
-from gradleak.published import Match, match
+from gradleak.published import NO_VERDICT, Match, match
+from gradleak.records import NOT_APPLICABLE
 from gradleak.statistics import CELL
 from gradleak.tex import figure
 from gradleak.training_spec import stage_parts
 
 MISSING = "?"
 """What a draft shows for a cell without rows."""
+
+WITHHELD = "n/a"
+"""What is shown for an attack that could not be tried."""
+
+WITHHELD_NOTE = (
+    "n/a in place of a value: not applicable, since the defense withholds or the victim lacks a gradient that the "
+    "attack needs; such tries are in no n, mean or interval."
+)
+"""Added to the note of a table that has such cells."""
+
+RANGE_NOTE = "Intervals end where the range of their metric does. "
+"""Part of the note of a table with intervals."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,7 @@ class Request:
         draft: whether missing cells are shown instead of refused.
         name: the table's name in the configuration, for messages.
         published_images: one row per published reconstruction, see :func:`gradleak.published_images.load`.
+        policies: run id -> how an image attack gets its labels; attacks of other runs are not compared in pairs.
     """
 
     measured: Measured
@@ -141,6 +155,7 @@ class Request:
     draft: bool
     name: str
     published_images: pd.DataFrame = field(default_factory=published_images.empty)
+    policies: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, needs: list[tuple[str, str]]) -> None:
         """Refuse missing cells unless this is a draft; ``needs`` holds (method, metric) pairs."""
@@ -176,6 +191,10 @@ def kinds() -> list[str]:
     return sorted(_BUILDERS)
 
 
+_NOTHING = {"missing": MISSING, NOT_APPLICABLE: WITHHELD}
+"""Bases of values that nothing was measured for -> what tables show."""
+
+
 def build(
     kind: str,
     frame: pd.DataFrame,
@@ -184,6 +203,7 @@ def build(
     *,
     rerun: pd.DataFrame | None = None,
     images: pd.DataFrame | None = None,
+    policies: Mapping[str, str] | None = None,
     draft: bool = False,
     caption: str | None = None,
     name: str | None = None,
@@ -199,6 +219,7 @@ def build(
         labels: names to write.
         rerun: what :func:`gradleak.published.load_rerun` gave; none if omitted.
         images: what :func:`gradleak.published_images.load` gave; none if omitted.
+        policies: run id -> how an image attack gets its labels; nothing is compared in pairs if omitted.
         draft: show missing cells as ``?`` instead of refusing them.
         caption: replaces the table's own.
         name: the table's name in messages (default: ``kind``).
@@ -212,23 +233,35 @@ def build(
         columns = ["source_log", "method", "metric"]
         rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
     images = published_images.empty() if images is None else images
-    request = Request(Measured(frame), published, rerun, labels, draft, name or kind, images)
+    request = Request(Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {})
     table = _BUILDERS[kind](request)
+    if any(value == WITHHELD for line in table.lines for value in line.cells) and _withholds(frame):
+        table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
     return table if caption is None else replace(table, caption=caption)
+
+
+def _withholds(frame: pd.DataFrame) -> bool:
+    return bool((frame["status"] == NOT_APPLICABLE).any())
+
+
+def judgement(value: Value, found: Match) -> str:
+    """Say whether the published figures lie in the prediction interval; a dash where there is nothing to judge."""
+    return NO_VERDICT if value.basis in _NOTHING else found.verdict(value.pi_low, value.pi_high)
 
 
 def tries(value: Value) -> str:
     """Return n as ``3×20``: initialisations times tries that count, and how many diverged."""
-    if value.basis == "missing":
-        return MISSING
+    if value.basis in _NOTHING:
+        return _NOTHING[value.basis]
     m, n = value.n_initialisations, value.n_trials
     shown = f"{m}×{n // m}" if m and n % m == 0 else f"{m} init., {n} tries" if m else "0"
     return f"{shown} ({value.n_diverged} div.)" if value.n_diverged else shown
 
 
 def with_confidence(value: Value) -> str:
-    """Return ``mean ± half-width`` of the 95 % interval of the mean."""
-    return _shown(value, f"{_figure(value, value.mean)} ± {_figure(value, value.half_width)}")
+    """Return ``mean [low, high]``: the 95 % interval of the mean."""
+    interval = f"[{_figure(value, value.ci_low)}, {_figure(value, value.ci_high)}]"
+    return _shown(value, f"{_figure(value, value.mean)} {interval}")
 
 
 def with_prediction(value: Value) -> str:
@@ -252,8 +285,8 @@ def _figure(value: Value, of_it: float, digits: int = 3) -> str:
 
 def _shown(value: Value, full: str, alone: str = "") -> str:
     """Return ``full``, or ``alone`` (the mean if omitted) where there is no interval, or why there is nothing."""
-    if value.basis == "missing":
-        return MISSING
+    if value.basis in _NOTHING:
+        return _NOTHING[value.basis]
     if value.n_trials == 0:
         return "diverged"
     return full if value.basis != "none" else alone or _figure(value, value.mean)
@@ -272,6 +305,7 @@ def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict
         "n_initialisations",
         "n_trials",
         "n_diverged",
+        "n_not_applicable",
         "ci_low",
         "ci_high",
         "pi_low",
@@ -282,5 +316,5 @@ def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict
         columns[f"{prefix}_published"] = found.mean
         columns[f"{prefix}_published_values"] = "/".join(found.shown())
         columns[f"{prefix}_published_batch_size"] = found.batch_size if found.values else np.nan
-        columns[f"{prefix}_verdict"] = found.verdict(value.pi_low, value.pi_high)
+        columns[f"{prefix}_verdict"] = judgement(value, found)
     return columns

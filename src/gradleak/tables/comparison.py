@@ -3,6 +3,7 @@
 import pandas as pd
 
 from gradleak.tables.base import (
+    RANGE_NOTE,
     Column,
     Line,
     Request,
@@ -34,9 +35,9 @@ CAPTION = (
     "Prob. cos.: cosine of recovered and true class-wise mean probabilities."
 )
 NOTE = (
-    "Measured: mean ± half-width of its 95 % confidence interval between initialisations (between tries "
-    "where there is one initialisation). n: initialisations × tries. Blank answer: what the answer “no class "
-    "is present” scores. Published: mean over the tries of one initialisation; (B=…): published for that "
+    "Measured: mean [low, high], the 95 % confidence interval of the mean between initialisations (between tries "
+    f"where there is one initialisation). {RANGE_NOTE}n: initialisations × tries. Blank answer: what the answer “no "
+    "class is present” scores. Published: mean over the tries of one initialisation; (B=…): published for that "
     "batch size only; figures parted by a stroke come from several logs of one setting; —: not published for "
     "this victim."
 )

@@ -4,10 +4,12 @@ import pandas as pd
 
 from gradleak.statistics import DIFFERS
 from gradleak.tables.base import (
+    RANGE_NOTE,
     Column,
     Line,
     Request,
     Table,
+    judgement,
     numeric_cell,
     numeric_value,
     plain,
@@ -40,7 +42,8 @@ CAPTION = (
 NOTE = (
     "For class i of the batch: k(i) its count; E(i), Z(i) and P(i) its mean embedding, logits and probabilities; dW(i) "
     "and db(i) the gradients of its images alone (row i); dW[i] and db[i] rows of the observed gradient. MSE: mean "
-    "squared error. Rel.: mean relative error. Cosine: to the true class-wise mean. *: published figure outside the "
+    "squared error. Rel.: mean relative error. Cosine: to the true class-wise mean. "
+    f"{RANGE_NOTE}*: published figure outside the "
     "interval. —: not published, or not defined."
 )
 
@@ -56,7 +59,7 @@ def build(request: Request) -> Table:
         lines.append(Line(heading=f"{request.labels.setting(cell)} (n: {n})", rule=True))
         for name, words in QUANTITIES.items():
             value, found = request.find(cell, "ilrg", f"{name}_mse", _PUBLISHED)
-            word = found.verdict(value.pi_low, value.pi_high)
+            word = judgement(value, found)
             relative = measured.value(cell, "ilrg", f"{name}_mre")
             cosine, cosine_found = request.find(cell, "ilrg", _COSINES.get(name, ""), _PUBLISHED)
             lines.append(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gradleak.tables.base import Request, Table, plain, register
+from gradleak.tables.base import WITHHELD, Request, Table, plain, register
 from gradleak.tables.judged import Further, judged, over
 
 CAPTION = "iLRG on extreme batches."
@@ -22,7 +22,8 @@ def build(request: Request) -> Table:
     def instances(cell: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         counts = [measured.value(cell, "ilrg", name) for name in _COUNTS]
         known = all(value.n_trials for value in counts)
-        shown = " / ".join(plain(value, 1) for value in counts) if known else "—"
+        withheld = WITHHELD if not request.measured.applies(cell, "ilrg") else "—"
+        shown = " / ".join(plain(value, 1) for value in counts) if known else withheld
         return shown, {name: value.mean for name, value in zip(_COUNTS, counts, strict=True)}
 
     cells = measured.cells()

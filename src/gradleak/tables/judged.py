@@ -9,10 +9,12 @@ import pandas as pd
 from gradleak.published import NO_VERDICT
 from gradleak.statistics import AGREES, CELL, DIFFERS, UNDECIDED
 from gradleak.tables.base import (
+    RANGE_NOTE,
     Column,
     Line,
     Request,
     Table,
+    judgement,
     numeric_cell,
     numeric_value,
     plain,
@@ -33,7 +35,7 @@ INTERVALS = (
 
 NOTE = (
     "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
-    "there is no verdict (n/a). *: published figure outside the interval. (B=…): published for that batch "
+    f"there is no verdict (n/a). {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
 BLANK_NOTE = "Blank: LeAcc and LnAcc of the answer “no class is present”, whose IRec is 0. "
@@ -159,7 +161,7 @@ def _line(
 ) -> tuple[list[str], dict[str, Any]]:
     """Return n, each metric measured and published, and the verdict; and the same as numbers."""
     pairs = {name: request.find(cell, "ilrg", name, experiments) for name, _ in metrics}
-    words = {name: found.verdict(value.pi_low, value.pi_high) for name, (value, found) in pairs.items()}
+    words = {name: judgement(value, found) for name, (value, found) in pairs.items()}
     shown = [tries(next(iter(pairs.values()))[0])]
     row: dict[str, Any] = {}
     for name, (value, found) in pairs.items():

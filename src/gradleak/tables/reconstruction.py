@@ -6,15 +6,18 @@ from typing import Any
 import pandas as pd
 
 from gradleak.measured import Value
+from gradleak.paired import Difference
 from gradleak.published import NO_VERDICT, Match
 from gradleak.published_images import beside
 from gradleak.reconstructions import BEST_SIX, METRICS, Reconstructions, check
 from gradleak.statistics import DIFFERS
 from gradleak.tables.base import (
+    RANGE_NOTE,
     Column,
     Line,
     Request,
     Table,
+    judgement,
     numeric_cell,
     numeric_value,
     plain,
@@ -22,9 +25,12 @@ from gradleak.tables.base import (
     tries,
     with_prediction,
 )
+from gradleak.tex import figure
 
 _MEANS = (("ssim", "SSIM"), ("mse", "MSE"), ("lpips", "LPIPS"), ("feature_cosine", "Feat."))
 _PSNR, _SIX = "PSNR in dB", "Best six (comparison only)"
+_DIFFERENCE = "Difference in dB to matching alone"
+_PARTS = ("mean", "ci_low", "ci_high", "n_initialisations", "n_trials", "basis")
 
 CAPTION = (
     "Reconstructed images beside the true ones{where}. PSNR: mean over all images of a setting, with the 95 % "
@@ -36,12 +42,18 @@ NOTE = (
     "n: initialisations × batches; a batch is one client's, or the aggregate of a round. Starts are chosen by the "
     "matching loss, and one assignment of reconstructions to originals, the one with the smallest squared error, "
     "serves all metrics. [t: …]: one initialisation only, so the 95 % interval is over its batches and there is no "
-    "verdict (n/a). "
+    f"verdict (n/a). {RANGE_NOTE}"
 )
 PUBLISHED_NOTE = (
     "Published: measured from the image files of the iLRG release, with the same kind of assignment, after "
     "{iterations} iterations. *: outside the interval. (B=…) or (… it.): published for that batch size, or after "
     "that many iterations, so there is no verdict (—). "
+)
+DIFFERENCE_NOTE = (
+    "Difference: of an attack with a prior to the attack without one that the column names and that gets its labels in "
+    "the same way; mean over the batches that both attacked, of the same initialisations, and its 95 % interval "
+    "(Student; over initialisations or, where there is one, over batches). An interval that holds 0 shows no "
+    "difference. "
 )
 SIX_NOTE = (
     "Best six: mean PSNR of the six images of a batch whose PSNR is highest, beside the published mean over the six "
@@ -59,16 +71,18 @@ class _Entry:
         method: the attack.
         values: what was measured, by metric.
         published: PSNR over all images and over the best six, and how the table writes them.
+        differences: name of an attack without a prior -> how much higher the PSNR of this one, with a prior, is.
     """
 
     cell: dict[str, Any]
     method: str
     values: dict[str, Value]
     published: dict[str, tuple[Match, str]]
+    differences: dict[str, Difference]
 
     @property
     def verdict(self) -> str:
-        return self.published["psnr"][0].verdict(self.values["psnr"].pi_low, self.values["psnr"].pi_high)
+        return judgement(self.values["psnr"], self.published["psnr"][0])
 
     def has(self, metric: str) -> bool:
         return self.values[metric].n_trials > 0
@@ -84,6 +98,7 @@ def build(request: Request) -> Table:
     entries = [entry for _, block in blocks for entry in block]
     has_published = any(entry.published["psnr"][0].values for entry in entries)
     has_verdict = any(entry.verdict != NO_VERDICT for entry in entries)
+    alone = list(dict.fromkeys(name for entry in entries for name in entry.differences))
     has_six = any(entry.has(BEST_SIX) for entry in entries)
     means = [(name, header) for name, header in _MEANS if name in METRICS or any(entry.has(name) for entry in entries)]
 
@@ -95,6 +110,7 @@ def build(request: Request) -> Table:
             texts.append(entry.published["psnr"][1] + ("*" if entry.verdict == DIFFERS else ""))
         if has_verdict:
             texts.append(entry.verdict)
+        texts += [_difference(entry.differences[name]) if name in entry.differences else "" for name in alone]
         texts += [plain(values[name]) for name, _ in (*means, ("label_accuracy", ""))]
         texts += [str(found.diverged_restarts(entry.cell, entry.method)), plain(values["seconds"], 1)]
         if has_six:
@@ -110,12 +126,13 @@ def build(request: Request) -> Table:
         columns.append(Column("publ.", _PSNR))
     if has_verdict:
         columns.append(Column("Verdict", align="l"))
+    columns += [Column(request.labels.method.get(name, name), _DIFFERENCE) for name in alone]
     columns += [Column(header) for _, header in means]
     columns += [Column("Labels"), Column("Div."), Column("s", align="r")]
     if has_six:
         columns += [Column("measured", _SIX), Column("publ.", _SIX)]
     note = NOTE + (PUBLISHED_NOTE.format(iterations=_iterations(request)) if has_published else "")
-    note += SIX_NOTE if has_six else ""
+    note += (DIFFERENCE_NOTE if alone else "") + (SIX_NOTE if has_six else "")
     numbers = pd.DataFrame([_numbers(found, entry) for entry in entries])
     defended = any(cell["defense"] != "none" for cell, _ in blocks)
     caption = CAPTION.format(where=", under defenses of the gradient" if defended else "")
@@ -127,7 +144,13 @@ def _entry(request: Request, found: Reconstructions, cell: dict[str, Any], metho
     values = {name: found.measured.value(cell, method, name) for name in names}
     figures = request.published_images
     published = {name: beside(figures, found, cell, method, name) for name in ("psnr", BEST_SIX)}
-    return _Entry(cell, method, values, published)
+    return _Entry(cell, method, values, published, found.beside_matching(cell, method, request.policies))
+
+
+def _difference(found: Difference) -> str:
+    """Return ``+0.63 [−0.10, 1.36]``; a dash for each end where the tries are too few for an interval."""
+    mean, low, high = (figure(found.value.metric, end) for end in (found.value.mean, *found.ends))
+    return f"{'+' if found.value.mean > 0 and mean.strip('0.') else ''}{mean} [{low}, {high}]"
 
 
 def _iterations(request: Request) -> str:
@@ -141,6 +164,9 @@ def _numbers(found: Reconstructions, entry: _Entry) -> dict[str, Any]:
     row = {**numeric_cell(entry.cell), "method": entry.method, "images": found.images(entry.cell, entry.method)}
     for name, value in entry.values.items():
         row |= numeric_value(name, value, entry.published[name][0] if name in entry.published else None)
+    for name, difference in entry.differences.items():
+        row |= {f"psnr_minus_{name}_{part}": getattr(difference.value, part) for part in _PARTS}
+        row[f"psnr_minus_{name}_n_unpaired"] = difference.n_unpaired
     row["diverged_restarts"] = found.diverged_restarts(entry.cell, entry.method)
     row["last_snapshot"] = max(found.snapshots(entry.cell, entry.method), default=0)
     return row

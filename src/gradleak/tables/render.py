@@ -9,24 +9,42 @@ import jinja2
 from gradleak.tables.base import Table
 from gradleak.tex import fill
 
+_FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet takes for the beginning of a formula."""
+
 
 def to_csv(table: Table) -> str:
-    """Return the numbers in full precision; NaN is an empty field."""
-    return table.numbers.to_csv(index=False, lineterminator="\n")
+    """Return the numbers in full precision; NaN is an empty field.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it, as OWASP recommends against CSV
+    injection; numbers stay numbers. A text is on one line, for the csv module does not quote every line break.
+    """
+    return table.numbers.map(_inert).rename(columns=_inert).to_csv(index=False, lineterminator="\n")
+
+
+def _inert(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = " ".join(value.splitlines()).strip()  # a spreadsheet may skip blanks before a formula
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def to_markdown(table: Table) -> str:
-    """Return caption, pipe table and note."""
+    """Return caption, pipe table and note, in which no text is taken for HTML."""
 
     def row(cells: list[str] | tuple[str, ...]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(_plain_markdown(cell).replace("|", "\\|") for cell in cells) + " |"
 
     width = len(table.columns)
     headers = [f"{column.group} {column.header}".strip() or " " for column in table.columns]
     marks = {"l": ":--", "c": ":-:", "r": "--:"}
-    lines = [table.caption, "", row(headers), row([marks[column.align] for column in table.columns])]
+    lines = [_plain_markdown(table.caption), "", row(headers), row([marks[column.align] for column in table.columns])]
     lines += [row((f"**{line.heading}**", *[""] * (width - 1)) if line.heading else line.cells) for line in table.lines]
-    return "\n".join([*lines, *(["", table.note] if table.note else [])]) + "\n"
+    return "\n".join([*lines, *(["", _plain_markdown(table.note)] if table.note else [])]) + "\n"
+
+
+def _plain_markdown(text: str) -> str:
+    return " ".join(text.splitlines()).replace("<", "\\<")
 
 
 def to_html(table: Table, name: str, template: Path) -> str:

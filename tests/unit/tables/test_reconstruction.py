@@ -100,6 +100,42 @@ def test_numbers_are_in_full(frame, figures):
     assert numbers["diverged_restarts"].to_list() == [0, 0, 0, 2, 0]
 
 
+@pytest.fixture(scope="module")
+def guided(made_up_images) -> pd.DataFrame:
+    """IG and an attack with a prior that gains 1, 2 and 6 dB on the three initialisations; and IG with true labels."""
+    at = {"model_seeds": (1, 2, 3)}
+    parts = [made_up_images("mnist", "lenet", 2, method=name, **at) for name in ("ig-ilrg", "ig-truth", "dps")]
+    gain = parts[2]["model_seed"].map({1: 1.0, 2: 2.0, 3: 6.0})
+    parts[2]["value"] += gain.where(parts[2]["metric"] == "psnr", 0.0)
+    parts[2] = parts[2].assign(kind="diffusion", run=parts[2]["run"].str.replace("images", "diffusion", n=1))
+    return distinct(pd.concat(parts))
+
+
+def policies(frame: pd.DataFrame) -> dict[str, str]:
+    return {run: "truth" if "ig-truth" in run else "ilrg" for run in frame["run"]}
+
+
+def test_an_attack_with_a_prior_has_a_paired_difference_to_the_one_without(guided):
+    table = make(guided, None, policies=policies(guided))
+    at = header(table).index("Difference in dB to matching alone IG (iLRG labels)")
+    # Gains 1, 2, 6: mean 3, sd 2.645751, t(0.975, 2) = 4.302653, half-width 6.572411.
+    assert [line[at] for line in lines(table)] == ["", "", "+3.00 [−3.57, 9.57]"]
+    assert sum("Difference" in name for name in header(table)) == 1  # labels of ig-truth are got otherwise
+    assert "An interval that holds 0 shows no difference." in table.note
+    row = table.numbers.iloc[2]
+    assert row["psnr_minus_ig-ilrg_mean"] == pytest.approx(3.0)
+    assert row["psnr_minus_ig-ilrg_ci_low"] == pytest.approx(3 - 6.572411, abs=1e-6)
+    assert (row["psnr_minus_ig-ilrg_n_trials"], row["psnr_minus_ig-ilrg_basis"]) == (3, "initialisations")
+
+
+def test_a_table_without_both_has_no_such_column(guided):
+    alone = guided[guided["kind"] == "images"]
+    for frame, known in ((alone, policies(alone)), (guided, {})):
+        table = make(frame, None, policies=known)
+        assert not any("Difference" in name for name in header(table))
+        assert "Difference" not in table.note
+
+
 def test_a_missing_metric_fails_unless_draft(frame, figures):
     holey = frame[~((frame["metric"] == "ssim") & (frame["method"] == "ig-ilrg"))]
     with pytest.raises(InputError, match=r"table mine: run .*ig-ilrg has no ssim"):

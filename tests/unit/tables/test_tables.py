@@ -11,7 +11,7 @@ from gradleak import facts, published
 from gradleak.errors import InputError
 from gradleak.measured import distinct
 from gradleak.tables.all import build, kinds
-from gradleak.tables.base import Labels, Table
+from gradleak.tables.base import Column, Labels, Line, Table
 from gradleak.tables.batch_size_and_depth import blocks, depth
 from gradleak.tables.judged import verdict
 from gradleak.tables.render import to_csv, to_html, to_latex, to_markdown
@@ -114,7 +114,7 @@ def test_errors_are_judged_at_their_own_scale(made_up, sources):
 def test_comparison_shows_measured_published_and_floor(frame, sources):
     lines = cells(make("comparison", frame, sources))
     measured, figures, blank = lines[:3]
-    assert measured[:5] == ("FCN-3", "24", "measured", "1.000 ± 0.000", "0.994 ± 0.000")
+    assert measured[:5] == ("FCN-3", "24", "measured", "1.000 [1.000, 1.000]", "0.994 [0.994, 0.994]")
     assert figures[:6] == ("MNIST", "3×4", "published", "1.000", "0.994", "1.000")
     assert figures[6:] == ("0.979", "0.514", "1.000", "0.932")
     assert blank[2:6] == ("blank answer", "0.080", "0.080", "0.000")
@@ -132,6 +132,18 @@ def test_comparison_gives_the_confidence_interval_in_numbers(frame, sources):
     assert row["idlg_leacc_verdict"] == "differs"
     assert numbers.iloc[-1]["idlg_leacc_verdict"] == "—"
     assert numbers.iloc[-1]["idlg_leacc_published_batch_size"] == 24
+
+
+def test_intervals_of_shares_stay_between_0_and_1(made_up, sources):
+    """LeAcc of 0, 1, 1: mean 0.667 ± 1.434."""
+    frame = made_up("mnist", "fcn", 24)
+    of_idlg = (frame["method"] == "idlg") & (frame["metric"] == "leacc")
+    frame.loc[of_idlg, "value"] = (frame.loc[of_idlg, "model_seed"] > 1).astype(float)
+    table = make("comparison", frame, sources)
+    assert cells(table)[0][7] == "0.667 [0.000, 1.000]"
+    assert "Intervals end where the range of their metric does." in table.note
+    row = table.numbers.iloc[0]
+    assert (row["idlg_leacc_ci_low"], row["idlg_leacc_ci_high"]) == (0.0, 1.0)
 
 
 def test_batch_size_and_depth_judges(frame, sources):
@@ -246,6 +258,36 @@ def test_csv_is_in_full_precision(frame, sources):
     assert back["rlg_leacc_sd"].to_list() == table.numbers["rlg_leacc_sd"].to_list()
 
 
+def odd(text: str) -> Table:
+    """A table of one line whose texts are the user's."""
+    columns = (Column("Setting", align="l"), Column("LeAcc"))
+    numbers = pd.DataFrame({"group": [text], "leacc_mean": [-0.5], text: [3]})
+    return Table(text, text, columns, (Line(heading=text), Line((text, "−0.5"))), numbers)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])
+def test_a_spreadsheet_takes_no_text_for_a_formula(text):
+    back = pd.read_csv(io.StringIO(to_csv(odd(text)), newline=""))
+    assert back["group"].to_list() == ["'" + text.strip()]
+    assert back.columns[2] == "'" + text.strip()
+    assert back["leacc_mean"].to_list() == [-0.5]  # a number stays one
+
+
+def test_other_texts_are_left_alone():
+    assert pd.read_csv(io.StringIO(to_csv(odd("FCN-3, a=b"))))["group"].to_list() == ["FCN-3, a=b"]
+
+
+def test_no_text_is_taken_for_html(paper_folder):
+    made = odd("a </script><b>\n| c")
+    page = to_html(made, "one", paper_folder.parent / "workflow" / "report" / "table.html.j2")
+    assert "<script" not in page
+    assert "</script" not in page
+    text = to_markdown(made)
+    assert text.count("<") == text.count("\\<") > 0
+    assert text.splitlines()[-1] == "a \\</script>\\<b> | c"
+    assert "| a \\</script>\\<b> \\| c | −0.5 |" in text
+
+
 def test_markdown_is_a_pipe_table(frame, sources):
     text = to_markdown(make("batch_size_and_depth", frame, sources))
     lines = [line for line in text.splitlines() if "|" in line]
@@ -265,7 +307,7 @@ def test_latex_is_escaped_and_labelled(frame, sources, paper_folder):
     text = to_latex(make("comparison", frame, sources), "one", paper_folder / "templates" / "table.tex.j2")
     assert r"LeNet-5 (SiLU) \& co\_" in text
     assert r"\label{tab:one}" in text
-    assert r"1.000\,\ensuremath{\pm}\,0.000" in text
+    assert "1.000 [1.000, 1.000]" in text
 
 
 @pytest.mark.latex

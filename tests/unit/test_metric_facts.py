@@ -1,0 +1,52 @@
+"""Ranges of metrics: declared for everything that the programs measure."""
+
+import math
+
+import pytest
+import torch
+
+from gradleak.label_spec import RestoreLabels
+from gradleak.labels.experiment import restore
+from gradleak.metric_facts import bounds, is_psnr
+from gradleak.metrics.images import image_metrics
+from gradleak.reconstructions import BEST_SIX, METRICS
+
+
+def test_every_metric_of_labels_has_a_range_and_lies_in_it():
+    spec = RestoreLabels(
+        dataset="mnist-sample", model="fcn", num_images=4, num_tries=1, methods=("ilrg", "rlg"), analysis=True
+    )
+    rows = restore(spec).rows
+    for name in {row.metric for row in rows}:
+        low, high = bounds(name)
+        assert math.isfinite(low), name
+        assert all(low <= row.value <= high for row in rows if row.metric == name), name
+
+
+def test_every_metric_of_images_has_a_range_and_reaches_its_ends():
+    names = [*METRICS, "lpips", BEST_SIX, "psnr_at_100", "seconds", "diverged_restarts"]
+    assert all(math.isfinite(bounds(name)[0]) for name in names)
+    black, white = torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16)
+    for pair, end in (((black, black), 1), ((black, white), 0)):
+        found = image_metrics(*pair)
+        assert found["psnr"].item() == bounds("psnr")[end]
+        assert found["mse"].item() == bounds("mse")[1 - end]
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("difference_leacc", (-1.0, 1.0)),
+        ("difference_ssim", (-2.0, 2.0)),
+        ("difference_psnr", (-100.0, 100.0)),
+        ("difference_seconds", (-math.inf, math.inf)),
+        ("of_a_plugin", (-math.inf, math.inf)),
+    ],
+)
+def test_differences_and_unknown_metrics(metric, expected):
+    assert bounds(metric) == expected
+
+
+def test_a_difference_in_decibels_is_written_like_one():
+    assert is_psnr("difference_psnr")
+    assert not is_psnr("difference_ssim")
