@@ -67,6 +67,13 @@ wildcard_constraints:
 def deliverables():
     """Everything that the default call makes; the PDF only where there is a TeX."""
     made = [paths.experiment(name) for name in GRID.experiments]
+    # Nothing else needs all files of a run: named here, those that were deleted are made again.
+    made += [
+        pattern.format(run=name)
+        for name, run in GRID.runs.items()
+        if run.KIND != "labels"
+        for pattern in (paths.RUN_IMAGES, paths.RUN_CONTACT, paths.RUN_TRACE)
+    ]
     made += [
         paths.table(name, suffix)
         for name in GRID.tables

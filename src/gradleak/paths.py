@@ -3,6 +3,8 @@
 RUN_METRICS = "results/runs/{run}/metrics.csv"
 RUN_SIDECAR = "results/runs/{run}/run.json"
 RUN_IMAGES = "results/runs/{run}/images.npz"
+RUN_CONTACT = "results/runs/{run}/contact.png"
+RUN_TRACE = "results/runs/{run}/trace.csv"
 PAPER = "results/paper/main.pdf"
 MACROS = "results/paper/macros.tex"
 TABLE_SUFFIXES = ("csv", "html", "md", "tex")
