@@ -71,8 +71,7 @@ def deliverables():
     made += [
         pattern.format(run=name)
         for name, run in GRID.runs.items()
-        if run.KIND != "labels"
-        for pattern in (paths.RUN_IMAGES, paths.RUN_CONTACT, paths.RUN_TRACE)
+        for pattern in paths.RUN_FILES[run.KIND]
     ]
     made += [
         paths.table(name, suffix)
