@@ -67,7 +67,7 @@ def _numbers(path: Path, column: Any, kind: type) -> Any:
     raise InputError(f"{path}:{line}: {column.name} is {text!r}, not {what}; {_REMEDY}")
 
 
-def _is_number(text: object, kind: type) -> bool:
+def _is_number(text: Any, kind: type) -> bool:
     try:
         np.dtype(kind).type(text or "nan" if kind is float else text)
     except (TypeError, ValueError, OverflowError):

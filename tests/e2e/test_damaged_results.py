@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ GOAL = ("results/tables/comparison.csv", "results/experiments/comparison.csv", "
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Iterator[Workflow]:
+def finished(tmp_path_factory) -> Workflow:
     workflow = Workflow(tmp_path_factory.mktemp("damaged"))
     workflow.configure(CONFIG)
     done = workflow.snakemake("--", *GOAL)

@@ -93,10 +93,10 @@ def load_prior(source: str, *, channels: int, image_size: int, device: torch.dev
     if size not in (None, image_size):
         raise InputError(f"--prior {source}: is for images of {size} x {size} pixels; these have {image_size}")
     unet.requires_grad_(False)
-    return Prior(unet.eval().to(device), schedule, source, *_learnt(folder))
+    return Prior(unet.eval().to(device), schedule, source, *learnt(folder))
 
 
-def _learnt(folder: Path) -> tuple[str, Tensor] | tuple[None, None]:
+def learnt(folder: Path) -> tuple[str, Tensor] | tuple[None, None]:
     """Return the data set and the images that gradleak trained a prior on; nothing for priors of others.
 
     Raises:

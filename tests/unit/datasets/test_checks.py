@@ -3,7 +3,7 @@
 import re
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ RIGHT = 'return ArrayDataset("scans", facts, 10, labels, pixels)'
 
 
 @pytest.fixture
-def load(tmp_path, monkeypatch) -> Callable[..., datasets.ImageDataset]:
+def load(tmp_path, monkeypatch) -> Iterator[Callable[..., datasets.ImageDataset]]:
     """Load the data set of a plug-in whose loader has this body."""
     monkeypatch.chdir(tmp_path)
 
