@@ -150,13 +150,10 @@ def test_a_victim_without_its_record_is_trained_again(tmp_path, monkeypatch, cap
     with pytest.raises(InputError, match=r"train\.json: no such file; run again"):
         weights.victim_quality(spec)
 
-    class Asked(Exception):
-        pass
-
     def train(spec):
-        raise Asked
+        raise InterruptedError
 
     monkeypatch.setattr(weights, "train", train)
-    with pytest.raises(Asked):
+    with pytest.raises(InterruptedError):
         weights.victim_weights(spec)
     assert f"no {victim.sidecar}: training the victim" in capsys.readouterr().err
