@@ -13,9 +13,8 @@ def run_needs(wildcards):
     if not run.dataset.endswith("-sample"):
         needs.append(ancient(f"results/data/{run.dataset}.json"))
     if wildcards.run in RUN_VICTIMS:
-        needs.append(
-            f"{CHECKPOINTS}/{RUN_VICTIMS[wildcards.run].run_id}/model.safetensors"
-        )
+        victim = f"{CHECKPOINTS}/{RUN_VICTIMS[wildcards.run].run_id}"
+        needs += [f"{victim}/model.safetensors", f"{victim}/train.json"]
     folder = Path(getattr(run, "prior", ""))
     if folder in PRIOR_FOLDERS:
         needs.append(f"{folder}/prior.json")
@@ -67,12 +66,12 @@ rule reconstruct_images:
         metrics=paths.RUN_METRICS,
         sidecar=paths.RUN_SIDECAR,
         contact=report(
-            "results/runs/{run}/contact.png",
+            paths.RUN_CONTACT,
             category="Reconstructions",
             caption="../workflow/report/contact.rst",
             labels={"run": "{run}"},
         ),
-        trace="results/runs/{run}/trace.csv",
+        trace=paths.RUN_TRACE,
         images=paths.RUN_IMAGES,
     log:
         "results/runs/{run}/log.txt",

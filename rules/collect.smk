@@ -11,7 +11,9 @@ rule collect:
             for run in GRID.experiments[wildcards.experiment]
         ],
     output:
-        "results/experiments/{experiment}.csv",
+        rows="results/experiments/{experiment}.csv",
+        # How many rows, and the digest of the file: a CSV that was cut is no result.
+        record="results/experiments/{experiment}.json",
     log:
         "results/experiments/{experiment}.log",
     params:

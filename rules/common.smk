@@ -67,6 +67,12 @@ wildcard_constraints:
 def deliverables():
     """Everything that the default call makes; the PDF only where there is a TeX."""
     made = [paths.experiment(name) for name in GRID.experiments]
+    # Nothing else needs all files of a run: named here, those that were deleted are made again.
+    made += [
+        pattern.format(run=name)
+        for name, run in GRID.runs.items()
+        for pattern in paths.RUN_FILES[run.KIND]
+    ]
     made += [
         paths.table(name, suffix)
         for name in GRID.tables

@@ -1,14 +1,15 @@
 """What a configuration costs before it is run: its jobs, which of them are done, and what the others will take."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradleak.code_digest import code_digest
+from gradleak.errors import InputError
 from gradleak.estimates import FAIR, Estimate, Estimator
 from gradleak.grid import Grid
 from gradleak.past_jobs import OUTPUTS, Job, folder_of, read, steps_of
+from gradleak.sidecars import read_sidecar
 from gradleak.training_spec import TrainVictim, stage_parts
 from gradleak.trainings import earlier_stages, victims_of
 
@@ -119,11 +120,10 @@ def state_of(job: Job, results: Path) -> str:
     record, output = OUTPUTS[folder.partition("/")[0]]
     place = results / folder
     try:
-        known = json.loads((place / record).read_text(encoding="utf-8"))
-        code, interrupted = known.get("code"), known.get("interrupted")
-    except (OSError, ValueError, AttributeError):
+        code = read_sidecar(place / record)["code"]
+    except InputError:
         return MISSING
-    if interrupted or not (place / output).is_file():
+    if not (place / output).is_file():
         return MISSING
     return DONE if code == code_digest(job.KIND) else OUTDATED
 

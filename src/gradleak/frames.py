@@ -1,38 +1,124 @@
 """Metrics CSVs as data frames. Apart from :mod:`gradleak.records`, so that jobs that only write need no pandas."""
 
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from gradleak.errors import InputError
-from gradleak.records import COLUMNS, Row
+from gradleak.records import COLUMNS, Row, Written, whole_file, write_text
+from gradleak.sidecars import read_sidecar
 
-_TEXT: Any = {field.name: str for field in fields(Row) if field.type is str}  # pandas types dtype narrowly
+_NUMBERS = {field.name: field.type for field in fields(Row) if field.type in (int, float)}
+_WRITTEN = TypeAdapter(Written)
+_REMEDY = "delete it and run again"
 
 
-def read_frame(path: Path) -> pd.DataFrame:
+def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
     """Read a metrics CSV.
 
+    Args:
+        path: the file.
+        written: what its record says of it, if there is one.
+
     Raises:
-        InputError: the file is missing, empty, or has other columns.
+        InputError: the file is missing or empty, has other columns, a text where a number belongs, or is not the one
+            that was written: lines are missing, repeated or edited.
     """
     try:
-        # "none" and "nan" are words of the schema, not missing values.
-        frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={"value": ["", "nan", "inf", "-inf"]})
+        content = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file; run again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+    try:
+        # "none" and "nan" are words of the schema, not missing values.
+        frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: the file is empty; delete it and run again") from None
-    except ValueError as error:  # ragged lines, no text, no numbers
-        raise InputError(
-            f"{path}: is no metrics CSV ({' '.join(str(error).split())}); delete it and run again"
-        ) from None
+        raise InputError(f"{path}: the file is empty; {_REMEDY}") from None
+    except ValueError as error:  # ragged lines, no text
+        raise InputError(f"{path}: is no metrics CSV ({' '.join(str(error).split())}); {_REMEDY}") from None
     if tuple(frame.columns[: len(COLUMNS)]) != COLUMNS:
         raise InputError(f"{path}: columns are {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
+    for name, kind in _NUMBERS.items():
+        frame[name] = _numbers(path, frame[name], kind)
+    if written is not None and Written.of(content, len(frame)) != written:
+        rows = f"it has {len(frame)} rows, its record says {written.rows}"
+        what = rows if len(frame) != written.rows else "it was edited, or its record is of another file"
+        raise InputError(f"{path}: is not the file that was written: {what}; {_REMEDY}")
     return frame
+
+
+def _numbers(path: Path, column: Any, kind: type) -> Any:
+    """Return a column of texts as numbers; a value that is not finite is none."""
+    try:
+        if kind is int:
+            return column.astype("int64")
+        values = column.replace("", "nan").astype("float64")
+        return values.where(np.isfinite(values))
+    except (ValueError, OverflowError):
+        line, text = next((line, text) for line, text in enumerate(column, start=2) if not _is_number(text, kind))
+    what = "a whole number" if kind is int else "a number"
+    raise InputError(f"{path}:{line}: {column.name} is {text!r}, not {what}; {_REMEDY}")
+
+
+def _is_number(text: Any, kind: type) -> bool:
+    try:
+        np.dtype(kind).type(text or "nan" if kind is float else text)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def read_run(metrics: Path, sidecar: Path, run: str | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read the results of a finished run, checked against each other.
+
+    Args:
+        metrics: its metrics.csv.
+        sidecar: its run.json.
+        run: its id; any if omitted.
+
+    Returns:
+        The rows, and the record.
+
+    Raises:
+        InputError: see :func:`read_frame` and :func:`gradleak.sidecars.read_sidecar`; or the two are not of one run.
+    """
+    record = read_sidecar(sidecar, run=run)
+    if record["metrics"] is None:
+        raise InputError(f"{sidecar}: does not say what {metrics.name} held, an older version wrote it; {_REMEDY}")
+    frame = read_frame(metrics, _WRITTEN.validate_python(record["metrics"]))
+    if set(frame["run"]) != {record["run"]}:
+        raise InputError(f"{metrics}: does not hold the rows of run {record['run']}; {_REMEDY}")
+    return frame, record
+
+
+def write_experiment(path: Path, frame: pd.DataFrame) -> None:
+    """Write the rows of an experiment as CSV, and then their number and the file's digest as JSON of the same name."""
+    content = frame.to_csv(index=False, lineterminator="\n").encode()
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+    written = Written.of(content, len(frame))
+    write_text(path.with_suffix(".json"), _WRITTEN.dump_json(written, indent=2).decode() + "\n")
+
+
+def read_experiment(path: Path) -> pd.DataFrame:
+    """Read what :func:`write_experiment` wrote.
+
+    Raises:
+        InputError: see :func:`read_frame`; or the JSON is missing or damaged.
+    """
+    record = path.with_suffix(".json")
+    try:
+        written = _WRITTEN.validate_json(record.read_bytes())
+    except (OSError, ValidationError):
+        raise InputError(f"{path}: has no readable {record.name} beside it; {_REMEDY}") from None
+    return read_frame(path, written)
 
 
 def concatenate(frames: Mapping[str, pd.DataFrame] | Iterable[pd.DataFrame]) -> pd.DataFrame:

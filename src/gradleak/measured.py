@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gradleak.errors import InputError
-from gradleak.frames import concatenate, read_frame
+from gradleak.frames import concatenate, read_experiment
 from gradleak.records import COLUMNS, NOT_APPLICABLE, OK, VICTIM
 from gradleak.statistics import CELL, summarise
 
@@ -23,7 +23,7 @@ def read_experiments(paths: Iterable[Path]) -> pd.DataFrame:
     Raises:
         InputError: a file is missing or malformed, or see :func:`distinct`.
     """
-    return distinct(concatenate(read_frame(path) for path in paths))
+    return distinct(concatenate(read_experiment(path) for path in paths))
 
 
 def distinct(frame: pd.DataFrame) -> pd.DataFrame:

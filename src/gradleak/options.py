@@ -17,7 +17,7 @@ class RuntimeOptions(Spec):
     data_root: Path = runtime(Path("data"), "folder of the data sets (--data-path is a synonym)")
     download: bool = runtime(False, "let torchvision fetch a missing data set")
     device: Literal["auto", "cpu", "cuda"] = runtime("auto", "auto takes a GPU when there is one")
-    output: Path | None = runtime(None, "CSV file for the metrics; the sidecar run.json is written beside it")
+    output: Path | None = runtime(None, "CSV file for the metrics; its record, a JSON, is written beside it")
     progress: bool = runtime(True, "show a progress bar on standard error")
     modules: Names = Field(
         default=(), description="plug-ins, comma-separated .py files: kinds that other options name (docs/extending.md)"

@@ -1,7 +1,6 @@
 """What past jobs took: Snakemake's benchmark files beside the records that the jobs wrote."""
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from gradleak.axes import Run
 from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior
 from gradleak.image_spec import ImageAttack, Reconstruct
 from gradleak.label_spec import RestoreLabels
+from gradleak.sidecars import read_sidecar
 from gradleak.training_spec import TrainVictim, stage_parts
 
 Job = Run | TrainVictim | TrainPrior
@@ -106,9 +106,7 @@ def read(results: Path) -> tuple[list[PastJob], int]:
 
 
 def _read(benchmark: Path, record: Path) -> PastJob:
-    known = json.loads(record.read_text(encoding="utf-8"))
-    if known.get("interrupted"):
-        raise ValueError(f"{record}: was interrupted")
+    known = read_sidecar(record)
     spec = _SPECS[known["identity"]["kind"]](**known["spec"])
     times = list(_seconds(benchmark))
     seconds = sum(times) / len(times) if times else float("nan")

@@ -3,6 +3,13 @@
 RUN_METRICS = "results/runs/{run}/metrics.csv"
 RUN_SIDECAR = "results/runs/{run}/run.json"
 RUN_IMAGES = "results/runs/{run}/images.npz"
+RUN_CONTACT = "results/runs/{run}/contact.png"
+RUN_TRACE = "results/runs/{run}/trace.csv"
+_OF_LABELS = (RUN_METRICS, RUN_SIDECAR)
+_OF_IMAGES = (*_OF_LABELS, RUN_IMAGES, RUN_CONTACT, RUN_TRACE)
+RUN_FILES = {"labels": _OF_LABELS, "images": _OF_IMAGES, "diffusion": _OF_IMAGES}
+"""Kind of a run -> its results."""
+
 PAPER = "results/paper/main.pdf"
 MACROS = "results/paper/macros.tex"
 TABLE_SUFFIXES = ("csv", "html", "md", "tex")

@@ -51,6 +51,8 @@ class Dataset(Kind):
     def _one_constant_per_channel(self) -> Self:
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
             raise ValueError(f"mean and std need {self.channels} numbers each, one per channel, std above 0")
+        if not all(0 <= value <= 1 for value in (*self.mean, *self.std)):
+            raise ValueError("mean and std are those of pixels from 0 (black) to 1 (white); divide them by 255")
         return self
 
     def enter(self, name: str) -> None:

@@ -126,6 +126,14 @@ def facts_of(path: str) -> Facts:
     return _DECLARED[Path(path).resolve()].facts
 
 
+def fault(path: str, error: BaseException) -> str:
+    """Return one line for an error in the code of a plug-in: its file, the line there, and what it says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(Path(path).resolve())]
+    where = f"{path}:{lines[-1]}" if lines else path
+    return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def _read(path: str) -> Plugin:
     if Path(path).suffix != ".py" or "," in path:
         raise InputError(f"{path}: is no plug-in: name a .py file, without a comma in its path")
@@ -189,7 +197,4 @@ def _run(plugin: Plugin, place: Path) -> None:
         exec(compile(plugin.text, str(place), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(place)]
-        where = f"{plugin.path}:{lines[-1]}" if lines else plugin.path
-        raise InputError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise InputError(fault(plugin.path, error)) from error

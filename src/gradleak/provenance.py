@@ -7,6 +7,8 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 
 from gradleak import __version__
 from gradleak.code_digest import code_digest
-from gradleak.records import write_text
+from gradleak.records import Row, write_rows, write_text
+from gradleak.sidecars import sidecar_of
 from gradleak.spec import Spec
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "snakemake")
@@ -96,8 +99,20 @@ class Clock:
         return time.perf_counter() - self._start
 
 
+def write_results(
+    metrics: Path, rows: Iterable[Row], spec: Spec, clock: Clock, *, run: str, device: str, **more: Any
+) -> None:
+    """Write the metrics of a run and then its record, see :func:`gradleak.sidecars.sidecar_of`.
+
+    The record holds the number of rows and the digest of the CSV. If the program dies between the two files, an old
+    record does not fit the new CSV, and none at all is no finished run either.
+    """
+    written = write_rows(metrics, rows)
+    write_sidecar(sidecar_of(metrics), spec, clock, run=run, device=device, metrics=asdict(written), **more)
+
+
 def write_sidecar(path: Path, spec: Spec, clock: Clock, *, run: str, device: str, **more: Any) -> None:
-    """Write run.json: the spec, where it came from and what it ran on."""
+    """Write a record: the spec, where it came from and what it ran on. See :mod:`gradleak.sidecars`."""
     record = {
         "run": run,
         "spec": spec.model_dump(mode="json"),

@@ -6,16 +6,13 @@ A packaged sample is found under the name of the data set that it stands for; ``
 two it was.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from gradleak import facts, published_images, quoted_diffusion, quoted_images
-from gradleak.errors import InputError
 from gradleak.facts import stands_for
 from gradleak.figures import all as figures_of
 from gradleak.frames import concatenate
@@ -33,23 +30,6 @@ _PLAIN = {"distribution": "random", "stage": "untrained", "defense": "none"}
 
 Cell = dict[str, Any]
 Views = Mapping[str, Mapping[str, Any]]
-
-
-def read_sidecars(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Read the run.json files of the grid's runs.
-
-    Raises:
-        InputError: a file is missing or is no JSON.
-    """
-    found = []
-    for path in paths:
-        try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{error.lineno}: {error.msg}") from error
-    return found
 
 
 def gather(

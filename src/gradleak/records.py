@@ -1,12 +1,15 @@
 """The one long CSV schema of all runs, and files that are written whole or not at all."""
 
 import csv
+import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Self
 
 from gradleak.errors import InputError
 
@@ -116,9 +119,32 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+@dataclass(frozen=True)
+class Written:
+    """What a CSV was when it was written: a file that was cut or edited since is not it.
+
+    Attributes:
+        rows: number of rows below the header.
+        sha256: of the file's bytes, 64 hex digits.
+    """
+
+    rows: int
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes, rows: int) -> Self:
+        """Return that of a file's bytes."""
+        return cls(rows, hashlib.sha256(content).hexdigest())
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> Written:
     """Write rows as CSV, whole or not at all."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    lines = [asdict(row) for row in rows]
+    writer.writerows(lines)
+    content = text.getvalue().encode()
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+    return Written.of(content, len(lines))

@@ -1,6 +1,5 @@
 """The metrics of finished reconstruction runs as one table: what ``make_metrics_table.py`` writes."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gradleak.errors import InputError
-from gradleak.frames import read_frame
+from gradleak.frames import read_run as read_results
 from gradleak.reconstructions import batches, only_images
 from gradleak.records import NOT_APPLICABLE, OK
 from gradleak.statistics import CELL
@@ -83,18 +82,10 @@ def read_run(folder: Path) -> Run:
     for name in ("metrics.csv", "run.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: has no {name}, so it is no folder of a reconstruction run")
-    try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        run = str(record["run"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{folder}/run.json: is no record of a run ({error})") from error
-    if record.get("interrupted"):
-        raise InputError(f"{folder}: was interrupted, so its figures are not those of its options; run it again")
-    frame: Any = only_images(read_frame(folder / "metrics.csv"))
+    rows, record = read_results(folder / "metrics.csv", folder / "run.json")
+    frame: Any = only_images(rows)
     if "psnr" not in set(frame["metric"]):
         raise InputError(f"{folder}: its metrics.csv holds no reconstructed images")
-    if set(frame["run"]) != {run}:
-        raise InputError(f"{folder}: metrics.csv is of run {frame['run'].iloc[0]}, run.json of {run}")
     frame = frame[frame["metric"].isin(_METRICS)]
     several = frame["trial"].nunique() > 1
     where = [_where(trial, unit, several) for trial, unit in zip(frame["trial"], frame["unit"], strict=True)]
@@ -132,7 +123,7 @@ def table(runs: list[Run], *, per_batch: bool = True) -> Table:
 
 
 def _heading(cell: dict[str, Any], record: dict[str, Any]) -> str:
-    spec = record.get("spec", {})
+    spec = record["spec"]
     known = {"iterations": "iterations", "diffusion_steps": "denoising steps", "restarts": "starts"}
     options = [f"{spec[name]} {words}" for name, words in known.items() if name in spec]
     return ", ".join([Labels().setting(cell), *options])
@@ -151,5 +142,5 @@ def _line(name: str, rows: Any, metrics: list[str]) -> tuple[Line, dict[str, Any
 
 
 def _provenance(runs: list[Run]) -> str:
-    commits = dict.fromkeys(str(run.record.get("commit") or "unknown")[:12] for run in runs)
+    commits = dict.fromkeys(str(run.record["commit"] or "unknown")[:12] for run in runs)
     return f"Commit: {', '.join(commits)}."

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests import sidecars
 
 from gradleak.code_digest import code_digest
 from gradleak.config_files import merged, read_grid
@@ -49,13 +50,10 @@ def do(results: Path, job: Job, seconds: float, *, start: float = 0, **record: A
     """Leave behind what a job and its benchmark do."""
     folder = results / folder_of(job)
     folder.mkdir(parents=True, exist_ok=True)
-    known = {
-        "spec": job.model_dump(mode="json"),
-        "identity": job.identity(),
-        "device": "cpu",
-        "seconds": seconds - start,
-    }
-    known |= {"code": code_digest(job.KIND), **record}
+    known = sidecars.record(
+        run=job.run_id, spec=job.model_dump(mode="json"), identity=job.identity(), code=code_digest(job.KIND)
+    )
+    known |= {"seconds": seconds - start, **record}
     name, output = OUTPUTS[folder_of(job).partition("/")[0]]
     (folder / name).write_text(json.dumps(known), encoding="utf-8")
     (folder / output).touch()

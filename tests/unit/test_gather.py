@@ -3,84 +3,153 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.sidecars import write_record
 from tests.unit.test_records import ROW
 
+from gradleak import gather as gathering
 from gradleak import records
 from gradleak.errors import InputError
-from gradleak.gather import gather
+from gradleak.gather import check_one_code, gather
 
 RUNS = ("labels/a", "labels/b", "images/c")
+TRIES = 3
 
 
 @pytest.fixture
 def written(tmp_path) -> tuple[list[Path], list[Path]]:
-    metrics, sidecars = [], []
-    for run in RUNS:
-        folder = tmp_path / run
-        records.write_rows(folder / "metrics.csv", [dataclasses.replace(ROW, run=run)])
-        record = {"run": run, "code": "aaaaaaaa", "identity": {"kind": run.partition("/")[0]}}
-        (folder / "run.json").write_text(json.dumps(record))
-        metrics.append(folder / "metrics.csv")
-        sidecars.append(folder / "run.json")
+    metrics = [tmp_path / run / "metrics.csv" for run in RUNS]
+    for path, run in zip(metrics, RUNS, strict=True):
+        rows = [dataclasses.replace(ROW, run=run, trial=trial) for trial in range(TRIES)]
+        records.write_rows(path, rows)
+    identities = [{"kind": run.partition("/")[0]} for run in RUNS]
+    sidecars = [
+        write_record(path, run=run, identity=identity)
+        for path, run, identity in zip(metrics, RUNS, identities, strict=True)
+    ]
     return metrics, sidecars
 
 
-def change(path: Path, **values: str) -> None:
+def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+def refused(written: tuple[list[Path], list[Path]], *, draft: bool = True) -> list[str]:
+    with pytest.raises(InputError) as raised:
+        gather(RUNS, *written, draft=draft)
+    return str(raised.value).splitlines()
+
+
 def test_rows_are_stacked_in_the_order_of_the_runs(written):
-    assert gather(RUNS, *written, draft=False)["run"].tolist() == list(RUNS)
+    assert list(dict.fromkeys(gather(RUNS, *written, draft=False)["run"])) == list(RUNS)
 
 
-def test_a_mixture_of_code_is_refused_and_names_the_files(written):
+@pytest.mark.parametrize("now", ["aaaaaaaa", "bbbbbbbb", "cccccccc"])
+def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(written, monkeypatch, now):
+    monkeypatch.setattr(gathering, "code_digest", lambda kind: now, raising=False)
     metrics, sidecars = written
     change(sidecars[1], code="bbbbbbbb")
-    with pytest.raises(InputError) as raised:
-        gather(RUNS, metrics, sidecars, draft=False)
-    first, last = str(raised.value).splitlines()
-    assert "run.json: was computed by code" in first
-    assert "aaaaaaaa" in first
-    assert "bbbbbbbb" in first
-    assert "draft: true" in last
-    assert len(gather(RUNS, metrics, sidecars, draft=True)) == 3
+    *named, last = refused(written, draft=False)
+    others = [(0, "aaaaaaaa"), (1, "bbbbbbbb")]
+    assert named == [
+        f"{sidecars[i].parent}: was computed by code {code}, labels runs are now computed by {now}"
+        for i, code in others
+        if code != now
+    ]
+    assert "delete these folders, or set draft: true" in last
+    assert len(gather(RUNS, metrics, sidecars, draft=True)) == 3 * TRIES
 
 
 def test_kinds_of_jobs_have_codes_of_their_own(written):
     metrics, sidecars = written
     change(sidecars[2], code="bbbbbbbb")
-    assert len(gather(RUNS, metrics, sidecars, draft=False)) == 3
+    assert len(gather(RUNS, metrics, sidecars, draft=False)) == 3 * TRIES
 
 
-def test_an_interrupted_run_is_refused(written):
+def test_one_code_is_enough_even_an_old_one(written):
+    check_one_code({path: json.loads(path.read_text()) for path in written[1]})
+
+
+DAMAGES = {
+    "cut at a line end": (lambda lines: lines[:-1], "it has 2 rows, its record says 3"),
+    "a repeated row": (lambda lines: [*lines, lines[-1]], "it has 4 rows, its record says 3"),
+    "repeated instead of another": (lambda lines: [*lines[:-1], lines[-2]], "it was edited"),
+    "another number": (lambda lines: [*lines[:-1], lines[-1].replace("0.5", "0.75")], "it was edited"),
+    "a text for a value": (lambda lines: [*lines[:-1], lines[-1].replace("0.5", "high")], "value is 'high', not a n"),
+    "a text for a whole number": (lambda lines: [*lines[:-1], lines[-1].replace(",8,", ",eight,")], "size is 'eight'"),
+    "a fraction for a whole number": (lambda lines: [*lines[:-1], lines[-1].replace(",8,", ",8.5,")], "size is '8.5'"),
+    "nothing for a whole number": (lambda lines: [*lines[:-1], lines[-1].replace(",8,", ",,")], "batch_size is ''"),
+    "a line that ends early": (lambda lines: [*lines[:-1], lines[-1][:12]], "batch_size is ''"),
+    "a whole number beyond all": (
+        lambda lines: [*lines[:-1], lines[-1].replace(",8,", f",{10**30},")],
+        "batch_size is",
+    ),
+    "too many fields": (lambda lines: [*lines, "one,field,too,many" + ",x" * 20], "is no metrics CSV"),
+    "the header alone": (lambda lines: lines[:1], "it has 0 rows, its record says 3"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_csv_is_named_with_what_to_do(written, damage):
+    edit, reason = DAMAGES[damage]
+    path = written[0][1]
+    path.write_text("\n".join(edit(path.read_text().splitlines())) + "\n")
+    (line,) = refused(written)
+    assert line.startswith(f"{path}:")
+    assert reason in line
+    assert line.endswith("; delete it and run again")
+
+
+def test_every_damaged_run_is_named_at_once(written):
     metrics, sidecars = written
-    sidecars[1].write_text(json.dumps({**json.loads(sidecars[1].read_text()), "interrupted": True}))
-    with pytest.raises(InputError, match=r"run.json: its run was interrupted; delete"):
-        gather(RUNS, metrics, sidecars, draft=True)
+    metrics[0].write_text(metrics[0].read_text() + "x\n")
+    sidecars[2].unlink()
+    assert [line.partition(":")[0] for line in refused(written)] == [str(metrics[0]), str(sidecars[2])]
 
 
-def test_damaged_and_foreign_files_are_one_line(written):
-    metrics, sidecars = written
-    whole = sidecars[0].read_text()
-    for text, reason in (
-        ("", "is no record of a run"),
-        ("[]", "is no record of a run"),
-        ('{"run": "labels/a"}', "is no record of a run"),
-        ('{"run": "labels/a", "code": "a", "identity": 3}', "is no record of a run"),
-        (whole.replace("labels/a", "labels/z"), "is the record of run labels/z"),
-    ):
-        sidecars[0].write_text(text)
-        with pytest.raises(InputError, match=reason):
-            gather(RUNS, metrics, sidecars, draft=True)
-    sidecars[0].write_text(whole)
+RECORDS = {
+    "empty": ("", "is no record of a finished job"),
+    "no JSON": ("{", "is no record of a finished job"),
+    "no object": ("[]", "is no record of a finished job"),
+    "lacks its code": ({"code": None}, "(code: "),
+    "a text for a number": ({"seconds": "many"}, "(seconds: "),
+    "an identity that is none": ({"identity": 3}, "(identity: "),
+    "no kind": ({"identity": {}}, "(identity: kind: "),
+    "of another run": ({"run": "labels/z"}, "is the record of run labels/z, not of labels/a"),
+    "interrupted": ({"interrupted": True}, "its run was interrupted"),
+    "of a version before digests": ({"metrics": None}, "does not say what metrics.csv held, an older version wrote it"),
+    "a digest that is none": ({"metrics": {"rows": 3}}, "(metrics: sha256: "),
+}
+
+
+@pytest.mark.parametrize("damage", RECORDS)
+def test_a_damaged_record_is_named_with_what_to_do(written, damage):
+    content, reason = RECORDS[damage]
+    path = written[1][0]
+    if isinstance(content, dict):
+        change(path, **content)
+    else:
+        path.write_text(content)
+    (line,) = refused(written)
+    assert line.startswith(f"{path}: ")
+    assert reason in line
+    assert line.endswith("; delete it and run again")
+
+
+def test_rows_of_another_run_are_refused(written):
+    metrics, _ = written
     metrics[0].write_text(metrics[0].read_text().replace("labels/a", "labels/z"))
-    with pytest.raises(InputError, match="does not hold the rows of run labels/a"):
-        gather(RUNS, metrics, sidecars, draft=True)
-    metrics[0].write_text(metrics[0].read_text() + "one,field,too,many" + ",x" * 20 + "\n")
-    with pytest.raises(InputError, match="is no metrics CSV"):
-        gather(RUNS, metrics, sidecars, draft=True)
-    metrics[0].write_text(metrics[0].read_text().splitlines()[0] + "\n")
-    with pytest.raises(InputError, match="does not hold the rows"):
-        gather(RUNS, metrics, sidecars, draft=True)
+    write_record(metrics[0], run="labels/a")
+    assert refused(written) == [f"{metrics[0]}: does not hold the rows of run labels/a; delete it and run again"]
+
+
+def test_values_of_rows_that_do_not_count_may_be_missing(written):
+    metrics, sidecars = written
+    lost = [dataclasses.replace(ROW, run=RUNS[0], status=status, value=float("nan"), trial=trial)
+            for trial, status in enumerate(("diverged", "not applicable"))]  # fmt: skip
+    records.write_rows(metrics[0], lost)
+    write_record(metrics[0], run=RUNS[0])
+    frame = gather(RUNS[:1], metrics[:1], sidecars[:1], draft=True)
+    assert frame["value"].isna().tolist() == [True, True]

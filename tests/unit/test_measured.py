@@ -4,12 +4,13 @@ import pandas as pd
 import pytest
 
 from gradleak.errors import InputError
+from gradleak.frames import write_experiment
 from gradleak.measured import Measured, distinct, read_experiments
 
 
 def test_a_value_in_two_experiments_counts_once(made_up, tmp_path):
     for name in ("a", "b"):
-        made_up("mnist", "fcn", 8, experiment=name).to_csv(tmp_path / f"{name}.csv", index=False)
+        write_experiment(tmp_path / f"{name}.csv", made_up("mnist", "fcn", 8, experiment=name))
     frame = read_experiments([tmp_path / "a.csv", tmp_path / "b.csv"])
     cell = Measured(frame).cells()[0]
     assert Measured(frame).value(cell, "ilrg", "lnacc").n_trials == 12

@@ -99,6 +99,8 @@ def test_declaring_reads_and_runs_nothing(write):
         ('FACTS = {"defenses": {"a": {"strength": "label", "high": 1}}}', "FACTS.defenses.a.strength: the name of"),
         ('FACTS = {"models": {"a": {"options": ["width"]}}}', "FACTS.models.a.options: unknown option 'width'"),
         (declaring("datasets", a=DIGITS | {"channels": 3}), "mean and std need 3 numbers each"),
+        (declaring("datasets", a=DIGITS | {"mean": [127.5]}), "are those of pixels from 0 (black) to 1 (white)"),
+        (declaring("datasets", a=DIGITS | {"std": [0]}), "std above 0"),
     ],
 )
 def test_every_wrong_declaration_is_one_line(write, text, fault):

@@ -1,6 +1,5 @@
 """The numbers in the prose, and that the paper reads whatever the grid holds."""
 
-import json
 import logging
 import os
 import re
@@ -233,16 +232,6 @@ def test_provenance(frames, sources):
     assert values["commit"] == "0123456789ab and fedcba987654"
     assert (values["several-commits"], values["dirty"], values["compute"]) == ("2", "yes", "3 min")
     assert "dirty" not in gather(frames, sources)
-
-
-def test_sidecars_are_read_or_named(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps(sidecar()))
-    assert quoted.read_sidecars([tmp_path / "run.json"])[0]["device"] == "cpu"
-    with pytest.raises(InputError, match="no such file"):
-        quoted.read_sidecars([tmp_path / "none.json"])
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(InputError, match=r"run\.json:1"):
-        quoted.read_sidecars([tmp_path / "run.json"])
 
 
 def test_parameters_of_rules_can_stand_in_a_script_of_the_report():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.sidecars import write_record
 
 from gradleak import cli
 from gradleak.errors import InputError
@@ -19,8 +20,7 @@ def write_run(folder: Path, frame: pd.DataFrame, **spec) -> Path:
     """Write a run folder as the programs do."""
     folder.mkdir()
     frame[list(COLUMNS)].to_csv(folder / "metrics.csv", index=False)
-    record = {"run": frame["run"].iloc[0], "commit": "0123456789abcdef", "spec": spec}
-    (folder / "run.json").write_text(json.dumps(record))
+    write_record(folder / "metrics.csv", run=frame["run"].iloc[0], spec=spec)
     return folder
 
 
@@ -100,15 +100,16 @@ def test_a_folder_without_results_is_named(dlg_run, name):
 def test_foreign_folders_are_refused(dlg_run, made_up, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         read_run(tmp_path / "none")
+    labels = made_up("mnist", "fcn", 8).assign(run="labels/one")
     with pytest.raises(InputError, match="holds no reconstructed images"):
-        read_run(write_run(tmp_path / "labels", made_up("mnist", "fcn", 8)))
+        read_run(write_run(tmp_path / "labels", labels))
     record = json.loads((dlg_run / "run.json").read_text())
     (dlg_run / "run.json").write_text(json.dumps(record | {"run": "images/other"}))
-    with pytest.raises(InputError, match=r"metrics\.csv is of run images/one, run\.json of images/other"):
+    with pytest.raises(InputError, match=r"metrics\.csv: does not hold the rows of run images/other"):
         read_run(dlg_run)
     for text in ("{", "[]", "{}"):
         (dlg_run / "run.json").write_text(text)
-        with pytest.raises(InputError, match=r"run\.json: is no record of a run"):
+        with pytest.raises(InputError, match=r"run\.json: is no record of a finished job"):
             read_run(dlg_run)
 
 

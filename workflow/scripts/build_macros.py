@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from gradleak import plugins, published, published_images, quoted, tex
-from gradleak.frames import read_frame
-from gradleak.gather import check_one_code, of_run
+from gradleak.frames import read_experiment
+from gradleak.gather import check_one_code
 from gradleak.records import write_text
 from gradleak.script_jobs import logged
+from gradleak.sidecars import read_sidecar
 from gradleak.tables.base import Labels
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake
@@ -15,16 +16,15 @@ params = snakemake.params
 
 with logged(snakemake.log[0], "build_macros") as log:
     plugins.load(snakemake.input["modules"])
-    sidecars = [Path(path) for path in snakemake.input.sidecars]
-    records = quoted.read_sidecars(sidecars)
+    records = {path: read_sidecar(path) for path in map(Path, snakemake.input.sidecars)}
     if not params["draft"]:
         # Tables and text put experiments beside each other, and each of them was checked by itself so far.
-        check_one_code({path: of_run(record) for path, record in zip(sidecars, records, strict=True)})
+        check_one_code(records)
     values = quoted.gather(
-        {Path(path).stem: read_frame(Path(path)) for path in snakemake.input.experiments},
+        {Path(path).stem: read_experiment(Path(path)) for path in snakemake.input.experiments},
         published.load(Path(snakemake.input.published)),
         published.load_rerun(Path(snakemake.input.rerun)),
-        records,
+        records.values(),
         tables=params["tables"],
         figures=params["figures"],
         labels=Labels(**params["labels"]),

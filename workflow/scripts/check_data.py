@@ -3,8 +3,9 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from gradleak import cli, facts, plugins
 from gradleak.spec import Names
@@ -20,10 +21,20 @@ class CheckData(BaseModel):
     modules: Names = Field((), description="plug-in of the data set, if it is of one")
     output: Path = Field(description="JSON file for what was found")
 
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if not self.splits:
+            raise ValueError("--splits names none; use one or more of train, val, all")
+        if self.output.is_dir():
+            raise ValueError(f"--output {self.output}: is a folder; name a file in it")
+        return self
+
 
 def main(argv: Sequence[str]) -> None:
     """Check the data set that ``argv`` names."""
     options = cli.parse(CheckData, argv, prog="check_data.py", description=__doc__)
+    import torch
+
     from gradleak import datasets
     from gradleak.records import write_text
 
@@ -31,6 +42,7 @@ def main(argv: Sequence[str]) -> None:
     found = {}
     for split in options.splits:
         data = datasets.load(options.dataset, split=split, root=options.data_root, download=options.download)
+        data.fetch(torch.tensor([0, len(data) - 1]))  # files are decoded, those of the two ends
         found[split] = {"images": len(data), "classes": data.num_classes}
     record = {"dataset": options.dataset, "root": str(options.data_root), "splits": found}
     write_text(options.output, json.dumps(record, indent=2) + "\n")

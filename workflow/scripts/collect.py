@@ -4,8 +4,8 @@ from pathlib import Path
 
 from snakemake.iocontainers import Snakemake
 
+from gradleak.frames import write_experiment
 from gradleak.gather import gather
-from gradleak.records import whole_file
 from gradleak.script_jobs import logged
 
 snakemake: Snakemake = globals()["snakemake"]  # put there by Snakemake
@@ -17,6 +17,5 @@ with logged(snakemake.log[0], "collect") as log:
         map(Path, snakemake.input["sidecars"]),
         draft=snakemake.params["draft"],
     )
-    with whole_file(Path(snakemake.output[0])) as temporary:
-        frame.assign(experiment=snakemake.wildcards["experiment"]).to_csv(temporary, index=False, lineterminator="\n")
+    write_experiment(Path(snakemake.output["rows"]), frame.assign(experiment=snakemake.wildcards["experiment"]))
     log.info("%d rows of %d runs", len(frame), len(snakemake.params["runs"]))

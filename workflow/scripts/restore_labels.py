@@ -22,16 +22,15 @@ def main(argv: Sequence[str]) -> None:
     )
     # Imported only now: --help and a wrong option answer at once.
     from gradleak.labels.experiment import restore
-    from gradleak.provenance import Clock, write_sidecar
-    from gradleak.records import check_output, write_rows
+    from gradleak.provenance import Clock, write_results
+    from gradleak.records import check_output
 
     plugins.load(spec.modules)
     output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"
     check_output(output)
     clock = Clock(spec.KIND)
     result = restore(spec)
-    write_sidecar(output.with_name(sidecar_name(output)), spec, clock, run=spec.run_id, device=result.device)
-    write_rows(output, result.rows)
+    write_results(output, result.rows, spec, clock, run=spec.run_id, device=result.device)
     for method in result.methods:
         values = {
             name: [
@@ -44,11 +43,6 @@ def main(argv: Sequence[str]) -> None:
         lost = "".join(f", {number} {status}" for status, number in Counter(why.values()).items())
         print(f"{method:<16}{shown}  ({spec.num_tries} tries{lost})")
     print(f"metrics: {output}", file=sys.stderr)
-
-
-def sidecar_name(output: Path) -> str:
-    """``metrics.csv`` has ``run.json`` beside it; any other CSV a JSON of its own name, so that none is lost."""
-    return "run.json" if output.name == "metrics.csv" else output.with_suffix(".json").name
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ in :data:`LOADERS`, and state its constants in :data:`gradleak.facts.DATASETS`. 
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gradleak.datasets.base import ImageDataset
+from gradleak.datasets.checks import checked
 from gradleak.datasets.files import FileDataset
 from gradleak.datasets.imagenet import imagenet
 from gradleak.datasets.samples import cifar100_sample, imagenet_sample, mnist_sample
@@ -69,14 +71,15 @@ def load(
 
     Raises:
         InputError: the name or the split is unknown, the set cannot have that size, files are missing or damaged,
-            or the download failed.
+            or the download failed; or a loader fails or returns what it must not, see
+            :func:`gradleak.datasets.checks.checked`.
     """
     key = name.lower()
     key = DATASET_SPELLINGS.get(key, key)
     facts = dataset_facts(key, image_size)
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    data = LOADERS[key](split, Path(root).expanduser(), download)
+    data = checked(key, split, partial(LOADERS[key], split, Path(root).expanduser(), download))
     if data.facts.image_size == facts.image_size:
         return data
     assert isinstance(data, FileDataset)  # the resizable sets are

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradleak import plugins
+from gradleak.errors import InputError
 from gradleak.facts import DatasetFacts
 
 
@@ -34,6 +36,24 @@ class ImageDataset(ABC):
     def pixels(self, indices: Tensor) -> Tensor:
         """Return the stored images [n, channels, height, width] uint8 at indices [n], repeats included."""
 
+    def stored(self, indices: Tensor) -> Tensor:
+        """Return what :meth:`pixels` gives, if it is what it must be.
+
+        Raises:
+            IndexError: an index is outside the set.
+            InputError: it is another type or shape, or an image file cannot be decoded.
+        """
+        pixels: object = self.pixels(indices)
+        size = self.facts.image_size
+        shape = (len(indices), self.facts.channels, size, size)
+        if isinstance(pixels, Tensor) and pixels.dtype == torch.uint8 and tuple(pixels.shape) == shape:
+            return pixels
+        found = f"{list(pixels.shape)} of {pixels.dtype}" if isinstance(pixels, Tensor) else type(pixels).__name__
+        raise InputError(
+            f"{place_of(self.name)}: pixels() returns {found} for {len(indices)} images; return a tensor "
+            f"{list(shape)} of uint8, from 0 (black) to 255 (white)"
+        )
+
     def fetch(self, indices: Tensor) -> Tensor:
         """Return the normalised images of a batch: (pixel / 255 - mean) / std.
 
@@ -45,10 +65,10 @@ class ImageDataset(ABC):
 
         Raises:
             IndexError: an index is outside the set.
-            InputError: an image file cannot be decoded.
+            InputError: see :meth:`stored`.
         """
         mean, std = self._channel_constants(torch.empty(0, dtype=torch.float32))
-        return self.pixels(indices).float().div_(255).sub_(mean).div_(std)
+        return self.stored(indices).float().div_(255).sub_(mean).div_(std)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return (image - mean) / std of images on the scale where 0 is black and 1 is white.
@@ -80,6 +100,12 @@ class ImageDataset(ABC):
         return mean[:, None, None], std[:, None, None]
 
 
-def one_line(error: Exception) -> str:
+def place_of(name: str) -> str:
+    """Return what messages call a data set, with the plug-in that it is from, if it is of one."""
+    files = plugins.used(datasets=[name])
+    return f"{files[0]}: data set {name}" if files else name
+
+
+def one_line(error: BaseException) -> str:
     """Return the text of a library's error on one line, to be quoted in an :class:`InputError`."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -14,6 +14,9 @@ from gradleak.datasets.base import ImageDataset, one_line
 from gradleak.errors import InputError
 
 _WNID = re.compile(r"n\d{8}")
+MODES = {1: "L", 3: "RGB"}
+"""Channels -> what PIL calls an image of them."""
+
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
@@ -41,7 +44,7 @@ class FileDataset(ImageDataset):
         decoded = torch.empty(len(distinct), self.facts.channels, size, size, dtype=torch.uint8)
 
         def decode_into(row: int, path: str) -> None:
-            decoded[row] = decode(path, size, self.resize)
+            decoded[row] = decode(path, size, self.resize, self.facts.channels)
 
         paths = [self.paths[i] for i in distinct.tolist()]
         # PIL releases the interpreter lock while it decodes and resizes, so threads use every core.
@@ -51,8 +54,8 @@ class FileDataset(ImageDataset):
         return decoded[positions]
 
 
-def decode(path: str, size: int, resize: int) -> Tensor:
-    """Read one image file as RGB, resize its shorter side and crop the centre.
+def decode(path: str, size: int, resize: int, channels: int = 3) -> Tensor:
+    """Read one image file, resize its shorter side and crop the centre.
 
     The resize works on the PIL image, as in the published ImageNet pipelines; on tensors it differs slightly.
 
@@ -60,9 +63,10 @@ def decode(path: str, size: int, resize: int) -> Tensor:
         path: a file that PIL can read.
         size: height and width of the crop in pixels.
         resize: length of the shorter side in pixels; an image that has it already is left as it is.
+        channels: 1 (grey) or 3 (RGB), whatever the file has.
 
     Returns:
-        [3, size, size] uint8.
+        [channels, size, size] uint8.
 
     Raises:
         InputError: the file is missing or is not an image.
@@ -73,7 +77,7 @@ def decode(path: str, size: int, resize: int) -> Tensor:
 
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            image = file.convert(MODES[channels])
     except (OSError, SyntaxError, ValueError) as error:  # PIL's decoders raise all three on damaged files
         raise InputError(f"cannot read image {path}: {one_line(error)}; replace or remove the file") from error
     image = transform.resize(image, [resize], InterpolationMode.BILINEAR, antialias=True)  # pyright: ignore[reportArgumentType]

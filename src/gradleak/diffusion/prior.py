@@ -1,6 +1,5 @@
 """Diffusion priors: diffusers folders or hub ids, loaded, checked against the data, and asked for the noise."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor
 
 from gradleak.errors import InputError
+from gradleak.sidecars import read_sidecar
 
 RECORD = "prior.json"
 """Beside a prior that gradleak trained: spec, provenance, loss."""
@@ -93,7 +93,23 @@ def load_prior(source: str, *, channels: int, image_size: int, device: torch.dev
     if size not in (None, image_size):
         raise InputError(f"--prior {source}: is for images of {size} x {size} pixels; these have {image_size}")
     unet.requires_grad_(False)
-    record = folder / RECORD
-    dataset = json.loads(record.read_text(encoding="utf-8"))["spec"]["dataset"] if record.is_file() else None
-    images = torch.from_numpy(np.load(folder / SEEN)) if (folder / SEEN).is_file() else None
-    return Prior(unet.eval().to(device), schedule, source, dataset, images)
+    return Prior(unet.eval().to(device), schedule, source, *learnt(folder))
+
+
+def learnt(folder: Path) -> tuple[str, Tensor] | tuple[None, None]:
+    """Return the data set and the images that gradleak trained a prior on; nothing for priors of others.
+
+    Raises:
+        InputError: it is gradleak's, and one of the two files that say so is missing or damaged: a prior that may have
+            seen the clients' images must not pass for a foreign one.
+    """
+    if not any((folder / name).is_file() for name in (RECORD, SEEN)):
+        return None, None
+    record = read_sidecar(folder / RECORD)
+    try:
+        return str(record["spec"]["dataset"]), torch.from_numpy(np.load(folder / SEEN))
+    except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"{folder}: does not say which images the prior was trained on ({reason}); delete it and train it again"
+        ) from error

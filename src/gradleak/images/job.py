@@ -10,8 +10,8 @@ from gradleak.image_spec import ImageAttack
 from gradleak.images import output
 from gradleak.images.experiment import Result
 from gradleak.images.results import Reconstruction
-from gradleak.provenance import Clock, write_sidecar
-from gradleak.records import check_output, write_rows
+from gradleak.provenance import Clock, write_results
+from gradleak.records import check_output
 
 S = TypeVar("S", bound=ImageAttack)
 
@@ -37,8 +37,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
         output.write_images(folder / "images", result.reconstructions)
     if keep:
         extra = {"interrupted": result.interrupted}
-        write_sidecar(metrics.with_name("run.json"), spec, clock, run=spec.run_id, device=result.device, **extra)
-        write_rows(metrics, result.rows)
+        write_results(metrics, result.rows, spec, clock, run=spec.run_id, device=result.device, **extra)
     aggregates = [made for made in result.reconstructions if made.client < 0]
     clients = [made for made in result.reconstructions if made.client >= 0]
     for mode, found in (("client", clients), ("aggregate", aggregates)):

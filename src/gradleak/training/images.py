@@ -69,7 +69,7 @@ class Images:
             augment: seed of the crops and flips; None leaves the images as they are.
         """
         there = indices.to(self._device)
-        pixels = self._data.pixels(indices).to(self._device) if self._array is None else self._array[there]
+        pixels = self._data.stored(indices).to(self._device) if self._array is None else self._array[there]
         if augment is not None:
             pixels = crop_and_flip(pixels, augment)
         images = pixels.float().div_(255).sub_(self._mean).div_(self._std)

@@ -1,19 +1,18 @@
 """Where the weights of a run's victim are, trained first if they are not there yet, and how good they are."""
 
-import json
 import sys
 from pathlib import Path
 
 from gradleak.attack_spec import AttackRun
-from gradleak.errors import InputError
+from gradleak.sidecars import read_sidecar
 from gradleak.training.loop import train
 
 
 def victim_weights(spec: AttackRun) -> Path | None:
     """Return the weights of a run's victim: None if it is untrained.
 
-    That is the user's own ``checkpoint``, else the checkpoint of the stage under ``checkpoint_dir``. If that is not
-    there it is trained first, as the documents promise, with a message on standard error.
+    That is the user's own ``checkpoint``, else the checkpoint of the stage under ``checkpoint_dir``. If that or its
+    record is not there it is trained first, as the documents promise, with a message on standard error.
 
     Raises:
         InputError: the training fails, see :func:`gradleak.training.train`.
@@ -23,8 +22,9 @@ def victim_weights(spec: AttackRun) -> Path | None:
     victim = spec.victim()
     if victim is None:
         return None
-    if not victim.weights.exists():
-        print(f"no {victim.weights}: training the victim to {victim.stage} first", file=sys.stderr)
+    missing = [path for path in (victim.weights, victim.sidecar) if not path.exists()]
+    if missing:
+        print(f"no {missing[0]}: training the victim to {victim.stage} first", file=sys.stderr)
         trained = train(victim)
         print(f"trained: {victim.stage}  accuracy {trained.accuracy:.4f}  loss {trained.loss:.4f}", file=sys.stderr)
     return victim.weights
@@ -35,15 +35,11 @@ def victim_quality(spec: AttackRun) -> dict[str, float]:
     train it.
 
     Raises:
-        InputError: the sidecar beside the checkpoint is missing or unreadable.
+        InputError: the record beside the checkpoint is missing or damaged, see :func:`read_sidecar`.
     """
     victim = spec.victim()
     if victim is None:
         return {}
-    try:
-        record = json.loads(victim.sidecar.read_text(encoding="utf-8"))
-        return {name: float(record[name]) for name in ("accuracy", "loss")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{victim.sidecar}: no readable record of the training; delete its folder and run again"
-        ) from error
+    names = ("accuracy", "loss")
+    record = read_sidecar(victim.sidecar, run=victim.run_id, numbers=names)
+    return {name: record[name] for name in names}

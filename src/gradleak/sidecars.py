@@ -1,0 +1,88 @@
+"""The records beside results: run.json of a run, train.json of a victim, prior.json of a prior.
+
+A job writes its record last. Everything that reads one does it by :func:`read_sidecar`, which looks at it once.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from gradleak.errors import InputError
+from gradleak.records import Written
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Identity(_Part):
+    kind: str
+
+
+class _Hardware(_Part):
+    processor: str
+    cores: int
+
+
+class _Record(_Part):
+    """What every record has; kinds of jobs add more."""
+
+    run: str
+    spec: dict[str, Any]
+    identity: _Identity
+    code: str
+    commit: str | None
+    dirty: bool | None
+    packages: dict[str, str]
+    device: str
+    hardware: _Hardware
+    seconds: float
+    peak_memory_mb: float
+    interrupted: bool = False
+    metrics: Written | None = None
+
+
+_REMEDY = "delete it and run again"  # a job without its record is not done, for Snakemake and for the programs
+
+
+def sidecar_of(metrics: Path) -> Path:
+    """``metrics.csv`` has ``run.json`` beside it; any other CSV a JSON of its own name, so that none is lost."""
+    return metrics.with_name("run.json") if metrics.name == "metrics.csv" else metrics.with_suffix(".json")
+
+
+def read_sidecar(path: Path, *, run: str | None = None, numbers: Iterable[str] = ()) -> dict[str, Any]:
+    """Read the record of a finished job.
+
+    Args:
+        path: the file.
+        run: the id of the job whose record it must be; any if omitted.
+        numbers: further entries that it must have, each a number.
+
+    Returns:
+        What :func:`gradleak.provenance.write_sidecar` wrote.
+
+    Raises:
+        InputError: the file is missing, is no such record, lacks an entry, is of another job, or the job was
+            interrupted; one line that names the file and says what to do.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run again") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
+    try:
+        more: Any = dict.fromkeys(numbers, (float, ...))
+        model = create_model("_Record", __base__=_Record, **more) if more else _Record
+        record = model.model_validate_json(text).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
+        raise InputError(f"{path}: is no record of a finished job ({reason}); {_REMEDY}") from None
+    if record["interrupted"]:
+        raise InputError(f"{path}: its run was interrupted; {_REMEDY}")
+    if run is not None and record["run"] != run:
+        raise InputError(f"{path}: is the record of run {record['run']}, not of {run}; {_REMEDY}")
+    return record

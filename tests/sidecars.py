@@ -1,0 +1,36 @@
+"""Records as jobs leave them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+RECORD: dict[str, Any] = {
+    "run": "labels/a",
+    "spec": {},
+    "identity": {"kind": "labels", "version": 1},
+    "code": "aaaaaaaa",
+    "commit": "0123456789abcdef",
+    "dirty": False,
+    "packages": {"torch": "2.12.0"},
+    "device": "cpu",
+    "hardware": {"processor": "a processor", "cores": 2},
+    "started": "2026-01-01T00:00:00+00:00",
+    "seconds": 90.0,
+    "peak_memory_mb": 500.0,
+    "command": [],
+}
+
+
+def record(**values: Any) -> dict[str, Any]:
+    """Return a record with other values."""
+    return {**RECORD, **values}
+
+
+def write_record(metrics: Path, **values: Any) -> Path:
+    """Write the run.json of a metrics CSV as it lies there."""
+    content = metrics.read_bytes()
+    written = {"rows": content.count(b"\n") - 1, "sha256": hashlib.sha256(content).hexdigest()}
+    path = metrics.with_name("run.json")
+    path.write_text(json.dumps(record(metrics=written, **values)), encoding="utf-8")
+    return path

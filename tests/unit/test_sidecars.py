@@ -1,0 +1,159 @@
+"""Records beside results, and the files that they vouch for."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.sidecars import record
+from tests.unit.test_records import ROW
+
+from gradleak.diffusion.prior import learnt
+from gradleak.errors import InputError
+from gradleak.frames import read_experiment, read_run, write_experiment
+from gradleak.label_spec import RestoreLabels
+from gradleak.provenance import Clock, write_results, write_sidecar
+from gradleak.sidecars import read_sidecar, sidecar_of
+from gradleak.training import weights
+
+SPEC = RestoreLabels(dataset="mnist-sample", model="fcn")
+
+
+def write(folder: Path, tries: int) -> tuple[Path, Path]:
+    rows = [dataclasses.replace(ROW, run=SPEC.run_id, trial=trial) for trial in range(tries)]
+    metrics = folder / "metrics.csv"
+    write_results(metrics, rows, SPEC, Clock("labels"), run=SPEC.run_id, device="cpu")
+    return metrics, folder / "run.json"
+
+
+def test_what_a_job_writes_can_be_read(tmp_path):
+    frame, record = read_run(*write(tmp_path, 4), SPEC.run_id)
+    assert len(frame) == 4
+    assert record["spec"]["dataset"] == "mnist-sample"
+    assert record["metrics"]["rows"] == 4
+
+
+def test_no_other_csv_loses_its_record():
+    assert sidecar_of(Path("a/metrics.csv")) == Path("a/run.json")
+    assert sidecar_of(Path("a/b.csv")) == Path("a/b.json")
+
+
+def test_a_new_csv_beside_an_old_record_is_recognised_and_written_anew(tmp_path, monkeypatch):
+    """The program dies between its two files."""
+    paths = write(tmp_path, 4)
+
+    def dies(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gradleak.provenance.write_sidecar", dies)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path, 5)
+    with pytest.raises(InputError, match="it has 5 rows, its record says 4; delete it and run again"):
+        read_run(*paths)
+    assert len(read_run(*write(tmp_path, 5))[0]) == 5
+
+
+def test_a_csv_without_a_record_is_no_finished_run(tmp_path):
+    metrics, sidecar = write(tmp_path, 2)
+    sidecar.unlink()
+    with pytest.raises(InputError, match=r"run\.json: no such file; run again"):
+        read_run(metrics, sidecar)
+
+
+def test_records_of_trainings_have_their_numbers(tmp_path):
+    path = tmp_path / "train.json"
+    write_sidecar(path, SPEC, Clock("train"), run="x", device="cpu", accuracy=0.5, loss="low")
+    assert read_sidecar(path, run="x", numbers=["accuracy"])["accuracy"] == 0.5
+    for name, reason in (("loss", "valid number"), ("steps", "required")):
+        with pytest.raises(InputError, match=rf"train\.json: is no record of a finished job \({name}: .*{reason}"):
+            read_sidecar(path, numbers=[name])
+
+
+def test_a_record_that_is_no_text_is_one_line(tmp_path):
+    (tmp_path / "run.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"run\.json: cannot be read .*; delete it and run again"):
+        read_sidecar(tmp_path / "run.json")
+
+
+def test_a_loss_that_is_no_number_does_not_spoil_a_record(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(record(loss=float("nan"))))
+    assert read_sidecar(path)["device"] == "cpu"
+
+
+@pytest.fixture
+def experiment(made_up, tmp_path) -> Path:
+    path = tmp_path / "one.csv"
+    write_experiment(path, made_up("mnist", "fcn", 8, experiment="one"))
+    return path
+
+
+def test_rows_of_an_experiment_survive_the_round_trip(experiment, made_up):
+    frame = read_experiment(experiment)
+    assert frame["value"].tolist() == pytest.approx(made_up("mnist", "fcn", 8)["value"].tolist(), rel=1e-12)
+
+
+def test_a_cut_experiment_is_refused(experiment, made_up):
+    lines = experiment.read_text().splitlines()
+    experiment.write_text("\n".join(lines[:-5]) + "\n")
+    with pytest.raises(InputError, match=r"one\.csv: is not the file that was written: .*; delete it and run again"):
+        read_experiment(experiment)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", '{"rows": "many", "sha256": ""}'])
+def test_an_experiment_without_its_record_is_refused(experiment, text):
+    (experiment.with_suffix(".json")).unlink()
+    if text is not None:
+        experiment.with_suffix(".json").write_text(text)
+    with pytest.raises(InputError, match=r"one\.csv: has no readable one\.json beside it; delete it and run again"):
+        read_experiment(experiment)
+
+
+def test_folders_in_the_place_of_files_are_one_line(tmp_path):
+    metrics, sidecar = write(tmp_path, 2)
+    metrics.unlink()
+    metrics.mkdir()
+    with pytest.raises(InputError, match=r"metrics\.csv: cannot be read"):
+        read_run(metrics, sidecar)
+    shutil.rmtree(metrics)
+
+
+def test_a_prior_that_lost_what_it_learnt_is_no_foreign_one(tmp_path):
+    """A foreign prior is used unseen; of one of gradleak's it must be known that it has not seen the victims."""
+    assert learnt(tmp_path) == (None, None)
+    (tmp_path / "prior.json").write_text(json.dumps(record(spec={"dataset": "mnist"})))
+    for content in (None, b"", b"x"):
+        if content is not None:
+            (tmp_path / "seen.npy").write_bytes(content)
+        with pytest.raises(InputError, match=r"does not say which images the prior was trained on .*train it again$"):
+            learnt(tmp_path)
+    np.save(tmp_path / "seen.npy", np.arange(3))
+    dataset, seen = learnt(tmp_path)
+    assert (dataset, len(seen if seen is not None else ())) == ("mnist", 3)
+    (tmp_path / "prior.json").write_text("{")
+    with pytest.raises(InputError, match=r"prior\.json: is no record of a finished job"):
+        learnt(tmp_path)
+    (tmp_path / "prior.json").unlink()
+    with pytest.raises(InputError, match=r"prior\.json: no such file; run again"):
+        learnt(tmp_path)
+
+
+def test_a_victim_without_its_record_is_trained_again(tmp_path, monkeypatch, capsys):
+    spec = RestoreLabels(dataset="mnist-sample", model="fcn", stage="iter1", checkpoint_dir=tmp_path)
+    victim = spec.victim()
+    assert victim is not None
+    victim.folder.mkdir(parents=True)
+    victim.weights.touch()
+    with pytest.raises(InputError, match=r"train\.json: no such file; run again"):
+        weights.victim_quality(spec)
+
+    def train(spec):
+        raise InterruptedError
+
+    monkeypatch.setattr(weights, "train", train)
+    with pytest.raises(InterruptedError):
+        weights.victim_weights(spec)
+    assert f"no {victim.sidecar}: training the victim" in capsys.readouterr().err
