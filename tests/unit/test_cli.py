@@ -50,8 +50,8 @@ def test_shorthands_set_what_they_stand_for():
     ("text", "message"),
     [
         ("--colour red", "unrecognized arguments: --colour red (see --help)"),
-        ("--num_images many", "--num-images: Input should be a valid integer"),
-        ("--num_images 0 --seed -1", "--num-images: Input should be greater"),
+        ("--num_images many", "--num_images: Input should be a valid integer"),
+        ("--num_images 0 --seed -1", "--num_images: Input should be greater"),
         ("--silu --leaky_relu", "exclude each other"),
         ("--silu --activation relu", "exclude each other"),
         ("--data-path a --data-root b", "exclude each other"),
@@ -70,5 +70,5 @@ def test_mistakes_are_one_line(text, message):
 def test_all_faults_are_named_together():
     with pytest.raises(InputError) as caught:
         parse("--num_images 0 --num_tries 0 --model nothing")
-    for option in ("--num-images", "--num-tries", "--model"):
+    for option in ("--num_images", "--num_tries", "--model"):
         assert option in str(caught.value)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from gradleak import cli, plugins
+from gradleak import cli, interrupts, plugins
 from gradleak.label_spec import RestoreLabels
 from gradleak.shorthand import RestoreLabelsShorthand
 
@@ -29,8 +29,9 @@ def main(argv: Sequence[str]) -> None:
     check_output(output)
     clock = Clock(spec.KIND)
     result = restore(spec)
-    write_sidecar(output.with_name(sidecar_name(output)), spec, clock, run=spec.run_id, device=result.device)
-    write_rows(output, result.rows)
+    with interrupts.held():  # a record belongs to its metrics
+        write_sidecar(output.with_name(sidecar_name(output)), spec, clock, run=spec.run_id, device=result.device)
+        write_rows(output, result.rows)
     for method in result.methods:
         values = {
             name: [
