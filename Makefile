@@ -4,6 +4,11 @@ CORES ?= all
 # Another grid than config/config.yaml, merged over it: make paper CONFIG=config/cpu.yaml
 CONFIG ?=
 MERGED := $(if $(CONFIG),--configfile $(CONFIG))
+ifneq ($(filter paper report plan,$(MAKECMDGOALS)),)
+# Before the environment is made, which takes minutes.
+$(foreach file,$(CONFIG),$(if $(filter %.yaml %.yml %.json,$(file)),$(if $(wildcard $(file)),,\
+  $(error CONFIG=$(file): no such file)),$(error CONFIG=$(file): is no .yaml file)))
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
