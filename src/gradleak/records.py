@@ -80,6 +80,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the file cannot be written; one line says why.
     """
+    check_place(path, str(path))
     made = [folder for folder in path.parents if not folder.exists()]
     temporary: Path | None = None
     try:
