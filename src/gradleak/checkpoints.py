@@ -1,6 +1,7 @@
 """Weights on disk: written as safetensors, read from safetensors or a plain PyTorch state dict."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what torch says of old formats and of TorchScript
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: not read, since it is damaged or holds more than tensors and could run code; "
@@ -118,6 +120,8 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from None
     # A damaged file fails in the zip reader, the unpickler or the tensor code, with an error of any type
     except Exception as error:
+        if "TorchScript" in str(error):
+            raise InputError(f"{path}: is a TorchScript program; save model.state_dict() instead") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(f"{path}: is no readable file of weights ({reason}); save it again") from error
     return _unwrap(content, path)

@@ -20,7 +20,7 @@ class PlacesShorthand(BaseModel):
     SYNONYMS: ClassVar[dict[str, str]] = {"data_path": "data_root"}
     DEFAULTS: ClassVar[dict[str, str]] = {}
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     data_path: Path | None = Field(default=None, description="synonym of --data-root")
     cpu: bool = Field(default=False, description="same as --device cpu")

@@ -1,6 +1,7 @@
 """Weights on disk: what is read, and one line for what is not."""
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -52,12 +53,13 @@ def test_prefixes_in_safetensors(tmp_path):
 
 
 def test_a_part_that_is_called_like_a_prefix_keeps_its_name(tmp_path):
-    source, model = (torch.nn.ModuleDict({"model": torch.nn.Linear(2, 2)}) for _ in range(2))
+    layers = [torch.nn.Linear(2, 2) for _ in range(2)]
+    source, model = (torch.nn.ModuleDict({"model": layer}) for layer in layers)
     for prefix in ("", "model."):
         torch.save({prefix + name: value for name, value in source.state_dict().items()}, tmp_path / "model.pt")
-        torch.nn.init.zeros_(model["model"].weight)
+        torch.nn.init.zeros_(layers[1].weight)
         checkpoints.load(model, tmp_path / "model.pt")
-        assert torch.equal(model["model"].weight, source["model"].weight)
+        assert torch.equal(layers[1].weight, layers[0].weight)
 
 
 def test_weights_of_lower_precision_are_taken(tmp_path):
@@ -66,6 +68,11 @@ def test_weights_of_lower_precision_are_taken(tmp_path):
     checkpoints.load(model, tmp_path / "model.pt")
     assert model.head.weight.dtype == torch.float32
     assert torch.equal(model.head.weight.half(), source.head.weight)
+
+
+def scripted(path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.script(torch.nn.Linear(2, 2)).save(path)
 
 
 def integers(path: Path) -> None:
@@ -103,6 +110,7 @@ def missing_key(path: Path) -> None:
         (lambda path: torch.save({"a": 1}, path), "'a' is no tensor"),
         (lambda path: torch.save(7, path), "holds int, not a state dict; save model.state_dict()"),
         (lambda path: torch.save({"model": {}}, path), "holds an empty dictionary; save model.state_dict()"),
+        (scripted, "is a TorchScript program; save model.state_dict() instead"),
         (integers, "holds int8, not floating-point numbers; save the weights before they are quantised"),
         (missing_key, "has no head.bias, for the model LeNet5"),
         (lambda path: torch.save(victim(1, batchnorm=True).state_dict(), path), "has "),

@@ -22,11 +22,13 @@ def main(argv: Sequence[str]) -> None:
     # Imported only now: --help and a wrong option answer at once.
     from gradleak.labels.experiment import restore
     from gradleak.provenance import Clock, write_sidecar
-    from gradleak.records import check_output, write_rows
+    from gradleak.records import check_output, check_place, write_rows
 
     plugins.load(spec.modules)
     output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"
-    check_output(output)
+    if spec.output is not None:
+        check_output(output)
+    check_place(output, f"--exp-name {spec.exp_name}")
     clock = Clock(spec.KIND)
     result = restore(spec)
     with interrupts.held():  # a record belongs to its metrics

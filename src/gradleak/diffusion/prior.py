@@ -93,7 +93,25 @@ def load_prior(source: str, *, channels: int, image_size: int, device: torch.dev
     if size not in (None, image_size):
         raise InputError(f"--prior {source}: is for images of {size} x {size} pixels; these have {image_size}")
     unet.requires_grad_(False)
-    record = folder / RECORD
-    dataset = json.loads(record.read_text(encoding="utf-8"))["spec"]["dataset"] if record.is_file() else None
-    images = torch.from_numpy(np.load(folder / SEEN)) if (folder / SEEN).is_file() else None
+    dataset, images = _seen(folder)
     return Prior(unet.eval().to(device), schedule, source, dataset, images)
+
+
+def _seen(folder: Path) -> tuple[str | None, Tensor | None]:
+    """Return the data set and the images that a prior of :func:`gradleak.diffusion.train.train` has seen.
+
+    Both are None for a foreign prior. One that lost a part of its record is refused: nobody could tell any more whether
+    it remembers a client's images.
+
+    Raises:
+        InputError: the record is incomplete or damaged.
+    """
+    if not (folder / RECORD).exists() and not (folder / SEEN).exists():
+        return None, None
+    try:
+        dataset = str(json.loads((folder / RECORD).read_text(encoding="utf-8"))["spec"]["dataset"])
+        return dataset, torch.from_numpy(np.load(folder / SEEN))
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"--prior {folder}: {RECORD} and {SEEN} do not say what it was trained on; delete it and train it again"
+        ) from error

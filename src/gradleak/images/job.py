@@ -35,6 +35,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
     result = run(spec)
     if result.interrupted and not any(len(made.trace) for made in result.reconstructions):
         raise KeyboardInterrupt  # no iteration was done
+    folder = None
     if keep:
         with interrupts.held():  # a second signal must not part the metrics from the images
             folder = _write(spec, result, clock)
@@ -45,7 +46,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
             print(f"{mode:<10}{summary(found)}")
     if result.interrupted:
         print("interrupted: these are the best reconstructions so far", file=sys.stderr)
-    if keep:
+    if folder is not None:
         print(f"results: {folder}", file=sys.stderr)
     if result.interrupted:
         sys.exit(interrupts.status())  # a workflow must not take it for a finished run
