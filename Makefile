@@ -4,6 +4,11 @@ CORES ?= all
 # Another grid than config/config.yaml, merged over it: make paper CONFIG=config/cpu.yaml
 CONFIG ?=
 MERGED := $(if $(CONFIG),--configfile $(CONFIG))
+ifneq ($(filter paper report plan,$(MAKECMDGOALS)),)
+# Before the environment is made, which takes minutes.
+$(foreach file,$(CONFIG),$(if $(filter %.yaml %.yml %.json,$(file)),$(if $(wildcard $(file)),,\
+  $(error CONFIG=$(file): no such file)),$(error CONFIG=$(file): is no .yaml file)))
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -19,8 +24,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) \
 	  || { echo "make env: python3-venv is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "environment ready: source $(BIN)/activate"
 
@@ -58,7 +63,7 @@ test: lint tex
 # A Slurm of its own, started and stopped by the tests; they skip, with the reason, where there can be none.
 test-slurm: env $(VENV)/slurm
 	@sh tests/slurm/install.sh
-	PYTHONPATH=$(CURDIR)/$(VENV)/slurm pytest -q tests/slurm
+	PYTHONPATH="$(CURDIR)/$(VENV)/slurm" pytest -q tests/slurm
 
 # Beside the environment: Snakemake imports the plugins that it finds, and this one slows each start.
 $(VENV)/slurm: requirements-slurm.lock | $(VENV)/.ready

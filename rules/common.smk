@@ -24,6 +24,10 @@ try:
 except InputError as error:
     raise WorkflowError(f"the configuration has faults:\n{error}") from None
 
+# Snakemake puts its interpreter into the commands of scripts as it is. Where a folder's name has a space or the like, a
+# relative path does without that name.
+if shlex.quote(sys.executable) != sys.executable:
+    sys.executable = os.path.relpath(sys.executable)
 # Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated.
 PYTHON = shlex.quote(sys.executable)
 DATA_ROOT = shlex.quote(str(GRID.config.data.root))

@@ -1,6 +1,7 @@
 """Weights on disk: written as safetensors, read from safetensors or a plain PyTorch state dict."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from gradleak.errors import InputError
 from gradleak.records import whole_file
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+_PREFIXES = ("module.", "_module.", "_orig_mod.", "model.")
+"""Of DataParallel, Opacus, ``torch.compile`` and Lightning."""
 _COUNTER = "num_batches_tracked"
 
 
@@ -32,9 +35,9 @@ def save(model: nn.Module, path: Path) -> None:
 def load(model: nn.Module, path: Path) -> None:
     """Read weights into a model, in place and on its device; on an error the model is left as it was.
 
-    Keys and shapes must be those of ``model.state_dict()``. The dictionary may be wrapped as ``state_dict``,
-    ``model_state_dict`` or ``model``, its keys may carry the prefix ``module.`` of DataParallel, and BatchNorm's
-    ``num_batches_tracked`` may be missing.
+    Keys and shapes must be those of ``model.state_dict()``. The dictionary may be wrapped, also twice, as
+    ``state_dict``, ``model_state_dict``, ``model`` or ``module``; its keys may carry the prefixes of DataParallel,
+    Opacus, ``torch.compile`` and Lightning, several in a row; and BatchNorm's ``num_batches_tracked`` may be missing.
 
     Args:
         model: receives the weights.
@@ -43,7 +46,7 @@ def load(model: nn.Module, path: Path) -> None:
 
     Raises:
         InputError: no such file, a folder, not a file of weights, a pickle with more than tensors, a missing or
-            unexpected key, or another shape; one line that names the first one.
+            unexpected key, another shape, or integers where weights are; one line that names the first one.
     """
     assign(model, read(path), path)
 
@@ -53,13 +56,16 @@ def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
 
     Args:
         model: receives the weights.
-        found: tensors under the names of ``model.state_dict()``; ``num_batches_tracked`` may be missing.
+        found: tensors under the names of ``model.state_dict()``, with or without the prefixes that :func:`load` takes;
+            ``num_batches_tracked`` may be missing.
         source: the file that they are from, for messages.
 
     Raises:
-        InputError: a missing or unexpected key, or another shape; one line that names the first one.
+        InputError: a missing or unexpected key, another shape, or integers where weights are; one line that names the
+            first one.
     """
     wanted: dict[str, Tensor] = model.state_dict()
+    found = _without_prefixes(found, wanted)
     missing = [name for name in wanted if name not in found and not name.endswith(_COUNTER)]
     unexpected = [name for name in found if name not in wanted]
     kind = type(model).__name__
@@ -74,11 +80,26 @@ def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
             raise InputError(
                 f"{source}: {name} has shape {shape}, the model {kind} needs {right}; {hint}, or of another data set"
             )
+        if wanted[name].is_floating_point() and not tensor.is_floating_point():
+            raise InputError(
+                f"{source}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers; "
+                "save the weights before they are quantised"
+            )
     model.load_state_dict({**wanted, **found})
 
 
+def _without_prefixes(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take prefixes off that all keys have, until one is a key of the model: a model may have a part of such a name."""
+    while found and not wanted.keys() & found.keys():
+        prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in found)), None)
+        if prefix is None:
+            break
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found
+
+
 def read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by name, without wrapper and without the prefix ``module.``, on the CPU.
+    """Return the tensors of a file by name, without wrappers, on the CPU.
 
     Raises:
         InputError: no such file, a folder, not a file of weights, or a pickle with more than tensors.
@@ -90,7 +111,8 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what torch says of old formats and of TorchScript
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: not read, since it is damaged or holds more than tensors and could run code; "
@@ -98,22 +120,25 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from None
     # A damaged file fails in the zip reader, the unpickler or the tensor code, with an error of any type
     except Exception as error:
+        if "TorchScript" in str(error):
+            raise InputError(f"{path}: is a TorchScript program; save model.state_dict() instead") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(f"{path}: is no readable file of weights ({reason}); save it again") from error
     return _unwrap(content, path)
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, Mapping):
-        for wrapper in _WRAPPERS:
-            if isinstance(content.get(wrapper), Mapping):
-                content = content[wrapper]
-                break
-    if not isinstance(content, Mapping) or not content:
+    inner: Any = content
+    while inner is not None:
+        content = inner
+        inner = None
+        if isinstance(content, Mapping):
+            inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+    if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds {type(content).__name__}, not a state dict; save model.state_dict()")
+    if not content:
+        raise InputError(f"{path}: holds an empty dictionary; save model.state_dict()")
     other = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
     if other is not None:
         raise InputError(f"{path}: {other!r} is no tensor; save model.state_dict() alone or as 'state_dict'")
-    if all(str(name).startswith("module.") for name in content):
-        return {str(name).removeprefix("module."): value for name, value in content.items()}
     return {str(name): value for name, value in content.items()}

@@ -41,6 +41,8 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
     @field_validator("channels")
     @classmethod
     def _widths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("channels: no width given; use multiples of 8, for example 16,32,32")
         for part in value:
             if not part.isdigit() or int(part) == 0 or int(part) % 8:
                 raise ValueError(f"channels: {part!r}; use multiples of 8, for example 16,32,32")

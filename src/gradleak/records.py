@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -75,14 +75,28 @@ def is_attack(method: str) -> bool:
     return method not in (JOB, VICTIM) and not method.startswith("floor-")
 
 
+WRITTEN: list[Path] = []
+"""The files that this process has written, in order: what an interrupted program can say of them."""
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it into place on success, remove it on any failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Give a temporary path beside ``path``; rename it into place on success.
+
+    On any failure the temporary file goes away, and the folders that were made for it.
+
+    Raises:
+        InputError: the file cannot be written; one line says why.
+    """
+    check_place(path, str(path))
+    made = [folder for folder in path.parents if not folder.exists()]
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not named after the file: its name may be as long as a name can be.
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        os.close(handle)
         yield temporary
         # On the disk before it has its name: after a power cut there is the old file or the whole new one.
         with temporary.open("rb") as written:
@@ -91,26 +105,49 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        WRITTEN.append(path)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # not there, or another process has put something into it
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise
 
 
 def check_output(path: Path) -> None:
-    """Look at the place of a metrics CSV before the work that fills it.
+    """Look at the place of a metrics CSV before the work that fills it; nothing is made.
 
     Raises:
         InputError: it is no CSV name, is a folder, or its folder cannot be made or written.
     """
     if path.suffix != ".csv":
         raise InputError(f"--output {path}: must end in .csv (the sidecar of the same name ends in .json)")
-    if path.is_dir():
-        raise InputError(f"--output {path}: is a folder; name a file in it")
+    check_place(path, f"--output {path}")
+
+
+def check_place(path: Path, said: str) -> None:
+    """Look at the place of a file before the work that fills it; nothing is made.
+
+    Args:
+        path: the file.
+        said: how messages call it.
+
+    Raises:
+        InputError: it is a folder, or its folder cannot be made or written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise InputError(f"{said}: is a folder; name a file in it")
+        there = next(folder for folder in path.absolute().parents if folder.exists())
     except OSError as error:
-        raise InputError(f"--output {path}: cannot make its folder: {error.strerror}") from error
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"--output {path}: its folder is not writable")
+        raise InputError(f"{said}: cannot be written: {error.strerror}") from error
+    if not there.is_dir():
+        raise InputError(f"{said}: cannot make its folder: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{said}: cannot be written: no permission in {there}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -38,15 +38,13 @@ class MetricsTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dlg_run: Path | None = Field(default=None, description="folder of a run of reconstruct.py")
+    dlg_run: Path = Field(description="folder of a run of reconstruct.py")
     diffusion_run: Path | None = Field(default=None, description="folder of a run of diffusion_reconstruct.py, if any")
     output: Path | None = Field(default=None, description="LaTeX file to write (default: standard output)")
     per_batch: bool = Field(default=True, description="a line for each batch besides the means")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if self.dlg_run is None:
-            raise ValueError("--dlg-run is missing: the folder of a run of reconstruct.py")
         if self.output is not None and (self.output.suffix != ".tex" or self.output.is_dir()):
             raise ValueError(f"--output {self.output}: must be a file whose name ends in .tex")
         return self

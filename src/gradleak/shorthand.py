@@ -1,7 +1,7 @@
 """Documented spellings of options that a spec writes otherwise, and what they stand for."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,9 +10,17 @@ from gradleak.spec import split_commas
 
 
 class PlacesShorthand(BaseModel):
-    """Documented spellings of where a job runs and where its data are."""
+    """Documented spellings of where a job runs and where its data are.
 
-    model_config = ConfigDict(extra="forbid")
+    Attributes:
+        SYNONYMS: fields that are another name of one option, and that option's name.
+        DEFAULTS: what options are where shorthands replace their defaults, in words.
+    """
+
+    SYNONYMS: ClassVar[dict[str, str]] = {"data_path": "data_root"}
+    DEFAULTS: ClassVar[dict[str, str]] = {}
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     data_path: Path | None = Field(default=None, description="synonym of --data-root")
     cpu: bool = Field(default=False, description="same as --device cpu")
@@ -24,8 +32,9 @@ class PlacesShorthand(BaseModel):
             ValueError: two of the given options contradict each other.
         """
         options = dict(options)
-        if self.data_path is not None:
-            self._put(options, "data_root", self.data_path, "--data-path")
+        for short, name in self.SYNONYMS.items():
+            if getattr(self, short) is not None:
+                self._put(options, name, getattr(self, short), f"--{short.replace('_', '-')}")
         if self.cpu:
             self._put(options, "device", "cpu", "--cpu")
         return options
@@ -64,6 +73,9 @@ class Shorthand(PlacesShorthand):
 class TrainVictimShorthand(Shorthand):
     """Documented spellings that expand into the options of :class:`gradleak.training_spec.TrainVictim`."""
 
+    SYNONYMS: ClassVar[dict[str, str]] = {**Shorthand.SYNONYMS, "model_path": "checkpoint_dir"}
+    DEFAULTS: ClassVar[dict[str, str]] = {"stage": "epoch10, see --epochs and --iters"}
+
     model_path: Path | None = Field(default=None, description="synonym of --checkpoint-dir")
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -75,8 +87,6 @@ class TrainVictimShorthand(Shorthand):
             ValueError: two of the given options contradict each other.
         """
         options = super().expand(options)
-        if self.model_path is not None:
-            self._put(options, "checkpoint_dir", self.model_path, "--model-path")
         if "stage" not in options or {"epochs", "iters", "iter_train"} & self.model_fields_set:
             self._put(options, "stage", self._stage(), "--epochs, --iters")
         return options
@@ -88,10 +98,14 @@ class AttackShorthand(Shorthand):
     trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
     defense: bool = Field(default=False, description="defend the gradient by --defense-method")
     defense_method: Literal["dp", "clip", "sparse", "perturb"] = Field(default="dp", description="with --defense")
-    noise_std: str = Field(default="0.001", description="of dp: standard deviation of the noise")
-    clip_bound: str = Field(default="4", description="of clip: largest joint L2 norm")
-    sparse_ratio: str = Field(default="10", description="of sparse: percent of the entries that are zeroed")
-    prune_ratio: str = Field(default="10", description="of perturb (Soteria): percent of the embedding that is pruned")
+    noise_std: float = Field(default=0.001, gt=0, description="of dp: standard deviation of the noise")
+    clip_bound: float = Field(default=4, gt=0, description="of clip: largest joint L2 norm")
+    sparse_ratio: float = Field(
+        default=10, gt=0, le=100, description="of sparse: percent of the entries that are zeroed"
+    )
+    prune_ratio: float = Field(
+        default=10, gt=0, le=100, description="of perturb (Soteria): percent of the embedding that is pruned"
+    )
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``options`` with the shorthands replaced by what they stand for.
@@ -139,18 +153,16 @@ class RestoreLabelsShorthand(AttackShorthand):
         return options
 
 
-_SYNONYMS = {
-    "arch": "model",
-    "samples_per_client": "num_images",
-    "dataset_split": "split",
-    "max_iterations": "iterations",
-    "tv": "tv_weight",
-    "l2": "l2_weight",
-}
-
-
 class FederatedShorthand(AttackShorthand):
     """Documented spellings that expand into the options of :class:`gradleak.image_spec.ImageAttack`."""
+
+    SYNONYMS: ClassVar[dict[str, str]] = {
+        **AttackShorthand.SYNONYMS,
+        "arch": "model",
+        "samples_per_client": "num_images",
+        "dataset_split": "split",
+        "tv": "tv_weight",
+    }
 
     arch: str | None = Field(default=None, description="synonym of --model")
     samples_per_client: int | None = Field(default=None, description="synonym of --num-images")
@@ -167,9 +179,6 @@ class FederatedShorthand(AttackShorthand):
             ValueError: two of the given options contradict each other.
         """
         options = super().expand(options)
-        for short, name in _SYNONYMS.items():
-            if getattr(self, short, None) is not None:
-                self._put(options, name, getattr(self, short), f"--{short.replace('_', '-')}")
         if self.exp_name is not None:
             self._put(options, "save_dir", Path("outputs") / self.exp_name, "--exp-name")
         if self.fix_labels or self.gt_labels:
@@ -183,6 +192,12 @@ _IG = {"attack": "ig", "cost_fn": "sim", "rec_optimizer": "adam", "lr_schedule":
 
 class ReconstructShorthand(FederatedShorthand):
     """Documented spellings that expand into the options of :class:`gradleak.image_spec.Reconstruct`."""
+
+    SYNONYMS: ClassVar[dict[str, str]] = {
+        **FederatedShorthand.SYNONYMS,
+        "max_iterations": "iterations",
+        "l2": "l2_weight",
+    }
 
     max_iterations: int | None = Field(default=None, description="synonym of --iterations")
     l2: float | None = Field(default=None, description="synonym of --l2-weight")

@@ -36,7 +36,7 @@ def digest_of(identity: dict[str, Any]) -> str:
 class Spec(BaseModel):
     """Base of all job specs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
 
     KIND: ClassVar[str]
     VERSION: ClassVar[int] = 1

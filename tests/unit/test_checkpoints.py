@@ -1,6 +1,7 @@
 """Weights on disk: what is read, and one line for what is not."""
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,52 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model.safetensors"]
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_state_dicts_in_common_wrappings(tmp_path, wrapper, prefix):
+@pytest.mark.parametrize(
+    "wrappers", [(), ("state_dict",), ("model_state_dict",), ("model",), ("model", "state_dict"), ("module",)]
+)
+@pytest.mark.parametrize("prefix", ["", "module.", "_module.", "_orig_mod.", "model.", "model._orig_mod.module."])
+def test_state_dicts_in_common_wrappings(tmp_path, wrappers, prefix):
     source, model = victim(1), victim(2)
     content = {prefix + name: value for name, value in source.state_dict().items()}
-    torch.save({wrapper: content, "epoch": 3} if wrapper else content, tmp_path / "model.pth")
+    for wrapper in reversed(wrappers):
+        content = {wrapper: content, "epoch": 3}
+    torch.save(content, tmp_path / "model.pth")
     checkpoints.load(model, tmp_path / "model.pth")
     assert equal(model, source)
+
+
+def test_prefixes_in_safetensors(tmp_path):
+    source, model = victim(1), victim(2)
+    save_file({f"_orig_mod.{name}": value for name, value in source.state_dict().items()}, tmp_path / "a.safetensors")
+    checkpoints.load(model, tmp_path / "a.safetensors")
+    assert equal(model, source)
+
+
+def test_a_part_that_is_called_like_a_prefix_keeps_its_name(tmp_path):
+    layers = [torch.nn.Linear(2, 2) for _ in range(2)]
+    source, model = (torch.nn.ModuleDict({"model": layer}) for layer in layers)
+    for prefix in ("", "model."):
+        torch.save({prefix + name: value for name, value in source.state_dict().items()}, tmp_path / "model.pt")
+        torch.nn.init.zeros_(layers[1].weight)
+        checkpoints.load(model, tmp_path / "model.pt")
+        assert torch.equal(layers[1].weight, layers[0].weight)
+
+
+def test_weights_of_lower_precision_are_taken(tmp_path):
+    source, model = victim(1), victim(2)
+    torch.save(source.half().state_dict(), tmp_path / "model.pt")
+    checkpoints.load(model, tmp_path / "model.pt")
+    assert model.head.weight.dtype == torch.float32
+    assert torch.equal(model.head.weight.half(), source.head.weight)
+
+
+def scripted(path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.script(torch.nn.Linear(2, 2)).save(path)
+
+
+def integers(path: Path) -> None:
+    torch.save({name: value.mul(100).to(torch.int8) for name, value in victim(1).state_dict().items()}, path)
 
 
 def test_the_counter_of_batchnorm_may_be_missing(tmp_path):
@@ -69,6 +108,10 @@ def missing_key(path: Path) -> None:
         (lambda path: torch.save(victim(1), path), "save model.state_dict()"),
         (lambda path: torch.save([1, 2], path), "holds list, not a state dict"),
         (lambda path: torch.save({"a": 1}, path), "'a' is no tensor"),
+        (lambda path: torch.save(7, path), "holds int, not a state dict; save model.state_dict()"),
+        (lambda path: torch.save({"model": {}}, path), "holds an empty dictionary; save model.state_dict()"),
+        (scripted, "is a TorchScript program; save model.state_dict() instead"),
+        (integers, "holds int8, not floating-point numbers; save the weights before they are quantised"),
         (missing_key, "has no head.bias, for the model LeNet5"),
         (lambda path: torch.save(victim(1, batchnorm=True).state_dict(), path), "has "),
         (lambda path: torch.save({**victim(1).state_dict(), "x": torch.ones(1)}, path), "has an unexpected x, for"),

@@ -1,13 +1,25 @@
 """Command lines: the documented spellings, and one line for every mistake."""
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from gradleak import cli
+from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior
 from gradleak.errors import InputError
+from gradleak.image_spec import Reconstruct
 from gradleak.label_spec import RestoreLabels
-from gradleak.shorthand import RestoreLabelsShorthand
+from gradleak.run_table import MetricsTable
+from gradleak.shorthand import (
+    FederatedShorthand,
+    PlacesShorthand,
+    ReconstructShorthand,
+    RestoreLabelsShorthand,
+    TrainVictimShorthand,
+)
+from gradleak.training_spec import TrainVictim
 
 
 def parse(text: str) -> RestoreLabels:
@@ -50,8 +62,8 @@ def test_shorthands_set_what_they_stand_for():
     ("text", "message"),
     [
         ("--colour red", "unrecognized arguments: --colour red (see --help)"),
-        ("--num_images many", "--num-images: Input should be a valid integer"),
-        ("--num_images 0 --seed -1", "--num-images: Input should be greater"),
+        ("--num_images many", "--num_images: Input should be a valid integer"),
+        ("--num_images 0 --seed -1", "--num_images: Input should be greater"),
         ("--silu --leaky_relu", "exclude each other"),
         ("--silu --activation relu", "exclude each other"),
         ("--data-path a --data-root b", "exclude each other"),
@@ -70,5 +82,100 @@ def test_mistakes_are_one_line(text, message):
 def test_all_faults_are_named_together():
     with pytest.raises(InputError) as caught:
         parse("--num_images 0 --num_tries 0 --model nothing")
-    for option in ("--num-images", "--num-tries", "--model"):
+    for option in ("--num_images", "--num_tries", "--model"):
         assert option in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("--num_images -3", "--num_images: Input should be greater than or equal to 1 (given: '-3')"),
+        ("--num-images -3", "--num-images: Input should be greater than or equal to 1 (given: '-3')"),
+        ("--samples_per_client=-3", "--samples_per_client: Input should be greater than or equal to 1 (given: -3)"),
+        ("--tv -1", "--tv: Input should be greater than or equal to 0 (given: -1.0)"),
+        ("--max_iterations 0", "--max_iterations: Input should be greater than or equal to 1 (given: 0)"),
+        ("--arch nothing", "--arch: unknown model 'nothing'; known: "),
+        ("--samples-per-client 2 --num_images 3", "--samples-per-client and --num_images exclude each other"),
+        ("--data_path a --data-root b", "--data_path and --data-root exclude each other"),
+        ("--noise_std 0 --defense", "--noise_std: Input should be greater than 0 (given: '0')"),
+        ("--noise_std 1", "--defense-method and its strengths need --defense"),
+        ("--client_indices a", "--client_indices: 'a' is no index; use numbers from 0, for example 1,5,42,100"),
+        ("--local_lr 1", "--local_lr needs --local-steps above 1: a client that sends its gradient takes no step"),
+        ("--checkpoint w --stage iter1", "--checkpoint and --stage exclude each other: weights that are given are not"),
+        ("--init zeros --restarts 2", "--init zeros makes all --restarts equal; use restarts 1"),
+        ("--stage 3", "--stage: '3'; use untrained, epoch<N> or iter<N>, for example epoch100 (given: '3')"),
+        ("--tv inf", "--tv: Input should be a finite number (given: 'inf')"),
+        ("--rec_lr nan", "--rec_lr: Input should be a finite number (given: 'nan')"),
+        ("--no_such_thing", "unrecognized arguments: --no_such_thing (see --help)"),
+        ("--num_tries", "argument --num_tries: expected one argument (see --help)"),
+    ],
+)
+def test_options_are_called_as_they_were_typed(text, message):
+    with pytest.raises(InputError) as caught:
+        cli.parse(Reconstruct, text.split(), shorthand=ReconstructShorthand)
+    assert str(caught.value).startswith(message)
+
+
+def test_what_is_found_later_calls_options_as_they_were_typed(monkeypatch, capsys):
+    def main(argv):
+        cli.parse(Reconstruct, argv, shorthand=ReconstructShorthand)
+        raise InputError(
+            "mnist: no folder a/num_images/b.num_images; point --data-path to it; --num-images, num_images 3"
+        )
+
+    monkeypatch.setattr("sys.argv", ["program.py", "--num_images", "3", "--data_root", "x"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "program.py: error: mnist: no folder a/num_images/b.num_images; point --data_root to it; "
+        "--num_images, --num_images 3\n"
+    )
+
+
+PROGRAMS = [
+    (RestoreLabels, RestoreLabelsShorthand),
+    (Reconstruct, ReconstructShorthand),
+    (DiffusionReconstruct, FederatedShorthand),
+    (TrainVictim, TrainVictimShorthand),
+    (TrainPrior, PlacesShorthand),
+    (MetricsTable, None),
+]
+
+
+def help_of(spec: type[BaseModel], shorthand, capsys) -> dict[str, str]:
+    """What ``--help`` says of each option, in one line."""
+    with pytest.raises(SystemExit):
+        cli.parse(spec, ["--help"], shorthand=shorthand)
+    text = capsys.readouterr().out
+    parts = re.split(r"^  --([a-z0-9-]+)", text, flags=re.MULTILINE)[1:]
+    return {name: " ".join(said.split()) for name, said in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@pytest.mark.parametrize(("spec", "shorthand"), PROGRAMS)
+def test_help_shows_the_default_of_every_option(spec, shorthand, capsys):
+    said = help_of(spec, shorthand, capsys)
+    for name, field in spec.model_fields.items():
+        assert re.search(r"required|default", said[name.replace("_", "-")]), name
+        if field.default in (0, 1) and not isinstance(field.default, bool):
+            assert f"(default: {field.default})" in said[name.replace("_", "-")]
+    assert "PydanticUndefined" not in "".join(said.values())
+
+
+def test_help_lists_choices_and_what_is_required(capsys):
+    said = help_of(Reconstruct, ReconstructShorthand, capsys)
+    assert said["device"].startswith("{auto,cpu,cuda} ")
+    assert said["optim"].startswith("{ig,dlg} ")
+    assert said["tv-weight"] == "X factor of the total variation (default: 0.0)"
+    assert said["restarts"].endswith("(default: 1)")
+    assert said["bn-eval"].endswith("(default: on)")
+    assert said["boxed"].endswith("(default: off)")
+    assert said["arch"] == "VALUE synonym of --model"
+    said = help_of(MetricsTable, None, capsys)
+    assert said["dlg-run"] == "PATH folder of a run of reconstruct.py (required)"
+
+
+def test_help_shows_the_stage_that_is_trained_to(capsys):
+    said = help_of(TrainVictim, TrainVictimShorthand, capsys)["stage"]
+    stage = cli.parse(TrainVictim, [], shorthand=TrainVictimShorthand).stage
+    assert f"(default: {stage}, " in said

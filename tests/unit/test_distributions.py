@@ -56,29 +56,29 @@ MNIST_FCN = "--dataset mnist --model fcn"
     ("options", "message"),
     [
         ("--distribution unique --num_images 101",
-         "num_images 101 is more than the 100 classes of the data set; use at most 100"),
+         "--num_images 101 is more than the 100 classes of the data set; use at most 100"),
         ("--distribution balanced --num_images 24",
-         "num_images 24 is not a multiple of num_uniform_cls 32; use 32"),
+         "--num_images 24 is not a multiple of --num-uniform-cls 32; use 32"),
         ("--distribution balanced --num_images 24 --num_uniform_cls 7",
-         "num_images 24 is not a multiple of num_uniform_cls 7; use 21 or 28"),
+         "--num_images 24 is not a multiple of --num_uniform_cls 7; use 21 or 28"),
         (f"--distribution balanced --num_images 64 {MNIST_FCN}",
-         "num_uniform_cls 32 is more than the 10 classes of the data set; use at most 10"),
+         "--num-uniform-cls 32 is more than the 10 classes of the data set; use at most 10"),
         ("--distribution random2 --num_images 4",
-         "num_target_cls 5 is more than num_images 4; use at most 4"),
+         "--num-target-cls 5 is more than --num_images 4; use at most 4"),
         (f"--distribution sim --num_images 24 --num_target_cls 11 {MNIST_FCN}",
-         "num_target_cls 11 is more than the 10 classes of the data set; use at most 10"),
+         "--num_target_cls 11 is more than the 10 classes of the data set; use at most 10"),
         ("--distribution custom_imbalanced --num_images 2",
-         "num_images 2 cannot hold 1, B - 2 and 1 images; use at least 3"),
+         "--num_images 2 cannot hold 1, B - 2 and 1 images; use at least 3"),
         (f"--distribution custom_imbalanced --num_images 24 {MNIST_FCN}",
          "it is made of classes 0, 18 and 92 and the data set has 10 classes; use a data set with at least 93"),
         ("--distribution custom_balanced --num_images 25",
-         "num_images 25 is not a multiple of 3; use 24 or 27"),
+         "--num_images 25 is not a multiple of 3; use 24 or 27"),
     ],
 )  # fmt: skip
 def test_a_command_says_what_would_be_right(options: str, message: str):
     with pytest.raises(InputError) as caught:
         cli.parse(RestoreLabels, options.split(), shorthand=RestoreLabelsShorthand)
-    assert str(caught.value) == f"distribution {options.split()[1]}: {message}"
+    assert str(caught.value) == f"--distribution {options.split()[1]}: {message}"
 
 
 def test_missing_classes_are_told_from_classes_without_images():

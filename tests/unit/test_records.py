@@ -71,3 +71,53 @@ def test_other_files_are_refused(tmp_path, content, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.csv: no such file"):
         frames.read_frame(tmp_path / "nothing.csv")
+
+
+def test_a_failed_write_takes_its_folders_back(tmp_path):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(KeyboardInterrupt), records.whole_file(tmp_path / "old" / "new" / "newer" / "a.csv"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.rglob("*")) == [tmp_path / "old"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("file/a.csv", "file/a.csv: cannot make its folder: .*/file is a file"),
+        ("folder", "folder: is a folder; name a file in it"),
+        ("n" * 300, "n: cannot be written: File name too long"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line(tmp_path, name, message):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=f"{message}$"):
+        records.write_text(tmp_path / name, "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
+    path = tmp_path / ("n" * 251 + ".csv")
+    records.write_text(path, "text")
+    assert path.read_text() == "text"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("x/y/metrics.csv", None),
+        ("metrics.txt", "must end in .csv"),
+        ("folder.csv", "is a folder"),
+        ("file/x/metrics.csv", "cannot make its folder: .*/file is a file"),
+        ("n" * 300 + ".csv", "cannot be written: File name too long"),
+    ],
+)
+def test_looking_at_an_output_makes_nothing(tmp_path, name, message):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.csv").mkdir()
+    if message is None:
+        records.check_output(tmp_path / name)
+    else:
+        with pytest.raises(InputError, match=rf"^--output .*{message}"):
+            records.check_output(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.csv"]

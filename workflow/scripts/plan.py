@@ -1,17 +1,14 @@
 """Say what a configuration costs before it is run: runs, what is done, hours by the times of past jobs."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from gradleak import cli
 from gradleak.config_files import read_grid
 from gradleak.cost_tables import jobs_table, text
 from gradleak.costs import costs_of
-from gradleak.errors import InputError
 from gradleak.records import check_output, whole_file
 
 
@@ -25,19 +22,14 @@ def _cores(value: str) -> int:
 _cores.__name__ = "number of cores"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see --help)")
-
-
 def main(argv: Sequence[str]) -> None:
     """Print the plan of the configuration that ``argv`` names."""
-    parser = _Parser(prog="plan.py", description=__doc__, allow_abbrev=False)
+    parser = cli.Parser(prog="plan.py", description=__doc__, allow_abbrev=False)
     merged = "merged over config/config.yaml in their order"
     parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help=merged)
     parser.add_argument("--cores", type=_cores, default="all", metavar="N", help="a number or all (default: all)")
     parser.add_argument("--device", metavar="NAME", help="past jobs that count, e.g. cuda (default: where most ran)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="CSV file for one row per job")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="CSV file for one row per job (default: none)")
     options = parser.parse_args(argv)
     if options.output is not None:
         check_output(options.output)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from gradleak import cli, plugins
+from gradleak import cli, interrupts, plugins
 from gradleak.label_spec import RestoreLabels
 from gradleak.shorthand import RestoreLabelsShorthand
 
@@ -23,14 +23,17 @@ def main(argv: Sequence[str]) -> None:
     # Imported only now: --help and a wrong option answer at once.
     from gradleak.labels.experiment import restore
     from gradleak.provenance import Clock, write_results
-    from gradleak.records import check_output
+    from gradleak.records import check_output, check_place
 
     plugins.load(spec.modules)
     output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"
-    check_output(output)
+    if spec.output is not None:
+        check_output(output)
+    check_place(output, f"--exp-name {spec.exp_name}")
     clock = Clock(spec.KIND)
     result = restore(spec)
-    write_results(output, result.rows, spec, clock, run=spec.run_id, device=result.device)
+    with interrupts.held():  # a record belongs to its metrics
+        write_results(output, result.rows, spec, clock, run=spec.run_id, device=result.device)
     for method in result.methods:
         values = {
             name: [

@@ -16,9 +16,12 @@ def main(argv: Sequence[str]) -> None:
     """Train the victim that the options in ``argv`` name."""
     spec = cli.parse(TrainVictim, argv, shorthand=TrainVictimShorthand, prog="train_model.py", description=__doc__)
     # Imported only now: --help and a wrong option answer at once.
-    from gradleak.records import write_text
+    from gradleak.records import check_output, check_place, write_text
     from gradleak.training import train
 
+    check_place(spec.weights, f"--checkpoint-dir {spec.checkpoint_dir}")
+    if spec.output is not None:
+        check_output(spec.output)
     plugins.load(spec.modules)
     trained = train(spec)
     if spec.output is not None:

@@ -17,8 +17,9 @@ def main(argv: Sequence[str]) -> None:
     spec = cli.parse(TrainPrior, argv, shorthand=PlacesShorthand, prog="train_prior.py", description=__doc__)
     # Imported only now: --help and a wrong option answer at once.
     from gradleak.diffusion.train import train
-    from gradleak.records import check_output, write_text
+    from gradleak.records import check_output, check_place, write_text
 
+    check_place(spec.folder / "prior.json", f"--prior-dir {spec.prior_dir}")
     if spec.output is not None:
         check_output(spec.output)
     plugins.load(spec.modules)

@@ -61,6 +61,6 @@ def _find(root: Path, download: bool) -> Path:
         if any((folder / part).is_dir() for part in ("train", "val")):
             return folder
     looked = ", ".join(str(folder.absolute()) for folder in candidates)
-    remedy = "point --data-path to the folder that holds imagenet/<split>/<wnid>/*.JPEG"
-    reason = "; download: true cannot fetch ImageNet, it needs an account" if download else ""
+    remedy = "point --data-root to the folder that holds imagenet/<split>/<wnid>/*.JPEG"
+    reason = "; --download cannot fetch ImageNet, it needs an account" if download else ""
     raise InputError(f"imagenet: no train or val folder in any of {looked}{reason}; {remedy}")

@@ -63,7 +63,7 @@ def _find(root: Path, download: bool) -> Path:
     if folder.is_dir():
         return folder
     reason = "; it is not downloaded automatically" if download else ""
-    raise InputError(f"{_NAME}: no folder {folder}{reason}; point --data-path to the folder that holds {_FOLDER}/")
+    raise InputError(f"{_NAME}: no folder {folder}{reason}; point --data-root to the folder that holds {_FOLDER}/")
 
 
 def _class_index(folder: Path, num_classes: int) -> dict[str, int]:

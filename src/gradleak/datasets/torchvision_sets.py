@@ -20,6 +20,8 @@ _PARTS = {"train": (True,), "val": (False,), "all": (True, False)}
 _MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _CIFAR100_FILES = ("train", "test", "meta")
 
+_FETCH = "give --download (data.download: true in a configuration)"
+
 
 def mnist(split: str, root: Path, download: bool) -> ArrayDataset:
     """Return MNIST from ``root/MNIST/raw``: digits [N, 1, 28, 28].
@@ -78,15 +80,13 @@ def _load(
     if missing:
         raise InputError(
             f"{name}: no {', '.join(missing)} in {folder}; "
-            f"point --data-path to the folder that holds {layout}, or set download: true"
+            f"point --data-root to the folder that holds {layout}, or {_FETCH}"
         )
     try:
         parts = [read(train) for train in _PARTS[split]]
     # A damaged file fails in torchvision with anything from RuntimeError to AssertionError
     except Exception as error:
-        raise InputError(
-            f"{name}: damaged files in {folder} ({one_line(error)}); delete them and set download: true"
-        ) from error
+        raise InputError(f"{name}: damaged files in {folder} ({one_line(error)}); delete them and {_FETCH}") from error
     images, labels = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
     facts = DATASETS[name]
     return ArrayDataset(name, facts, facts.num_classes, labels, images)

@@ -1,8 +1,10 @@
 """Training of a small diffusion prior (Ho et al., NeurIPS 2020) on images that no victim holds."""
 
 import csv
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from gradleak import datasets
+from gradleak import datasets, interrupts
 from gradleak.code_digest import code_digest
 from gradleak.datasets.base import ImageDataset
 from gradleak.devices import choose_device
@@ -30,6 +32,9 @@ from gradleak.images.output import sheet, write_image
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import whole_file
 from gradleak.streams import stream
+
+INDEX = "model_index.json"
+"""The file by which diffusers knows a pipeline's folder."""
 
 _LOOK = 50
 _SAMPLES = 16
@@ -53,8 +58,9 @@ class Trained:
 def train(spec: TrainPrior) -> Trained:
     """Train a UNet2DModel to predict the noise in images [-1, 1] and write it where ``spec.folder`` says.
 
-    Written: the diffusers folder, ``loss.csv``, ``samples.png``, ``seen.npy`` (the images it was trained on) and, last,
-    ``prior.json``. A killed training goes on from its last saved state. On a GPU the forward pass is bfloat16 autocast.
+    Written: ``loss.csv``, ``samples.png``, ``seen.npy`` (the images it was trained on), ``prior.json`` and the
+    diffusers folder, which is complete last. A killed training goes on from its last saved state. On a GPU the forward
+    pass is bfloat16 autocast.
 
     Raises:
         InputError: data missing, images that a UNet of these levels cannot halve, or no image left to learn from.
@@ -177,12 +183,13 @@ class _Run:
         return int(saved["step"])
 
     def write(self, clock: Clock, ids: Tensor) -> None:
-        """Write the averaged weights as diffusers reads them, samples and losses; the record last."""
+        """Write the averaged weights as diffusers reads them, samples and losses.
+
+        The pipeline's index comes last, after the record of what was seen: no prior loads without it.
+        """
         self.average.copy_to(self.unet.parameters())
         self.unet.eval()
         folder = self.spec.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        DDPMPipeline(unet=self.unet, scheduler=self.schedule).save_pretrained(folder)
         write_image(folder / "samples.png", sheet([self._samples()]))
         with whole_file(folder / "loss.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -190,10 +197,17 @@ class _Run:
             writer.writerows(self.history)
         with whole_file(folder / SEEN) as temporary, temporary.open("wb") as file:
             np.save(file, ids.numpy())
-        write_sidecar(
-            folder / RECORD, self.spec, clock, run=self.spec.run_id, device=str(self.device), images=len(ids),
-            loss=self.history[-1][1],
-        )  # fmt: skip
+        with TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as temporary:
+            DDPMPipeline(unet=self.unet, scheduler=self.schedule).save_pretrained(temporary)
+            with interrupts.held():
+                for part in ("unet", "scheduler"):
+                    shutil.rmtree(folder / part, ignore_errors=True)  # of a training that was killed
+                    Path(temporary, part).replace(folder / part)
+                write_sidecar(
+                    folder / RECORD, self.spec, clock, run=self.spec.run_id, device=str(self.device), images=len(ids),
+                    loss=self.history[-1][1],
+                )  # fmt: skip
+                Path(temporary, INDEX).replace(folder / INDEX)
         self.state.unlink(missing_ok=True)
 
     @torch.no_grad()

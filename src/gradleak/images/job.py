@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from pathlib import Path
 from statistics import fmean, median
 from typing import TypeVar
 
+from gradleak import interrupts
+from gradleak.errors import InputError
 from gradleak.image_spec import ImageAttack
 from gradleak.images import output
 from gradleak.images.experiment import Result
 from gradleak.images.results import Reconstruction
 from gradleak.provenance import Clock, write_results
-from gradleak.records import check_output
+from gradleak.records import check_output, check_place
 
 S = TypeVar("S", bound=ImageAttack)
 
@@ -21,23 +23,22 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
 
     Raises:
         InputError: the output cannot be written, or see ``run``.
-        SystemExit: of status 130, after all is written, if the user interrupted the attack.
+        KeyboardInterrupt: the attack was interrupted before it had anything to write.
+        SystemExit: of status 130 or 143, after all is written, if the attack was interrupted.
     """
-    folder = spec.output.parent if spec.output else spec.save_dir / f"run_{datetime.now():%Y%m%d_%H%M%S}"
-    metrics = spec.output or folder / "metrics.csv"
     keep = spec.save or spec.output is not None
-    if keep:
-        check_output(metrics)
+    if spec.output is not None:
+        check_output(spec.output)
+    elif keep:
+        check_place(spec.save_dir / "run" / "metrics.csv", f"--save-dir {spec.save_dir}")
     clock = Clock(spec.KIND)
     result = run(spec)
-    if spec.save and result.reconstructions:
-        output.write_contact_sheet(folder / "contact.png", result.reconstructions)
-        output.write_traces(folder / "trace.csv", result.reconstructions)
-        output.write_arrays(folder / "images.npz", result.reconstructions)
-        output.write_images(folder / "images", result.reconstructions)
+    if result.interrupted and not any(len(made.trace) for made in result.reconstructions):
+        raise KeyboardInterrupt  # no iteration was done
+    folder = None
     if keep:
-        extra = {"interrupted": result.interrupted}
-        write_results(metrics, result.rows, spec, clock, run=spec.run_id, device=result.device, **extra)
+        with interrupts.held():  # a second signal must not part the metrics from the images
+            folder = _write(spec, result, clock)
     aggregates = [made for made in result.reconstructions if made.client < 0]
     clients = [made for made in result.reconstructions if made.client >= 0]
     for mode, found in (("client", clients), ("aggregate", aggregates)):
@@ -45,10 +46,46 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
             print(f"{mode:<10}{summary(found)}")
     if result.interrupted:
         print("interrupted: these are the best reconstructions so far", file=sys.stderr)
-    if keep:
+    if folder is not None:
         print(f"results: {folder}", file=sys.stderr)
     if result.interrupted:
-        sys.exit(130)  # a workflow must not take it for a finished run
+        sys.exit(interrupts.status())  # a workflow must not take it for a finished run
+
+
+def _write(spec: ImageAttack, result: Result, clock: Clock) -> Path:
+    """Write all files of a run and return their folder."""
+    metrics = (
+        spec.output or new_folder(spec.save_dir, f"run_{clock.started.astimezone():%Y%m%d_%H%M%S}") / "metrics.csv"
+    )
+    folder = metrics.parent
+    if spec.save and result.reconstructions:
+        output.write_contact_sheet(folder / "contact.png", result.reconstructions)
+        output.write_traces(folder / "trace.csv", result.reconstructions)
+        output.write_arrays(folder / "images.npz", result.reconstructions)
+        output.write_images(folder / "images", result.reconstructions)
+    extra = {"interrupted": result.interrupted}
+    write_results(metrics, result.rows, spec, clock, run=spec.run_id, device=result.device, **extra)
+    return folder
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder that no other process has, and return it: ``name``, else ``name-2``, ``name-3``, ...
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    folder, number = parent / name, 1
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                folder.mkdir()  # one process alone succeeds, on a shared disk too
+                return folder
+            except FileExistsError:
+                number += 1
+                folder = parent / f"{name}-{number}"
+    except OSError as error:
+        raise InputError(f"{parent}: cannot be written: {error.strerror}") from error
 
 
 def summary(found: Sequence[Reconstruction]) -> str:

@@ -113,8 +113,8 @@ def test_missing_folder(download: bool, tmp_path: Path):
     assert message.startswith(
         f"imagenet: no train or val folder in any of {tmp_path}/imagenet, {tmp_path}/ImageNet, {tmp_path}"
     )
-    assert message.endswith("point --data-path to the folder that holds imagenet/<split>/<wnid>/*.JPEG")
-    assert ("download: true cannot fetch ImageNet" in message) is download
+    assert message.endswith("point --data-root to the folder that holds imagenet/<split>/<wnid>/*.JPEG")
+    assert ("--download cannot fetch ImageNet" in message) is download
 
 
 @pytest.mark.parametrize("split", ["train", "all"])

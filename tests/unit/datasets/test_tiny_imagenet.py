@@ -124,7 +124,7 @@ def test_missing_folder(download: bool, tmp_path: Path):
         load("Tiny-ImageNet", root=tmp_path, download=download)
     message = str(error.value)
     assert message.startswith(f"tiny-imagenet: no folder {tmp_path}/tiny-imagenet-200; ")
-    assert message.endswith("; point --data-path to the folder that holds tiny-imagenet-200/")
+    assert message.endswith("; point --data-root to the folder that holds tiny-imagenet-200/")
     assert ("not downloaded automatically" in message) is download
 
 

@@ -46,7 +46,8 @@ def test_mnist_missing(tmp_path: Path):
     assert str(error.value) == (
         "mnist: no train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
         f"t10k-labels-idx1-ubyte in {tmp_path}/MNIST/raw; "
-        "point --data-path to the folder that holds MNIST/raw, or set download: true"
+        "point --data-root to the folder that holds MNIST/raw, or "
+        "give --download (data.download: true in a configuration)"
     )
 
 
@@ -66,7 +67,7 @@ def test_mnist_damaged(kept: int, tmp_path: Path):
         load("mnist", root=tmp_path)
     message = str(error.value)
     assert message.startswith(f"mnist: damaged files in {tmp_path}/MNIST/raw (")
-    assert message.endswith("); delete them and set download: true")
+    assert message.endswith("); delete them and give --download (data.download: true in a configuration)")
     assert "\n" not in message
 
 
@@ -75,7 +76,8 @@ def test_cifar100_missing(tmp_path: Path):
         load("cifar100", root=tmp_path)
     assert str(error.value) == (
         f"cifar100: no train, test, meta in {tmp_path}/cifar-100-python; "
-        "point --data-path to the folder that holds cifar-100-python, or set download: true"
+        "point --data-root to the folder that holds cifar-100-python, or "
+        "give --download (data.download: true in a configuration)"
     )
 
 
@@ -84,7 +86,10 @@ def test_cifar100_damaged(tmp_path: Path):
     folder.mkdir()
     for file in ("train", "test", "meta"):
         (folder / file).write_bytes(b"not a pickle")
-    with pytest.raises(InputError, match=r"^cifar100: damaged files in .*; delete them and set download: true$"):
+    with pytest.raises(
+        InputError,
+        match=r"^cifar100: damaged files in .*; delete them and give --download \(data.download: true in a config",
+    ):
         load("cifar100", root=tmp_path)
 
 

@@ -1,13 +1,16 @@
 """What a program that reconstructs images does after its attack."""
 
 import json
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gradleak import run_table
 from gradleak.errors import InputError
 from gradleak.image_spec import Reconstruct
+from gradleak.images import output
 from gradleak.images.experiment import Result, run
 from gradleak.images.job import execute
 
@@ -28,3 +31,66 @@ def test_an_interrupted_run_keeps_its_results_but_is_no_success(tmp_path, capsys
     assert json.loads((tmp_path / "run.json").read_text())["interrupted"]
     with pytest.raises(InputError, match="was interrupted"):
         run_table.read_run(tmp_path)
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch) -> tuple[Reconstruct, Result]:
+    """A run and its result, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    spec = Reconstruct(dataset="mnist-sample", num_clients=1, iterations=1, progress=False)
+    return spec, run(spec)
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(finished, capsys):
+    spec, result = finished
+    for _ in range(3):
+        execute(spec, lambda spec: result)
+    folders = sorted(spec.save_dir.iterdir())
+    assert len(folders) == 3
+    assert all((folder / name).is_file() for folder in folders for name in ("metrics.csv", "run.json", "contact.png"))
+    said = [line.removeprefix("results: ") for line in capsys.readouterr().err.splitlines()]
+    assert sorted(said) == [str(folder) for folder in folders]
+
+
+def refused(spec: Reconstruct) -> Result:
+    raise InputError("no such data")
+
+
+def interrupted_at_once(spec: Reconstruct) -> Result:
+    made = run(spec)
+    return replace(
+        made, interrupted=True, reconstructions=[replace(x, trace=x.trace[:0]) for x in made.reconstructions]
+    )
+
+
+@pytest.mark.parametrize(("attack", "error"), [(refused, InputError), (interrupted_at_once, KeyboardInterrupt)])
+@pytest.mark.parametrize("output", [None, Path("a/b/metrics.csv")])
+def test_a_run_with_nothing_to_write_makes_no_folder(finished, attack, error, output):
+    spec, _ = finished
+    with pytest.raises(error):
+        execute(spec.model_copy(update={"output": output}), attack)
+    assert list(Path().iterdir()) == []
+
+
+def test_a_signal_waits_until_all_files_are_written(finished, monkeypatch):
+    spec, result = finished
+    write = output.write_traces
+
+    def signalled(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        write(*arguments)
+
+    monkeypatch.setattr(output, "write_traces", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        execute(spec, lambda spec: result)
+    (folder,) = spec.save_dir.iterdir()
+    assert (folder / "metrics.csv").is_file()
+
+
+@pytest.mark.parametrize("where", ["save_dir", "output"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_attack(finished, where):
+    spec, _ = finished
+    Path("file").write_text("")
+    place = {"save_dir": Path("file/runs"), "output": Path("file/metrics.csv")}[where]
+    with pytest.raises(InputError, match=rf"^--{where.replace('_', '-')} {place}: cannot make its folder: .*file is a"):
+        execute(spec.model_copy(update={where: place}), lambda spec: pytest.fail("it ran"))

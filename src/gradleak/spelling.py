@@ -1,0 +1,54 @@
+"""Options in messages, as the user spelled them: types and checks know them by the names of their fields."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+_FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+
+
+def _name(flag: str) -> str:
+    return flag[2:].replace("-", "_")
+
+
+class Spelling:
+    """How the options of one command line are spelled.
+
+    Args:
+        argv: the command line.
+        fields: names of the options in types and checks, e.g. ``num_images``.
+        synonyms: other names that options have on the command line, and the field that each stands for.
+    """
+
+    def __init__(self, argv: Sequence[str], fields: Collection[str] = (), synonyms: Mapping[str, str] | None = None):
+        self._synonyms = dict(synonyms or {})
+        flags = [argument.partition("=")[0] for argument in argv]
+        self._typed = {_name(flag): flag for flag in flags if _FLAG.fullmatch(flag)}
+        self._stands_for = {self._synonyms.get(name, name): flag for name, flag in self._typed.items()}
+        names = sorted({*fields, *(f"no_{name}" for name in fields)}, key=len, reverse=True)
+        # Not within paths, file names and other words.
+        self._word = re.compile(rf"(?<![\w./-])({'|'.join(map(re.escape, names))})(?![\w/-]|\.\w)") if names else None
+
+    def flag(self, field: str) -> str:
+        """``num_images`` -> ``--num-images``, or what the user typed for it."""
+        usual = "--" + field.replace("_", "-")
+        return self._typed.get(field) or self._stands_for.get(self._synonyms.get(field, field), usual)
+
+    def flags(self, message: str) -> str:
+        """Return a message with the flags in it, and all names that only a field can have, as the user typed them."""
+        message = _FLAG.sub(lambda found: self.flag(_name(found[0])), message)
+        return self._fields(message, lambda name: "_" in name)
+
+    def statement(self, message: str) -> str:
+        """Do the same for what a check of several options says.
+
+        What stands before a colon or a semicolon names options, even by plain words (``checkpoint and stage exclude
+        each other: ...``); what follows is prose.
+        """
+        head = re.match(r"[^:;]*", message)
+        end = head.end() if head else 0
+        return self.flags(self._fields(message[:end], lambda name: True) + message[end:])
+
+    def _fields(self, text: str, wanted: Callable[[str], bool]) -> str:
+        if self._word is None:
+            return text
+        return self._word.sub(lambda found: self.flag(found[1]) if wanted(found[1]) else found[0], text)

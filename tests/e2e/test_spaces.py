@@ -1,0 +1,72 @@
+"""A checkout in a folder whose name has a space, and what `make` does before the environment is there."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.workflow import ROOT, Workflow
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    made = tmp_path / "a folder"
+    made.mkdir()
+    return made
+
+
+TOOL = """#!/bin/sh
+printf '%s\\n' "VIRTUAL_ENV=$VIRTUAL_ENV" "PYTHONPATH=$PYTHONPATH" "$@" >> "$(dirname "$0")/said"
+"""
+
+
+def test_make_env_names_the_folder_as_one_word(folder):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml", "requirements-slurm.lock"):
+        shutil.copy(ROOT / name, folder)
+    tools = folder / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    (folder / "tests" / "slurm").mkdir(parents=True)
+    (folder / "tests" / "slurm" / "install.sh").write_text("")
+    for name in ("python", "uv", "pytest"):
+        (tools / name).write_text(TOOL)
+        (tools / name).chmod(0o755)
+    done = subprocess.run(["make", "test-slurm"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = (tools / "said").read_text().splitlines()
+    assert said.count(f"VIRTUAL_ENV={folder}/.venv") == 2  # the lock file's packages, and this one
+    assert f"PYTHONPATH={folder}/.venv/slurm" in said
+    assert (folder / ".venv" / ".ready").is_file()
+
+
+@pytest.mark.parametrize("goal", ["paper", "plan", "report"])
+@pytest.mark.parametrize(("config", "message"), [("typo.yaml", "no such file"), ("pyproject.toml", "is no .yaml file")])
+def test_make_looks_at_the_configuration_before_it_makes_the_environment(folder, goal, config, message):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    command = ["make", goal, f"CONFIG={config}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"*** CONFIG={config}: {message}.  Stop.\n")
+    assert done.stdout == ""
+    assert not (folder / ".venv").exists()
+
+
+def test_rules_run_with_an_interpreter_in_such_a_folder(folder):
+    workflow = Workflow(folder)
+    axes = [{"dataset": "mnist-sample", "model": "fcn3", "num_images": 8, "num_tries": 1, "model_seed": 1}]
+    workflow.configure(
+        {"experiments": {"comparison": {"axes": axes}}, "select": {"experiments": ["comparison"], "figures": []}}
+    )
+    (folder / ".venv").symlink_to(sys.prefix)
+    command = [
+        str(folder / ".venv" / "bin" / "python"),
+        *workflow.command("--keep-going", "results/experiments/comparison.csv")[1:],
+    ]
+    options = workflow.popen_options()
+    # The shells that Snakemake starts may not find another Python by chance.
+    options["env"] = {**options["env"], "PATH": os.defpath}
+    done = subprocess.run(command, **options, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert workflow.files("experiments/*.csv") == {"results/experiments/comparison.csv"}

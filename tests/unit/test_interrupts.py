@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM: one line, a status, and a true word on what was written."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+INTERRUPTED = """
+import signal, sys, time
+from pathlib import Path
+from gradleak import cli, records
+
+def main(argv):
+    {work}
+    signal.raise_signal({signal})
+    time.sleep(10)
+
+sys.argv[0] = "program.py"
+cli.run(main)
+"""
+
+
+def interrupted(work: str, number: signal.Signals, folder: Path) -> subprocess.CompletedProcess[str]:
+    code = INTERRUPTED.format(work=work, signal=int(number))
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        ("pass", "interrupted; nothing was written"),
+        ("records.write_text(Path('a/b.txt'), '')", "interrupted; written so far: a"),
+        (
+            "records.write_text(Path('a/b/c.txt'), ''); records.write_text(Path('a/d.txt'), '')",
+            "interrupted; written so far: a",
+        ),
+        ("records.write_text(Path('b.txt'), ''); Path('b.txt').unlink()", "interrupted; nothing was written"),
+    ],
+)
+def test_an_interrupted_program_says_truly_what_it_wrote(tmp_path, number, status, work, said):
+    done = interrupted(work, number, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"program.py: {said}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_file_that_is_being_written_goes_away(tmp_path, number):
+    work = f"""
+    with records.whole_file(Path("a/b.txt")) as temporary:
+        temporary.write_text("half")
+        signal.raise_signal({int(number)})
+"""
+    done = interrupted(work, number, tmp_path)
+    assert done.stderr == "program.py: interrupted; nothing was written\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_of_the_summary_may_leave():
+    code = "import sys; from gradleak import cli; cli.run(lambda argv: print('x' * 100_000))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.stderr == ""
