@@ -42,9 +42,9 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
     @classmethod
     def _widths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
-            if not part.isdigit() or int(part) == 0 or int(part) % 8:
+            if not part.strip().isdecimal() or int(part) == 0 or int(part) % 8:
                 raise ValueError(f"channels: {part!r}; use multiples of 8, for example 16,32,32")
-        return value
+        return tuple(str(int(part)) for part in value)
 
     @field_validator("avoid")
     @classmethod

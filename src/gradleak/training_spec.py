@@ -17,6 +17,18 @@ def stage_parts(stage: str) -> tuple[str, int]:
     return unit, int(stage[len(unit) :])
 
 
+def steps_to(stage: str, num_images: int, batch_size: int) -> int:
+    """Return the steps of the optimiser up to a stage: an epoch is full batches alone, what is left over is dropped.
+
+    Args:
+        stage: epoch<N> or iter<N>.
+        num_images: of the train split.
+        batch_size: of the training.
+    """
+    unit, number = stage_parts(stage)
+    return number * (num_images // batch_size) if unit == "epoch" else number
+
+
 class TrainingOptions(Spec):
     """How far the victim was trained, and how. Untrained unless a stage is named."""
 

@@ -10,6 +10,7 @@ from gradleak.image_spec import ImageAttack
 from gradleak.images import output
 from gradleak.images.experiment import Result
 from gradleak.images.results import Reconstruction
+from gradleak.lpips_files import weights_digest
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import check_output, write_rows
 
@@ -28,6 +29,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
     keep = spec.save or spec.output is not None
     if keep:
         check_output(metrics)
+    weights = weights_digest(spec.lpips_weights)
     clock = Clock(spec.KIND)
     result = run(spec)
     if spec.save and result.reconstructions:
@@ -36,7 +38,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
         output.write_arrays(folder / "images.npz", result.reconstructions)
         output.write_images(folder / "images", result.reconstructions)
     if keep:
-        extra = {"interrupted": result.interrupted}
+        extra = {"interrupted": result.interrupted, "lpips": weights}
         write_sidecar(metrics.with_name("run.json"), spec, clock, run=spec.run_id, device=result.device, **extra)
         write_rows(metrics, result.rows)
     aggregates = [made for made in result.reconstructions if made.client < 0]

@@ -15,7 +15,7 @@ from gradleak.devices import choose_device
 from gradleak.federated import client_images, defended, make_victim
 from gradleak.image_spec import FederatedOptions
 from gradleak.images.client import Client, ClientRule
-from gradleak.metrics.lpips import SMALLEST_SIDE, Lpips, load_lpips
+from gradleak.metrics.lpips import Lpips, load_lpips
 from gradleak.models.base import Victim
 from gradleak.models.pretrained import load_pretrained
 from gradleak.observe import Observation
@@ -86,7 +86,7 @@ def prepare(spec: FederatedOptions) -> Round:
         load_pretrained(model, spec.model)
     model = model.to(device)
     rule = ClientRule(local_steps=spec.local_steps, local_lr=spec.local_lr, bn_eval=spec.bn_eval)
-    lpips = load_lpips(spec.lpips) if spec.lpips and data.facts.image_size >= SMALLEST_SIDE else None
+    lpips = load_lpips(spec.lpips_weights) if spec.lpips_weights else None
     return Round(data, model, Client(model, rule), device, lpips)
 
 
