@@ -11,7 +11,7 @@ from gradleak.image_spec import ImageAttack
 from gradleak.options import BatchOptions, DatasetOptions, RuntimeOptions
 from gradleak.spec import Names, runtime
 
-_BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)-(train|val|all)")
+_BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)-(train|val|all)", re.ASCII)
 
 
 def batches_id(spec: ImageAttack) -> str:

@@ -13,13 +13,12 @@ import yaml
 from gradleak.code_digest import code_digest
 from gradleak.config_files import merged, read_grid
 from gradleak.cost_tables import experiments_table, jobs_table, rules_table, text
-from gradleak.costs import DONE, MISSING, OUTDATED, costs_of, state_of
+from gradleak.costs import DONE, MISSING, OUTDATED, costs_of
 from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior
 from gradleak.errors import InputError
 from gradleak.estimates import Estimator
 from gradleak.image_spec import Reconstruct
 from gradleak.label_spec import RestoreLabels
-from gradleak.lpips_files import weights_digest
 from gradleak.past_jobs import OUTPUTS, Job, folder_of, read, steps_of, work_of
 from gradleak.training.schedule import plan as plan_of_training
 from gradleak.training_spec import TrainVictim
@@ -143,17 +142,6 @@ def test_planned_steps_are_those_that_a_training_takes(stage):
     """60,000 images are 468 full batches of 128, and 96 images that are left over."""
     victim = TrainVictim(dataset="mnist", model="fcn", stage=stage)
     assert steps_of(victim) == plan_of_training(victim, 60_000).stop
-
-
-def test_a_run_without_the_weights_of_lpips_that_are_given_is_outdated(tmp_path):
-    weights = tmp_path / "weights.pth"
-    weights.write_bytes(b"some")
-    run = Reconstruct(dataset="cifar100", lpips=weights)
-    do(tmp_path, run, 5)
-    assert state_of(run, tmp_path) == OUTDATED
-    do(tmp_path, run, 5, lpips=weights_digest(weights))
-    assert state_of(run, tmp_path) == DONE
-    assert state_of(Reconstruct(dataset="cifar100"), tmp_path) == OUTDATED
 
 
 def test_devices_are_not_mixed(tmp_path):

@@ -87,7 +87,7 @@ def test_exclude_sees_what_an_attack_says():
             },
         }
     )
-    runs = [expanded.runs[run] for run in expanded.experiments["c"]]
+    runs: list[Any] = [expanded.runs[run] for run in expanded.experiments["c"]]
     assert [(run.attack, run.tv_weight) for run in runs] == [("plain", 0.0), ("plain", 0.5), ("smooth", 0.5)]
 
 

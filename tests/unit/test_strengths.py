@@ -1,6 +1,7 @@
 """Strengths of defenses in ids: exact, short, and without the sign that joins composed defenses."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +13,7 @@ from gradleak.label_spec import RestoreLabels
 from gradleak.options import canonical_defense
 from gradleak.tables.base import Labels
 
-FCN = {"dataset": "mnist-sample", "model": "fcn"}
+FCN: dict[str, Any] = {"dataset": "mnist-sample", "model": "fcn"}
 
 
 @given(st.floats(min_value=0, max_value=1e6, exclude_min=True))
@@ -45,7 +46,7 @@ def test_a_strength_has_one_spelling(written, name):
 
 def test_a_strength_of_a_plugin_may_be_large(monkeypatch):
     monkeypatch.setitem(facts.DEFENSES, "shift", facts.DefenseFacts("bits", 1e30))
-    spec = RestoreLabels(**FCN, defenses="shift-1e16,shift-1.5e22")
+    spec = RestoreLabels.model_validate(FCN | {"defenses": "shift-1e16,shift-1.5e22"})
     assert spec.defense_id == "shift-1e16+shift-1.5e22"
 
 
@@ -62,6 +63,6 @@ def test_strengths_that_differ_in_the_seventh_digit_are_two_runs():
 
 
 def test_a_composition_with_a_large_bound_has_its_labels():
-    spec = RestoreLabels(**FCN, defenses="clip-1e6,dp-0.01")
+    spec = RestoreLabels.model_validate(FCN | {"defenses": "clip-1e6,dp-0.01"})
     labels = Labels(defense=dict(zip(spec.defenses, ("clipping at 1e6", "noise 1e-2"), strict=True)))
     assert labels.defended(spec.defense_id) == "clipping at 1e6 + noise 1e-2"
