@@ -1,10 +1,9 @@
 # One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
-from gradleak.spec import by_id
 from gradleak.trainings import earlier_stages
 
 CHECKPOINTS = "results/checkpoints"
 PRIORS = "results/priors"
-VICTIMS = by_id(GRID.victims.values())
+VICTIMS = {victim.run_id: victim for victim in GRID.victims.values()}
 EARLIER = earlier_stages(VICTIMS)
 
 

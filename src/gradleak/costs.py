@@ -10,7 +10,6 @@ from gradleak.estimates import FAIR, Estimate, Estimator
 from gradleak.grid import Grid
 from gradleak.lpips_files import weights_digest
 from gradleak.past_jobs import OUTPUTS, Job, folder_of, read, steps_of
-from gradleak.spec import by_id
 from gradleak.training_spec import TrainVictim, stage_parts
 from gradleak.trainings import earlier_stages
 
@@ -140,7 +139,7 @@ def _jobs(grid: Grid, results: Path) -> Iterator[tuple[Job, tuple[str, ...], flo
     A training is left out if it is not there and no run that is to be made needs it: Snakemake does not make it then.
     """
     victims = grid.victims
-    trainings = by_id(victims.values())
+    trainings = {victim.run_id: victim for victim in victims.values()}
     before = earlier_stages(trainings)
     folders = {str(prior.folder): name for name, prior in grid.priors.items()}
     runs: list[tuple[Job, tuple[str, ...]]] = []

@@ -191,11 +191,8 @@ def expand(config: Config, sources: Sources) -> Grid:
                         continue
                     try:
                         run = job.spec(**job.options)
-                        check_run_id(run.run_id)
                     except ValidationError as error:
                         faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
-                    except ValueError as error:
-                        faults.add(f"experiments.{name}.axes.{number}", str(error))
                     else:
                         found.append((name, run))
                         _note_names(named[name], config, job, run)
@@ -210,9 +207,15 @@ def expand(config: Config, sources: Sources) -> Grid:
             faults.add("data.lpips", str(error))
     faults.check()
     placed, priors = with_priors(config, found)
-    runs = by_id(placed)
+    ids = [run.run_id for run in placed]
     members: dict[str, dict[str, None]] = {name: {} for name in named}
-    for (name, _), run in zip(found, placed, strict=True):
-        members[name][run.run_id] = None
+    for (name, _), run_id in zip(found, ids, strict=True):
+        members[name][run_id] = None
+        try:
+            check_run_id(run_id)
+        except ValueError as error:
+            faults.add(f"experiments.{name}", str(error))
+    faults.check()
+    runs = by_id(zip(ids, placed, strict=True))
     experiments = {name: tuple(ids) for name, ids in members.items()}
     return Grid(config, runs, victims_of(runs), priors, experiments, named, tables, figures)

@@ -56,7 +56,7 @@ def with_priors(config: Config, runs: list[Used]) -> tuple[list[Run], dict[str, 
             place = config.priors[run.prior].hub or str(needed[run.prior].folder)
             run = run.model_copy(update={"prior": place})
         placed.append(run)
-    return placed, by_id(needed.values())
+    return placed, by_id((prior.run_id, prior) for prior in needed.values())
 
 
 def _shares_images(run: DiffusionReconstruct, prior: TrainPrior) -> bool:

@@ -39,6 +39,8 @@ def check_run_id(run_id: str) -> None:
     Raises:
         ValueError: a part of it is longer than the name of a folder can be.
     """
+    if len(run_id.encode()) <= LONGEST_PART:
+        return
     longest = max(PurePath(run_id).parts, key=lambda part: len(part.encode()))
     if len(longest.encode()) > LONGEST_PART:
         raise ValueError(

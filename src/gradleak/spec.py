@@ -103,20 +103,21 @@ class Spec(Typed):
 S = TypeVar("S", bound=Spec)
 
 
-def by_id(specs: Iterable[S]) -> dict[str, S]:
+def by_id(specs: Iterable[tuple[str, S]]) -> dict[str, S]:
     """Return run id -> spec, equal specs once.
+
+    Args:
+        specs: run ids, which large grids work out once, and specs.
 
     Raises:
         InputError: specs of different identity whose digests are equal, which would overwrite each other's results.
     """
     found: dict[str, S] = {}
-    for spec in specs:
-        run_id = spec.run_id
+    for run_id, spec in specs:
         known = found.setdefault(run_id, spec)
-        if known is not spec and known.identity() != spec.identity():
-            changed = sorted(
-                name for name in type(spec).model_fields if getattr(known, name, None) != getattr(spec, name)
-            )
+        if known != spec and known.identity() != spec.identity():
+            options = type(spec).model_fields
+            changed = sorted(name for name in options if getattr(known, name, None) != getattr(spec, name))
             raise InputError(
                 f"{run_id}: is the id of two jobs that differ in {', '.join(changed)}; "
                 "change an option of one of them, such as its seed"

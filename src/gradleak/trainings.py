@@ -16,7 +16,7 @@ def victims_of(runs: Mapping[str, Run]) -> dict[str, TrainVictim]:
     """
     every = ((name, run.victim()) for name, run in runs.items())
     found = {name: victim for name, victim in every if victim is not None}
-    by_id(found.values())
+    by_id((victim.run_id, victim) for victim in found.values())
     return found
 
 

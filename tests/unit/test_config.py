@@ -41,7 +41,7 @@ def test_a_run_id_that_is_too_long_for_a_folder():
     defenses = {f"d{k}": {"kind": "dp", "noise_std": 0.1 + 1e-9 * k, "label": "d"} for k in range(1, 30)}
     axes = [{"dataset": "digits", "model": "fcn", "defense": [list(defenses)]}]
     assert re.search(
-        r"^my.yaml: experiments.a.axes.0: .* a folder's name of \d+ bytes, more than 255",
+        r"^my.yaml: experiments.a: .* a folder's name of \d+ bytes, more than 255",
         fault_of({"defenses": defenses, "experiments/a/axes": axes}),
     )
 
