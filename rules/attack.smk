@@ -1,4 +1,5 @@
 # One job per run: observe the clients' gradients, attack them, write the metrics (and, of images, what was made of them).
+from gradleak.lpips_files import weights_digest
 
 PRIOR_FOLDERS = {prior.folder for prior in GRID.priors.values()}
 
@@ -10,10 +11,10 @@ def run_needs(wildcards):
     """
     run = GRID.runs[wildcards.run]
     needs = []
-    if not run.dataset.endswith("-sample"):
+    if not facts.is_sample(run.dataset):
         needs.append(ancient(f"results/data/{run.dataset}.json"))
-    if wildcards.run in RUN_VICTIMS:
-        victim = f"{CHECKPOINTS}/{RUN_VICTIMS[wildcards.run].run_id}"
+    if wildcards.run in GRID.victims:
+        victim = f"{CHECKPOINTS}/{GRID.victims[wildcards.run].run_id}"
         needs += [f"{victim}/model.safetensors", f"{victim}/train.json"]
     folder = Path(getattr(run, "prior", ""))
     if folder in PRIOR_FOLDERS:
@@ -53,6 +54,11 @@ rule restore_labels:
         " --no-progress --output {output.metrics} > {log} 2>&1"
 
 
+def lpips_digest(wildcards):
+    """The content of the weights of LPIPS that a run uses: other weights, or none, are another result."""
+    return weights_digest(GRID.runs[wildcards.run].lpips_weights)
+
+
 def image_program(wildcards):
     """The program that a run of images calls."""
     kind = GRID.runs[wildcards.run].KIND
@@ -86,6 +92,7 @@ rule reconstruct_images:
     params:
         options=run_options,
         program=image_program,
+        lpips=lpips_digest,
         code=lambda wildcards: code_digest.code_digest(GRID.runs[wildcards.run].KIND),
     message:
         "Reconstructing images: {wildcards.run}"

@@ -10,16 +10,14 @@ from snakemake.logging import logger
 
 from gradleak import config as configuration
 from gradleak import grid as grids
-from gradleak import code_digest, facts, paths, plugins, provenance
-from gradleak.axes import IMAGE_ATTACKS
+from gradleak import code_digest, entry_labels, facts, paths, plugins, provenance
+from gradleak.config_sources import Sources
 from gradleak.errors import InputError
-from gradleak.options import VictimOptions
 
-SOURCES = configuration.Sources.read(
-    [Path(file) for file in ["config/config.yaml", *workflow.overwrite_configfiles]]
-)
+CONFIG_FILES = ["config/config.yaml", *workflow.overwrite_configfiles]
 
 try:
+    SOURCES = Sources.read([Path(file) for file in CONFIG_FILES])
     GRID = grids.expand(configuration.load(config, SOURCES), SOURCES)
 except InputError as error:
     raise WorkflowError(f"the configuration has faults:\n{error}") from None
@@ -62,9 +60,9 @@ localrules:
 
 wildcard_constraints:
     run=r"[a-z]+/.+",
-    experiment=r"[A-Za-z0-9_-]+",
-    table=r"[A-Za-z0-9_-]+",
-    figure=r"[A-Za-z0-9_-]+",
+    experiment=paths.NAME,
+    table=paths.NAME,
+    figure=paths.NAME,
     dataset=r"[a-z0-9-]+",
 
 
@@ -96,26 +94,35 @@ def deliverables():
     return made
 
 
+def named_by(experiments):
+    """What each of some experiments calls by which entries of the catalogue."""
+    return [GRID.named.get(name, {}) for name in experiments]
+
+
+def labels_for(experiments):
+    """How a view of some experiments writes ids."""
+    return entry_labels.labels_of(GRID.config, named_by(experiments))
+
+
+def warn_of_labels():
+    """Say where two entries of equal options are one thing to a view, which writes it by one label."""
+    for part in ("tables", "figures"):
+        for name in getattr(GRID, part):
+            view = getattr(GRID.config, part)[name]
+            for line in entry_labels.two_labels(
+                GRID.config, named_by(view.experiments)
+            ):
+                logger.warning(f"{part}.{name}: {line}")
+
+
 def view_params(view):
     """What a table or figure script needs to know besides its input files."""
-    chosen = GRID.config
     return {
         "kind": view.kind,
         "caption": view.caption,
-        "draft": chosen.draft,
+        "draft": GRID.config.draft,
         "modules": modules_of(view),
-        "labels": {
-            "dataset": {entry.kind: entry.label for entry in chosen.datasets.values()},
-            "model": {model_id(entry): entry.label for entry in chosen.models.values()},
-            # Methods that restore labels have one name; image attacks are called as the catalogue calls them.
-            "method": {
-                name if entry.kind in IMAGE_ATTACKS else entry.kind: entry.label
-                for name, entry in chosen.attacks.items()
-            },
-            "defense": {
-                entry.canonical(): entry.label for entry in chosen.defenses.values()
-            },
-        },
+        "labels": labels_for(view.experiments),
     }
 
 
@@ -124,5 +131,5 @@ def modules_of(*entries):
     return sorted({entry.module for entry in entries if entry.module is not None})
 
 
-def model_id(entry):
-    return VictimOptions(**entry.options()).model_id
+if workflow.is_main_process:
+    warn_of_labels()

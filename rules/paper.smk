@@ -34,11 +34,7 @@ rule macros:
         draft=GRID.config.draft,
         tables={name: quoted_view(GRID.config.tables[name]) for name in GRID.tables},
         figures={name: quoted_view(GRID.config.figures[name]) for name in GRID.figures},
-        labels=(
-            view_params(next(iter(GRID.config.tables.values())))["labels"]
-            if GRID.config.tables
-            else {}
-        ),
+        labels=labels_for(GRID.experiments),
     message:
         "Writing the numbers that the text quotes"
     script:

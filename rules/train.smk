@@ -1,17 +1,16 @@
 # One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
-from gradleak.trainings import earlier_stages, victims_of
+from gradleak.trainings import earlier_stages
 
 CHECKPOINTS = "results/checkpoints"
 PRIORS = "results/priors"
-RUN_VICTIMS = victims_of(GRID.runs)
-VICTIMS = {victim.run_id: victim for victim in RUN_VICTIMS.values()}
+VICTIMS = {victim.run_id: victim for victim in GRID.victims.values()}
 EARLIER = earlier_stages(VICTIMS)
 
 
 def victim_data(wildcards):
     """The check of the training data; packaged samples need none."""
     name = VICTIMS[wildcards.victim].dataset
-    return [] if name.endswith("-sample") else ancient(f"results/data/{name}.json")
+    return [] if facts.is_sample(name) else ancient(f"results/data/{name}.json")
 
 
 def earlier_stage(wildcards):
@@ -56,7 +55,7 @@ rule train_model:
 def prior_data(wildcards):
     """The check of the data that a prior learns from; packaged samples need none."""
     name = GRID.priors[wildcards.prior].dataset
-    return [] if name.endswith("-sample") else ancient(f"results/data/{name}.json")
+    return [] if facts.is_sample(name) else ancient(f"results/data/{name}.json")
 
 
 # One job per diffusion prior that the workflow trains; the record is written last.

@@ -13,6 +13,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent
 _PROGRAMS = _PACKAGE.parents[1] / "workflow" / "scripts"
 _TOLD = "GRADLEAK_CODE"
+_BY_NAME = {"import_module", "importlib.import_module", "__import__"}
 
 PROGRAMS = {
     "labels": "restore_labels.py",
@@ -59,33 +60,51 @@ def _hash_of_sources() -> str:
 
 @cache
 def _digest(kind: str) -> str:
-    reached: dict[Path, str] = {}
+    root = _PACKAGE.parents[1]
+    lines = [f"{path.relative_to(root)} {text}" for path, text in sorted(reached(kind).items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+
+
+def reached(kind: str) -> dict[Path, str]:
+    """Return the files that a kind of jobs can reach, and what Python executes of each."""
+    found: dict[Path, str] = {}
     waiting = [_PROGRAMS / PROGRAMS[kind]]
     while waiting:
         path = waiting.pop()
-        if path not in reached:
-            reached[path], imported = _read(path)
+        if path not in found:
+            found[path], imported = _read(path)
             waiting += imported
-    lines = [f"{path.name} {text}" for path, text in sorted(reached.items())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+    return found
 
 
 @cache
 def _read(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Return the executed code of a file as text, and the files of this package that it imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported: set[Path] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+    names = [name for node in ast.walk(tree) for name in _imported(node, _package_of(path))]
+    files = {file for name in names for file in _files(name)}
+    return executed(tree), tuple(sorted(files))
+
+
+def _imported(node: ast.AST, package: list[str]) -> list[str]:
+    """Return the modules that a node imports, wherever it stands; of ``package`` those with a name relative to it."""
+    match node:
+        case ast.Import(names=aliases):
+            return [alias.name for alias in aliases]
+        case ast.ImportFrom(module=module, names=aliases, level=level):
+            around = package[: len(package) + 1 - level] if level else []
+            base = ".".join([*around, *([module] if module else [])])
             # ``from a.b import c``: c may be a module or a name within b.
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            names = []
-        for name in names:
-            imported.update(_files(name))
-    return executed(tree), tuple(sorted(imported))
+            return [base, *(f"{base}.{alias.name}" for alias in aliases)]
+        case ast.Call(func=called, args=[ast.Constant(value=str(name)), *_]) if ast.unparse(called) in _BY_NAME:
+            dots = len(name) - len(name.lstrip("."))
+            return [".".join([*package[: len(package) + 1 - dots], name.lstrip(".")] if dots else [name])]
+    return []
+
+
+def _package_of(path: Path) -> list[str]:
+    """Return the package that a file's relative imports start at; none for a program."""
+    return list(path.parent.relative_to(_PACKAGE.parent).parts) if path.is_relative_to(_PACKAGE) else []
 
 
 def executed(tree: ast.Module) -> str:

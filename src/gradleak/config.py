@@ -1,22 +1,27 @@
 """The configuration's types. ``workflow/schemas/config.schema.json`` is generated from them; no unknown keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
-from gradleak import facts
+from gradleak import facts, paths
+from gradleak.config_sources import Sources
 from gradleak.diffusion_spec import TrainPrior
 from gradleak.errors import InputError
-from gradleak.options import canonical_defense
+from gradleak.options import defense_name
+from gradleak.typed import Real, Typed
+
+_NAME_SCHEMA = {"type": "string", "pattern": f"^{paths.NAME}$", "maxLength": paths.LONGEST_NAME}
+Name = Annotated[str, AfterValidator(paths.check_name), WithJsonSchema(_NAME_SCHEMA)]
+"""A name that is part of a path."""
 
 Scalar = str | int | float | bool
 Axis = Scalar | list[Scalar | list[str]]
 
 
-class _Part(BaseModel):
+class _Part(Typed):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -62,7 +67,7 @@ class DefenseEntry(_Entry):
 
     # The strength of a plug-in's defense has a name of its own.
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, float] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+    __pydantic_extra__: dict[str, Real] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     kind: str = Field(description="transform, see gradleak.defenses")
     label: str = Field(description="how tables and figures write it")
@@ -91,7 +96,7 @@ class DefenseEntry(_Entry):
         needed = facts.DEFENSES[self.kind].strength
         if set(given) != {needed}:
             raise ValueError(f"kind {self.kind} has one strength, {needed}")
-        return canonical_defense(f"{self.kind}-{given[needed]}")
+        return defense_name(self.kind, given[needed])
 
 
 class PriorEntry(_Part):
@@ -167,47 +172,10 @@ class Config(_Part):
     attacks: dict[str, AttackEntry] = Field(description="catalogue of attacks")
     priors: dict[str, PriorEntry] = Field(default_factory=dict, description="catalogue of diffusion priors")
     defenses: dict[str, DefenseEntry] = Field(default_factory=dict, description="catalogue of defenses")
-    experiments: dict[str, Experiment] = Field(description="what is run")
-    tables: dict[str, View] = Field(default_factory=dict, description="tables of the paper")
-    figures: dict[str, View] = Field(default_factory=dict, description="figures of the paper")
+    experiments: dict[Name, Experiment] = Field(description="what is run")
+    tables: dict[Name, View] = Field(default_factory=dict, description="tables of the paper")
+    figures: dict[Name, View] = Field(default_factory=dict, description="figures of the paper")
     select: Select = Field(default_factory=lambda: Select(experiments=None, tables=None, figures=None))
-
-
-class Sources:
-    """The files that a configuration was merged from, to say in which of them a fault is.
-
-    Args:
-        files: name -> what YAML gave, in the order of merging (later files win).
-    """
-
-    def __init__(self, files: Mapping[str, Any]) -> None:
-        self.files = files
-
-    @classmethod
-    def read(cls, paths: Sequence[Path]) -> "Sources":
-        """Read config files again, only to know which key is in which."""
-        folder = Path.cwd()
-        names = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in paths]
-        texts = [path.read_text(encoding="utf-8") for path in paths]
-        return cls({str(name): yaml.safe_load(text) for name, text in zip(names, texts, strict=True)})
-
-    def of(self, key: str) -> str:
-        """Return the file that sets a dotted key, or the longest beginning of it that a file sets."""
-        best, depth = "config", -1
-        for name, values in self.files.items():
-            reached = 0
-            for part in key.split("."):
-                if isinstance(values, Mapping) and part in values:
-                    values, reached = values[part], reached + 1
-                else:
-                    break
-            if reached >= depth:
-                best, depth = name, reached
-        return best
-
-    def fault(self, key: str, text: str) -> str:
-        """Return one line: file, key, what is wrong."""
-        return f"{self.of(key)}: {key}: {text}"
 
 
 def load(raw: Mapping[str, Any], sources: Sources) -> Config:
@@ -226,7 +194,8 @@ def load(raw: Mapping[str, Any], sources: Sources) -> Config:
         faults = []
         for fault in error.errors():
             given = "" if isinstance(fault["input"], Mapping | list) else f" (given: {fault['input']!r})"
-            faults.append(sources.fault(".".join(map(str, fault["loc"])), fault["msg"] + given))
+            key = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+            faults.append(sources.fault(key, fault["msg"].removeprefix("Value error, ") + given))
         raise InputError("\n".join(dict.fromkeys(faults))) from error
 
 

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from gradleak.config import Sources, load
-from gradleak.errors import InputError
+from gradleak.config import load
+from gradleak.config_sources import Sources
 from gradleak.grid import Grid, expand
 
 
@@ -24,20 +22,10 @@ def read_grid(paths: Sequence[Path]) -> Grid:
     """Read config files, later ones over earlier ones, and expand them.
 
     Raises:
-        InputError: a file cannot be read or is no mapping; or every fault of the configuration, one a line.
+        InputError: see :meth:`gradleak.config_sources.Sources.read`; or every fault of the configuration, one a line.
     """
-    files: dict[str, Any] = {}
-    for path in paths:
-        try:
-            files |= Sources.read([path]).files
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    sources = Sources.read(paths)
     raw: dict[str, Any] = {}
-    for name, values in files.items():
-        if not isinstance(values, Mapping):
-            raise InputError(f"{name}: a config file is a mapping of keys to values")
+    for values in sources.files.values():
         raw = merged(raw, values)
-    sources = Sources(files)
     return expand(load(raw, sources), sources)

@@ -8,10 +8,11 @@ from gradleak.code_digest import code_digest
 from gradleak.errors import InputError
 from gradleak.estimates import FAIR, Estimate, Estimator
 from gradleak.grid import Grid
+from gradleak.lpips_files import weights_digest
 from gradleak.past_jobs import OUTPUTS, Job, folder_of, read, steps_of
 from gradleak.sidecars import read_sidecar
 from gradleak.training_spec import TrainVictim, stage_parts
-from gradleak.trainings import earlier_stages, victims_of
+from gradleak.trainings import earlier_stages
 
 RULES = {
     "prior": "train_prior",
@@ -115,17 +116,22 @@ def costs_of(grid: Grid, results: Path, device: str | None = None) -> Costs:
 
 
 def state_of(job: Job, results: Path) -> str:
-    """Return whether the outputs of a job are there, and of the code as it is."""
+    """Return whether the outputs of a job are there, and of the code and the weights of LPIPS as they are.
+
+    Raises:
+        InputError: see :func:`gradleak.lpips_files.weights_digest`.
+    """
     folder = folder_of(job)
     record, output = OUTPUTS[folder.partition("/")[0]]
     place = results / folder
     try:
-        code = read_sidecar(place / record)["code"]
+        known = read_sidecar(place / record)
     except InputError:
         return MISSING
     if not (place / output).is_file():
         return MISSING
-    return DONE if code == code_digest(job.KIND) else OUTDATED
+    present = (code_digest(job.KIND), weights_digest(getattr(job, "lpips_weights", None)))
+    return DONE if (known["code"], known.get("lpips")) == present else OUTDATED
 
 
 def _jobs(grid: Grid, results: Path) -> Iterator[tuple[Job, tuple[str, ...], float]]:
@@ -133,7 +139,7 @@ def _jobs(grid: Grid, results: Path) -> Iterator[tuple[Job, tuple[str, ...], flo
 
     A training is left out if it is not there and no run that is to be made needs it: Snakemake does not make it then.
     """
-    victims = victims_of(grid.runs)
+    victims = grid.victims
     trainings = {victim.run_id: victim for victim in victims.values()}
     before = earlier_stages(trainings)
     folders = {str(prior.folder): name for name, prior in grid.priors.items()}

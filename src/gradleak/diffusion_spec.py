@@ -11,7 +11,7 @@ from gradleak.image_spec import ImageAttack
 from gradleak.options import BatchOptions, DatasetOptions, RuntimeOptions
 from gradleak.spec import Names, runtime
 
-_BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)-(train|val|all)")
+_BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)-(train|val|all)", re.ASCII)
 
 
 def batches_id(spec: ImageAttack) -> str:
@@ -44,9 +44,9 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
         if not value:
             raise ValueError("channels: no width given; use multiples of 8, for example 16,32,32")
         for part in value:
-            if not part.isdigit() or int(part) == 0 or int(part) % 8:
+            if not part.strip().isdecimal() or int(part) == 0 or int(part) % 8:
                 raise ValueError(f"channels: {part!r}; use multiples of 8, for example 16,32,32")
-        return value
+        return tuple(str(int(part)) for part in value)
 
     @field_validator("avoid")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradleak import facts
+from gradleak.options import defense_parts
 from gradleak.past_jobs import Job, PastJob, work_of
 
 BASES = {
@@ -81,7 +82,7 @@ def _keys(job: Job, work: float) -> list[tuple[str, ...]]:
     unseeded = {name: value for name, value in identity.items() if name not in _SEEDS}
     unsized = {name: value for name, value in unseeded.items() if name not in _SIZES | _CHEAP}
     # The cost of a defense is that of its kind, whatever its strength.
-    unsized["defenses"] = [name.partition("-")[0] for name in unsized.get("defenses", ())]
+    unsized["defenses"] = [defense_parts(name)[0] for name in unsized.get("defenses", ())]
     unsized.pop("dataset", None)
     # Images of a packaged sample are as large as those of the data set that it is from.
     data = facts.DATASETS[job.dataset].stands_for

@@ -57,6 +57,19 @@ DATASET_SPELLINGS = {"mnist_gray": "mnist", "cifar-100": "cifar100"}
 MODEL_SPELLINGS = {"dnn": "fcn", "lenetzhu": "lenet"}
 """Documented spellings (lower case) of model names."""
 
+
+def dataset_name(spelling: object) -> str:
+    """Return the name that a spelling of a data set stands for, whether or not there is such a set."""
+    name = str(spelling).lower()
+    return DATASET_SPELLINGS.get(name, name)
+
+
+def model_name(spelling: object) -> str:
+    """Return the name that a spelling of a model stands for, whether or not there is such a model."""
+    name = str(spelling).lower()
+    return MODEL_SPELLINGS.get(name, name)
+
+
 LABEL_METHODS = ["gi", "idlg", "ilrg", "ilrg-estimate", "ilrg-simplified", "rlg"]
 
 IMAGE_KINDS = ("matching", "diffusion")
@@ -157,6 +170,11 @@ def dataset_facts(name: str, image_size: int | None = None) -> DatasetFacts:
     if image_size < 1:
         raise InputError(f"image_size {image_size}: use a number of pixels of at least 1, such as {known.image_size}")
     return replace(known, image_size=image_size)
+
+
+def is_sample(name: str) -> bool:
+    """Whether a data set is a packaged sample, which has one set of images under the name of every split."""
+    return stands_for(name) != name
 
 
 def stands_for(name: str) -> str:

@@ -8,15 +8,27 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gradleak import plugins
-from gradleak.axes import IMAGE_ATTACKS, UNDEFENDED, Run, composed, values_of
+from gradleak.axes import CATALOGUE_AXES, IMAGE_ATTACKS, UNDEFENDED, Run, composed, values_of
 from gradleak.cli import describe
-from gradleak.config import Config, Experiment, PriorEntry, Sources
-from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior, batches_id
+from gradleak.config import Config, Experiment
+from gradleak.config_sources import Sources
+from gradleak.diffusion_spec import TrainPrior
+from gradleak.entry_labels import Named, method_of
+from gradleak.errors import InputError
 from gradleak.grid_checks import Faults, check_names
+from gradleak.grid_priors import prior_faults, with_priors
+from gradleak.image_spec import ImageAttack
 from gradleak.label_spec import RestoreLabels
+from gradleak.lpips_files import weights_digest
+from gradleak.models.options import DEFAULTS
+from gradleak.paths import check_run_id
+from gradleak.spec import by_id
+from gradleak.training_spec import TrainVictim
+from gradleak.trainings import victims_of
+from gradleak.typed import read_value
 
-Found = tuple[str, Run]
-"""The name of an experiment and one of its runs."""
+_VICTIM_OPTIONS = {*DEFAULTS, "pretrained"}
+"""Options that make another victim of what an entry of the catalogue is."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +38,39 @@ class Grid:
     Attributes:
         config: what it was expanded from.
         runs: run id -> spec; equal specs of several experiments are one run.
+        victims: run id -> training of the victim that the run needs, without the runs of untrained victims.
         priors: run id -> training of a diffusion prior that some run needs.
         experiments: experiment -> its run ids, in the order of its axes.
+        named: experiment -> the entries of the catalogue that it names, by what results call them.
         tables: names of the tables to build.
         figures: names of the figures to build.
     """
 
     config: Config
     runs: dict[str, Run]
+    victims: dict[str, TrainVictim]
     priors: dict[str, TrainPrior]
     experiments: dict[str, tuple[str, ...]]
+    named: dict[str, Named]
     tables: tuple[str, ...]
     figures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run before it is checked.
+
+    Attributes:
+        spec: its type.
+        options: of the spec.
+        point: the axes that it is of.
+        attacks: names of its attacks: all label methods share a run, every image attack has its own.
+    """
+
+    spec: type[Run]
+    options: dict[str, Any]
+    point: Mapping[str, Any]
+    attacks: tuple[str, ...]
 
 
 def _combinations(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -45,15 +78,8 @@ def _combinations(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(block, values, strict=True))
 
 
-def _excluded(point: Mapping[str, Any], experiment: Experiment) -> bool:
-    return any(all(point.get(key) == value for key, value in rule.items()) for rule in experiment.exclude)
-
-
-def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> Iterator[Run]:
-    """Yield the runs of one point: all label methods share one, every image attack has its own.
-
-    A run with a prior names it as the catalogue does; :func:`_with_priors` puts its folder there.
-    """
+def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> Iterator[_Job]:
+    """Yield the jobs of one point; one with a prior names it as the catalogue does."""
     values = dict(point)
     dataset, model = config.datasets[values.pop("dataset")], config.models[values.pop("model")]
     defenses = composed(values.pop("defense", UNDEFENDED))
@@ -71,52 +97,44 @@ def _resolve(config: Config, experiment: Experiment, point: Mapping[str, Any]) -
     }
     if experiment.kind == "labels":
         methods = tuple(config.attacks[name].kind for name in experiment.attacks)
-        modules = plugins.used(**brought, attacks=methods)
-        yield RestoreLabels(**common, **values, methods=methods, modules=modules)
+        options = {**common, **values, "methods": methods, "modules": plugins.used(**brought, attacks=methods)}
+        yield _Job(RestoreLabels, options, point, tuple(experiment.attacks))
         return
     for name in experiment.attacks:
         entry = config.attacks[name]
         # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
         options = {**common, **entry.options, **values, "attack": name, "lpips": config.data.lpips}
         options["modules"] = plugins.used(**brought, objectives=[str(options.get("cost_fn"))])
-        yield IMAGE_ATTACKS[entry.kind](**options)
+        yield _Job(IMAGE_ATTACKS[entry.kind], options, point, (name,))
 
 
-def _with_priors(config: Config, found: list[Found]) -> tuple[list[Found], dict[str, TrainPrior]]:
-    """Put the folders of priors into the runs that name them.
-
-    A prior keeps off all images that a run with it attacks: where it learns from the split that the clients hold,
-    their batches are named to it.
-    """
-    attacked: dict[str, set[str]] = {}
-    for _, run in found:
-        if isinstance(run, DiffusionReconstruct) and run.prior in config.priors:
-            batches = attacked.setdefault(run.prior, set())
-            if _shares_images(run, config.priors[run.prior]):
-                batches.add(batches_id(run))
-    trained = {}
-    for name, batches in attacked.items():
-        entry = config.priors[name]
-        if entry.hub is None:
-            where = {"data_root": config.data.root, "download": config.data.download}
-            modules = plugins.used(datasets=[str(entry.options.get("dataset"))])
-            trained[name] = entry.training(**where, avoid=tuple(sorted(batches)), modules=modules)
-    placed = []
-    for experiment, run in found:
-        if isinstance(run, DiffusionReconstruct) and run.prior in config.priors:
-            hub = config.priors[run.prior].hub
-            run = run.model_copy(update={"prior": hub or str(trained[run.prior].folder)})
-        placed.append((experiment, run))
-    return placed, {spec.run_id: spec for spec in trained.values()}
+def _excluded(job: _Job, experiment: Experiment) -> bool:
+    return any(all(_has(job, key, value) for key, value in rule.items()) for rule in experiment.exclude)
 
 
-def _shares_images(run: DiffusionReconstruct, prior: PriorEntry) -> bool:
-    """Whether the images that a run attacks are among those that a prior may learn from."""
-    if run.dataset != prior.options.get("dataset"):
-        return False
-    # Every split of a sample is all of its images.
-    learnt = prior.options.get("split", "val")
-    return run.dataset.endswith("-sample") or "all" in (run.split, learnt) or run.split == learnt
+def _has(job: _Job, key: str, value: Any) -> bool:
+    """Whether a job's option has a value, however either is written, and whether or not the job's axes say it."""
+    if key in CATALOGUE_AXES:
+        return job.point[key] == value
+    if key == "defense":
+        return composed(job.point.get(key, UNDEFENDED)) == composed(value)
+    given = job.options.get(key, job.spec.model_fields[key].default)
+    try:
+        return read_value(job.spec, key, given) == read_value(job.spec, key, value)
+    except ValidationError:
+        return False  # a wrong option is reported when the run is made
+
+
+def _note_names(named: Named, config: Config, job: _Job, run: Run) -> None:
+    """Note by which entries of the catalogue an experiment calls what is in the results of one of its runs."""
+    ids = [("dataset", run.dataset, job.point["dataset"])]
+    entry = config.models[job.point["model"]].options()
+    if all(job.options.get(name) == entry.get(name) for name in _VICTIM_OPTIONS):
+        ids.append(("model", run.model_id, job.point["model"]))
+    ids += [("method", method_of(config, name), name) for name in job.attacks]
+    ids += zip(itertools.repeat("defense"), run.defenses, composed(job.point.get("defense", UNDEFENDED)))
+    for part, found, name in ids:
+        named.setdefault(part, {}).setdefault(found, {})[name] = None
 
 
 def _wanted(config: Config) -> list[str]:
@@ -158,29 +176,46 @@ def expand(config: Config, sources: Sources) -> Grid:
     faults.check()
     wanted = _wanted(config)
     tables, figures = (_views(config, part, wanted, faults) for part in ("tables", "figures"))
-    found: list[Found] = []
+    found: list[tuple[str, Run]] = []
+    named: dict[str, Named] = {}
     for name in config.experiments:
         if name not in wanted:
             continue
         experiment = config.experiments[name]
+        named[name] = {}
         before = len(found)
         for number, block in enumerate(experiment.axes):
             for point in _combinations({**config.defaults, **block}):
-                if _excluded(point, experiment):
-                    continue
-                try:
-                    found += [(name, spec) for spec in _resolve(config, experiment, point)]
-                except ValidationError as error:
-                    faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
+                for job in _jobs(config, experiment, point):
+                    if _excluded(job, experiment):
+                        continue
+                    try:
+                        run = job.spec(**job.options)
+                    except ValidationError as error:
+                        faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
+                    else:
+                        found.append((name, run))
+                        _note_names(named[name], config, job, run)
         if len(found) == before and not faults.lines:
             faults.add(f"experiments.{name}", "no run is left after exclude")
+    for name, fault in prior_faults(config, found):
+        faults.add(f"experiments.{name}", fault)
+    for weights in {run.lpips_weights for _, run in found if isinstance(run, ImageAttack)}:
+        try:
+            weights_digest(weights)
+        except InputError as error:
+            faults.add("data.lpips", str(error))
     faults.check()
-    placed, priors = _with_priors(config, found)
-    runs: dict[str, Run] = {}
-    members: dict[str, dict[str, None]] = {name: {} for name, _ in placed}
-    for name, spec in placed:
-        run_id = spec.run_id
-        runs[run_id] = spec
+    placed, priors = with_priors(config, found)
+    ids = [run.run_id for run in placed]
+    members: dict[str, dict[str, None]] = {name: {} for name in named}
+    for (name, _), run_id in zip(found, ids, strict=True):
         members[name][run_id] = None
+        try:
+            check_run_id(run_id)
+        except ValueError as error:
+            faults.add(f"experiments.{name}", str(error))
+    faults.check()
+    runs = by_id(zip(ids, placed, strict=True))
     experiments = {name: tuple(ids) for name, ids in members.items()}
-    return Grid(config, runs, priors, experiments, tables, figures)
+    return Grid(config, runs, victims_of(runs), priors, experiments, named, tables, figures)

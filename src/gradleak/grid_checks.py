@@ -5,13 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydantic import ValidationError
 
 from gradleak import facts, plugins
-from gradleak.axes import CATALOGUE_AXES, IMAGE_ATTACKS, UNDEFENDED, axes_of, composed, values_of
+from gradleak.axes import CATALOGUE_AXES, IMAGE_ATTACKS, UNDEFENDED, Run, axes_of, composed, values_of
 from gradleak.cli import describe
-from gradleak.config import Axis, Config, Experiment, Sources, View
+from gradleak.config import Axis, Config, Experiment, View
+from gradleak.config_sources import Sources
 from gradleak.errors import InputError
 from gradleak.label_spec import RestoreLabels
 from gradleak.models.options import OPTIONS
 from gradleak.options import VictimOptions
+from gradleak.paths import check_run_id
+from gradleak.typed import read_value
+
+_NAMED = (*CATALOGUE_AXES, "defense", "prior")
+"""Axes whose values are names of the catalogue that is called like them, in the plural."""
 
 
 class Faults:
@@ -105,25 +111,42 @@ def _check_defenses(config: Config, faults: Faults) -> None:
 def _check_attacks(config: Config, faults: Faults) -> None:
     for name, entry in config.attacks.items():
         spec = IMAGE_ATTACKS.get(entry.kind)
-        for option in entry.options:
+        if spec is not None:
+            try:
+                spec(attack=name)
+            except ValidationError as error:
+                faults.add(f"attacks.{name}", error.errors()[0]["msg"].removeprefix("Value error, "))
+        for option, value in entry.options.items():
             where = f"attacks.{name}.options.{option}"
             if spec is None:
                 faults.add(where, f"kind {entry.kind} has no options; only {' and '.join(IMAGE_ATTACKS)} have")
             elif option not in axes_of(spec) or option in RestoreLabels.model_fields:
                 own = [axis for axis in axes_of(spec) if axis not in (*RestoreLabels.model_fields, "defense")]
                 faults.unknown(where, "option", option, own)
+            else:
+                _check_value(where, spec, option, value, faults)
         prior = entry.options.get("prior")
         if prior is not None and prior not in config.priors:
             faults.unknown(f"attacks.{name}.options.prior", "prior", prior, config.priors)
+
+
+def _check_value(where: str, spec: type[Run], option: str, value: object, faults: Faults) -> None:
+    """The value of an option must be of its type and in its range; what else it must be shows when a run is made."""
+    try:
+        read_value(spec, option, value)
+    except ValidationError as error:
+        faults.add(where, f"{error.errors()[0]['msg']} (given: {value!r})")
 
 
 def _check_priors(config: Config, faults: Faults) -> None:
     for name, entry in config.priors.items():
         try:
             if entry.hub is None:
-                entry.training()
+                check_run_id(entry.training().run_id)
         except ValidationError as error:
             faults.add(f"priors.{name}.options", describe(error, flag=""))
+        except ValueError as error:
+            faults.add(f"priors.{name}.options", str(error))
 
 
 def _check_attacks_of(where: str, experiment: Experiment, config: Config, faults: Faults) -> None:
@@ -136,9 +159,7 @@ def _check_attacks_of(where: str, experiment: Experiment, config: Config, faults
 
 
 def _check_axes(where: str, experiment: Experiment, config: Config, faults: Faults) -> None:
-    kinds = _kinds_of(experiment, config)
-    specs = [IMAGE_ATTACKS[kind] for kind in kinds if kind in IMAGE_ATTACKS] or [RestoreLabels]
-    known = axes_of(*dict.fromkeys(specs))
+    known = axes_of(*_specs_of(experiment, config))
     for number, block in enumerate(experiment.axes):
         point = {**config.defaults, **block}
         for axis in CATALOGUE_AXES:
@@ -152,7 +173,7 @@ def _check_axes(where: str, experiment: Experiment, config: Config, faults: Faul
 
 def _check_values(where: str, key: str, axis: Axis, config: Config, faults: Faults) -> None:
     """Values of an axis that are names must be in the catalogue of that name."""
-    named = key in (*CATALOGUE_AXES, "defense", "prior")
+    named = key in _NAMED
     catalogue = getattr(config, key + "s") if named else {}
     for value in values_of(axis):
         if isinstance(value, list) and key != "defense":
@@ -165,10 +186,15 @@ def _check_values(where: str, key: str, axis: Axis, config: Config, faults: Faul
 
 def _check_exclude(where: str, experiment: Experiment, config: Config, faults: Faults) -> None:
     axes = {key for block in experiment.axes for key in (*config.defaults, *block)}
+    spec, *_ = _specs_of(experiment, config)
     for number, rule in enumerate(experiment.exclude):
-        for key in rule:
+        for key, value in rule.items():
             if key not in axes:
                 faults.unknown(f"{where}.{number}", "axis", key, sorted(axes))
+            elif key in _NAMED:
+                _check_values(f"{where}.{number}.{key}", key, value, config, faults)
+            elif key in spec.model_fields:
+                _check_value(f"{where}.{number}.{key}", spec, key, value, faults)
 
 
 def _check_view(where: str, view: View, kinds: Mapping[str, Sequence[str]], config: Config, faults: Faults) -> None:
@@ -191,6 +217,12 @@ def _check_view(where: str, view: View, kinds: Mapping[str, Sequence[str]], conf
 def _kinds_of(experiment: Experiment, config: Config) -> list[str]:
     """Kinds of the experiment's attacks, without those that the catalogue lacks."""
     return [config.attacks[attack].kind for attack in experiment.attacks if attack in config.attacks]
+
+
+def _specs_of(experiment: Experiment, config: Config) -> list[type[Run]]:
+    """Types of the experiment's jobs, each once."""
+    found = [IMAGE_ATTACKS[kind] for kind in _kinds_of(experiment, config) if kind in IMAGE_ATTACKS]
+    return list(dict.fromkeys(found)) or [RestoreLabels]
 
 
 def _check_selection(config: Config, faults: Faults) -> None:

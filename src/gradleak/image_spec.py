@@ -5,10 +5,12 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak import facts
+from gradleak import facts, paths
 from gradleak.attack_spec import AttackRun
+from gradleak.lpips_files import SMALLEST_SIDE
 from gradleak.models.options import OPTIONS, check_pretrained
 from gradleak.options import check_model
+from gradleak.records import is_attack
 from gradleak.spec import Names, runtime
 
 
@@ -50,11 +52,11 @@ class FederatedOptions(AttackRun):
         # DLG needs a second derivative everywhere, so the LeNet of the inversion papers has a sigmoid unless told
         # otherwise.
         values = dict(values)
-        model = str(values.get("model", "lenet")).lower()
-        if model not in ("lenet", "lenetzhu"):
+        model = facts.model_name(values.get("model", "lenet"))
+        if model != "lenet":
             values.setdefault("activation", "relu")
         # Pretrained weights fit the stem that they were trained with.
-        if values.get("pretrained") and model.startswith("resnet"):
+        if values.get("pretrained") is True and "stem" in OPTIONS.get(model, ()):
             values.setdefault("stem", "imagenet")
         return values
 
@@ -62,7 +64,7 @@ class FederatedOptions(AttackRun):
     @classmethod
     def _numbers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
-            if not part.strip().isdigit():
+            if not part.strip().isdecimal():
                 raise ValueError(f"client_indices: {part!r} is no index; use numbers from 0, for example 1,5,42,100")
         return tuple(str(int(part)) for part in value)
 
@@ -102,6 +104,12 @@ class FederatedOptions(AttackRun):
             raise ValueError("agg_lr needs apply_agg_step")
         return self
 
+    @property
+    def lpips_weights(self) -> Path | None:
+        """The weights of LPIPS, if they are given and the images are large enough for it."""
+        size = facts.dataset_facts(self.dataset, self.image_size).image_size
+        return self.lpips if size >= SMALLEST_SIDE else None
+
 
 class ImageAttack(FederatedOptions):
     """What all reconstructions have in common: the matching loss, the labels, where results go."""
@@ -125,6 +133,14 @@ class ImageAttack(FederatedOptions):
     at_once: int | None = runtime(None, "starts that go through the model together (default: all)", ge=1)
     save: bool = runtime(True, "save images")
     save_dir: Path = runtime(Path("outputs/reconstructions"), "where run folders are made")
+
+    @field_validator("attack")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        paths.check_name(value)
+        if not is_attack(value):
+            raise ValueError(f"{value!r} names rows that are no attack's; choose another name")
+        return value
 
     @field_validator("cost_fn")
     @classmethod

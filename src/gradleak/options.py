@@ -46,8 +46,7 @@ class DatasetOptions(Spec):
     @field_validator("dataset", mode="before")
     @classmethod
     def _spell_dataset(cls, value: str) -> str:
-        name = str(value).lower()
-        name = facts.DATASET_SPELLINGS.get(name, name)
+        name = facts.dataset_name(value)
         facts.dataset_facts(name)
         return name
 
@@ -135,8 +134,7 @@ class VictimOptions(Spec):
     @field_validator("model", mode="before")
     @classmethod
     def _spell_model(cls, value: str) -> str:
-        name = str(value).lower()
-        name = facts.MODEL_SPELLINGS.get(name, name)
+        name = facts.model_name(value)
         if name not in OPTIONS:
             raise ValueError(f"unknown model {name!r}; known: {', '.join(OPTIONS)}")
         return name
@@ -165,24 +163,53 @@ def check_model(dataset: str, model: str, image_size: int | None = None) -> None
     check_images(model, channels=known.channels, image_size=known.image_size)
 
 
-def canonical_defense(name: str) -> str:
-    """Return ``kind-strength`` with the strength in its shortest form, e.g. ``dp-1e-2`` -> ``dp-0.01``.
+def defense_name(kind: str, strength: float) -> str:
+    """Return ``kind-strength``, e.g. ``dp-0.01``: the shortest text that reads back as exactly the strength.
+
+    It holds no ``+``, which joins the names of composed defenses.
 
     Raises:
         ValueError: an unknown kind, or a strength outside its range.
+    """
+    if kind not in facts.DEFENSES:
+        raise ValueError(f"unknown kind of defense {kind!r}; known: {', '.join(facts.DEFENSES)}")
+    high = facts.DEFENSES[kind].high
+    text = shortest(strength)
+    if not 0 < strength <= high:
+        what = f"the strength must be a number above 0 and at most {shortest(high)}"
+        raise ValueError(f"defense '{kind}-{text}': {what}")
+    return f"{kind}-{text}"
+
+
+def shortest(value: float) -> str:
+    """Return the shortest text that reads back as exactly this number, without a plus sign, e.g. ``4``, ``1e16``."""
+    return repr(float(value)).removesuffix(".0").replace("e+", "e")
+
+
+def defense_parts(name: str) -> tuple[str, float]:
+    """Return kind and strength of a defense that is written ``kind-strength``, in any spelling of the number.
+
+    Raises:
+        ValueError: an unknown kind, or no number; whether it is in range is for :func:`defense_name` to say.
     """
     kind, _, text = name.partition("-")
     if kind not in facts.DEFENSES:
         usable = ", ".join(f"{known}-STRENGTH" for known in facts.DEFENSES)
         raise ValueError(f"unknown defense {name!r}; use {usable}")
-    high = facts.DEFENSES[kind].high
     try:
-        strength = float(text)
+        return kind, float(text)
     except ValueError:
-        strength = float("nan")
-    if not 0 < strength <= high:
-        raise ValueError(f"defense {name!r}: the strength must be a number above 0 and at most {high:g}")
-    return f"{kind}-{strength:g}"
+        what = f"the strength must be a number above 0 and at most {shortest(facts.DEFENSES[kind].high)}"
+        raise ValueError(f"defense {name!r}: {what}") from None
+
+
+def canonical_defense(name: str) -> str:
+    """Return the one spelling of a defense, e.g. ``dp-1e-2`` -> ``dp-0.01``.
+
+    Raises:
+        ValueError: see :func:`defense_parts` and :func:`defense_name`.
+    """
+    return defense_name(*defense_parts(name))
 
 
 class DefenseOptions(Spec):

@@ -11,7 +11,7 @@ from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior
 from gradleak.image_spec import ImageAttack, Reconstruct
 from gradleak.label_spec import RestoreLabels
 from gradleak.sidecars import read_sidecar
-from gradleak.training_spec import TrainVictim, stage_parts
+from gradleak.training_spec import TrainVictim, stage_parts, steps_to
 
 Job = Run | TrainVictim | TrainPrior
 
@@ -72,11 +72,10 @@ def work_of(job: Job, resumed: float = 0) -> float:
 
 def steps_of(victim: TrainVictim) -> float:
     """Return the steps of the optimiser up to a stage, NaN where the size of the train split is not known."""
-    unit, number = stage_parts(victim.stage)
-    if unit == "iter":
-        return number
     size = facts.DATASETS[victim.dataset].sizes.get("train")
-    return float("nan") if size is None else number * -(-size // victim.batch_size)
+    if size is None and stage_parts(victim.stage)[0] == "epoch":
+        return float("nan")
+    return steps_to(victim.stage, size or 0, victim.batch_size)
 
 
 def _passes(job: ImageAttack) -> int:

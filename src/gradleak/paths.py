@@ -1,5 +1,17 @@
 """Where results are. Everything below ``results/`` is generated; nothing else is."""
 
+import re
+from pathlib import PurePath
+
+NAME = r"[A-Za-z0-9_-]+"
+"""What experiments, tables, figures and image attacks may be called: their names are parts of paths."""
+
+LONGEST_NAME = 200
+"""Characters of such a name: suffixes of files and of their temporary forms need the rest of :data:`LONGEST_PART`."""
+
+LONGEST_PART = 255
+"""Bytes of a file's or a folder's name, by the usual file systems."""
+
 RUN_METRICS = "results/runs/{run}/metrics.csv"
 RUN_SIDECAR = "results/runs/{run}/run.json"
 RUN_IMAGES = "results/runs/{run}/images.npz"
@@ -14,6 +26,34 @@ PAPER = "results/paper/main.pdf"
 MACROS = "results/paper/macros.tex"
 TABLE_SUFFIXES = ("csv", "html", "md", "tex")
 FIGURE_SUFFIXES = ("pdf", "png")
+
+
+def check_name(name: str) -> str:
+    """Return a name that can be part of a path.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not re.fullmatch(NAME, name) or len(name) > LONGEST_NAME:
+        shown = repr(name) if len(name) <= LONGEST_NAME else f"of {len(name)} characters"
+        raise ValueError(f"name {shown} cannot be part of a path; use 1 to {LONGEST_NAME} letters, digits, _ and -")
+    return name
+
+
+def check_run_id(run_id: str) -> None:
+    """Refuse an id that is too long for a path.
+
+    Raises:
+        ValueError: a part of it is longer than the name of a folder can be.
+    """
+    if len(run_id.encode()) <= LONGEST_PART:
+        return
+    longest = max(PurePath(run_id).parts, key=lambda part: len(part.encode()))
+    if len(longest.encode()) > LONGEST_PART:
+        raise ValueError(
+            f"{longest[:40]}... would be a folder's name of {len(longest.encode())} bytes, more than {LONGEST_PART}; "
+            "compose fewer defenses or shorten the attack's name"
+        )
 
 
 def run_metrics(run: str) -> str:

@@ -4,17 +4,18 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from gradleak import facts
 from gradleak.models import options
 from gradleak.records import is_attack
+from gradleak.typed import Real, Typed, Whole
 
 
-class Kind(BaseModel):
+class Kind(Typed):
     """What the plan must know of one kind."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def enter(self, name: str) -> None:
         """Put the kind into the tables of facts."""
@@ -43,9 +44,9 @@ class Dataset(Kind):
     num_classes: int = Field(ge=2)
     channels: int = Field(ge=1)
     image_size: int = Field(ge=1)
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    sizes: dict[Literal["train", "val", "all"], int] = Field(default_factory=dict)
+    mean: tuple[Real, ...]
+    std: tuple[Real, ...]
+    sizes: dict[Literal["train", "val", "all"], Whole] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_constant_per_channel(self) -> Self:
@@ -133,7 +134,7 @@ class Figure(Table):
             facts.SHOWS_IMAGES.append(name)
 
 
-class Facts(BaseModel):
+class Facts(Typed):
     """All that one plug-in declares, by part: the catalogue of the configuration that names the kinds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

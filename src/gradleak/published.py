@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradleak import facts
 from gradleak.errors import InputError
-from gradleak.options import VictimOptions
+from gradleak.options import VictimOptions, defense_name
 from gradleak.records import NOT_APPLICABLE
 from gradleak.statistics import AGREES, CELL, DIFFERS, UNDECIDED, verdicts
 from gradleak.tex import figure
@@ -79,7 +79,7 @@ def setting(row: Mapping[str, Any]) -> dict[str, Any]:
         "stage": row["stage"],
         "batch_size": int(row["batch_size"]),
         "distribution": f"{row['distribution']}-{classes}" if classes else row["distribution"],
-        "defense": f"{row['defense']}-{float(strength):g}" if strength else row["defense"],
+        "defense": defense_name(row["defense"], float(strength)) if strength else row["defense"],
     }
 
 

@@ -7,10 +7,14 @@ Raise a kind's ``VERSION`` when its code changes what an equal spec computes.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from gradleak.errors import InputError
+from gradleak.typed import Typed
 
 
 def split_commas(value: object) -> Any:
@@ -33,9 +37,10 @@ def digest_of(identity: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-class Spec(BaseModel):
+class Spec(Typed):
     """Base of all job specs."""
 
+    # A result of an infinite option is none.
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
 
     KIND: ClassVar[str]
@@ -69,6 +74,11 @@ class Spec(BaseModel):
         """Eight hex digits that name this spec."""
         return digest_of(self.identity())
 
+    @property
+    def run_id(self) -> str:
+        """Readable path that ends in the digest: a folder of its own for every identity."""
+        raise NotImplementedError
+
     def to_argv(self, *, identity_only: bool = False) -> list[str]:
         """Return the command-line options that rebuild this spec, without those at their defaults.
 
@@ -88,3 +98,28 @@ class Spec(BaseModel):
             else:
                 argv += [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
         return argv
+
+
+S = TypeVar("S", bound=Spec)
+
+
+def by_id(specs: Iterable[tuple[str, S]]) -> dict[str, S]:
+    """Return run id -> spec, equal specs once.
+
+    Args:
+        specs: run ids, which large grids work out once, and specs.
+
+    Raises:
+        InputError: specs of different identity whose digests are equal, which would overwrite each other's results.
+    """
+    found: dict[str, S] = {}
+    for run_id, spec in specs:
+        known = found.setdefault(run_id, spec)
+        if known != spec and known.identity() != spec.identity():
+            options = type(spec).model_fields
+            changed = sorted(name for name in options if getattr(known, name, None) != getattr(spec, name))
+            raise InputError(
+                f"{run_id}: is the id of two jobs that differ in {', '.join(changed)}; "
+                "change an option of one of them, such as its seed"
+            )
+    return found

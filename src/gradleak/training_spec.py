@@ -17,6 +17,18 @@ def stage_parts(stage: str) -> tuple[str, int]:
     return unit, int(stage[len(unit) :])
 
 
+def steps_to(stage: str, num_images: int, batch_size: int) -> int:
+    """Return the steps of the optimiser up to a stage: an epoch is full batches alone, what is left over is dropped.
+
+    Args:
+        stage: epoch<N> or iter<N>.
+        num_images: of the train split.
+        batch_size: of the training.
+    """
+    unit, number = stage_parts(stage)
+    return number * (num_images // batch_size) if unit == "epoch" else number
+
+
 class TrainingOptions(Spec):
     """How far the victim was trained, and how. Untrained unless a stage is named."""
 
@@ -42,7 +54,7 @@ class TrainingOptions(Spec):
     @field_validator("stage", "length")
     @classmethod
     def _known_stage(cls, value: str | None) -> str | None:
-        if value is not None and value != "untrained" and not re.fullmatch(r"(epoch|iter)[1-9]\d*", value):
+        if value is not None and value != "untrained" and not re.fullmatch(r"(epoch|iter)[1-9][0-9]*", value):
             raise ValueError(f"stage {value!r}; use untrained, epoch<N> or iter<N>, for example epoch100")
         return value
 

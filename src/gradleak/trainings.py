@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from gradleak.axes import Run
+from gradleak.spec import by_id
 from gradleak.training_spec import TrainVictim, stage_parts
 
 
 def victims_of(runs: Mapping[str, Run]) -> dict[str, TrainVictim]:
-    """Return run id -> the training that the run needs, without the runs of untrained victims."""
-    found = ((name, run.victim()) for name, run in runs.items())
-    return {name: victim for name, victim in found if victim is not None}
+    """Return run id -> the training that the run needs, without the runs of untrained victims.
+
+    Raises:
+        InputError: see :func:`gradleak.spec.by_id`.
+    """
+    every = ((name, run.victim()) for name, run in runs.items())
+    found = {name: victim for name, victim in every if victim is not None}
+    by_id((victim.run_id, victim) for victim in found.values())
+    return found
 
 
 def earlier_stages(victims: Mapping[str, TrainVictim]) -> dict[str, str]:

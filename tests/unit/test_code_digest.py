@@ -60,6 +60,40 @@ def test_code_that_a_job_reaches_counts(tree, name, kind):
     assert before != after
 
 
+@pytest.mark.parametrize(
+    ("statement", "file"),
+    [
+        ("from . import extra", "labels/extra.py"),
+        ("from .extra import x", "labels/extra.py"),
+        ("from .extra import *", "labels/extra.py"),
+        ("from ..models import extra", "models/extra.py"),
+        ("from .. import extra", "extra.py"),
+        ("from ..extra import x", "extra.py"),
+        ("import gradleak.extra as y", "extra.py"),
+        ("def f():\n    from . import extra", "labels/extra.py"),
+        ("from importlib import import_module\nimport_module('gradleak.extra')", "extra.py"),
+        ("import importlib\nimportlib.import_module('..extra', __package__)", "extra.py"),
+        ("__import__('gradleak.extra')", "extra.py"),
+        ("from . import box", "labels/box/extra.py"),
+    ],
+)
+def test_every_form_of_import_is_followed(tree, statement, file):
+    (tree / "labels" / "box").mkdir()
+    (tree / "labels" / "box" / "__init__.py").write_text("from .extra import x\n")
+    (tree / file).write_text("x = 1\n")
+    gi = tree / "labels" / "gi.py"
+    gi.write_text(f"{gi.read_text()}\n{statement}\n")
+    forget()
+    before, after = after_edit(tree / file, lambda text: text + "x = 2\n", "labels")
+    assert before != after
+
+
+def test_every_model_counts():
+    """Victims are built by name: a digest that misses one would keep results of its old code."""
+    models = Path(module.__file__).parent / "models"
+    assert set(models.glob("*.py")) <= set(module.reached("images"))
+
+
 def test_comments_docstrings_and_layout_do_not_count(tree):
     def edit(text: str) -> str:
         return "# A remark.\n\n" + text.replace('"""', '"""More words. ', 1)

@@ -21,6 +21,7 @@ from gradleak.estimates import Estimator
 from gradleak.image_spec import Reconstruct
 from gradleak.label_spec import RestoreLabels
 from gradleak.past_jobs import OUTPUTS, Job, folder_of, read, steps_of, work_of
+from gradleak.training.schedule import plan as plan_of_training
 from gradleak.training_spec import TrainVictim
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +133,13 @@ def test_work_of_trainings_is_images_that_they_learn_from():
     assert work_of(epoch) == 120_000
     assert work_of(epoch, resumed=600) == 60_000
     assert math.isnan(steps_of(TrainVictim(dataset="imagenet", model="resnet18", stage="epoch1")))
+
+
+@pytest.mark.parametrize("stage", ["epoch1", "epoch3", "iter7"])
+def test_planned_steps_are_those_that_a_training_takes(stage):
+    """60,000 images are 468 full batches of 128, and 96 images that are left over."""
+    victim = TrainVictim(dataset="mnist", model="fcn", stage=stage)
+    assert steps_of(victim) == plan_of_training(victim, 60_000).stop
 
 
 def test_devices_are_not_mixed(tmp_path):

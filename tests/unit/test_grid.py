@@ -1,11 +1,11 @@
 """From configuration to runs, and every fault of a configuration at once."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.small_grid import BASE, expand
 
 from gradleak import config as configuration
 from gradleak import grid, published
@@ -13,37 +13,6 @@ from gradleak.errors import InputError
 from gradleak.statistics import CELL
 
 ROOT = Path(__file__).parents[2]
-
-BASE: dict[str, Any] = {
-    "defaults": {"num_tries": 2, "model_seed": [1, 2]},
-    "datasets": {"digits": {"kind": "mnist-sample", "label": "MNIST"}},
-    "models": {
-        "fcn": {"kind": "fcn", "label": "FCN-3"},
-        "deep": {"kind": "fcn", "n_hidden": 3, "label": "FCN"},
-    },
-    "attacks": {"ilrg": {"kind": "ilrg", "label": "iLRG"}, "gi": {"kind": "gi", "label": "GI"}},
-    "experiments": {
-        "a": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": "fcn", "num_images": [4, 8]}]},
-        "b": {
-            "attacks": ["ilrg"],
-            "axes": [{"dataset": "digits", "model": ["fcn", "deep"], "num_images": 8}],
-        },
-    },
-    "tables": {"t": {"kind": "batch_size_and_depth", "experiments": ["a"]}},
-    "figures": {"f": {"kind": "accuracy_over_batch", "experiments": ["b"]}},
-}
-
-
-def expand(changes: dict[str, Any] | None = None) -> grid.Grid:
-    raw = copy.deepcopy(BASE)
-    for key, value in (changes or {}).items():
-        *path, last = key.split("/")
-        place = raw
-        for part in path:
-            place = place[part]
-        place[last] = value
-    sources = configuration.Sources({"my.yaml": raw})
-    return grid.expand(configuration.load(raw, sources), sources)
 
 
 def test_the_product_of_the_axes():
@@ -68,6 +37,77 @@ def test_a_block_overrides_the_defaults():
 def test_exclude_drops_what_matches_all_keys():
     expanded = expand({"experiments/b/exclude": [{"model": "deep", "model_seed": 2}]})
     assert len(expanded.experiments["b"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        ({"num_images": "8"}, {4}),
+        ({"num_images": 8.0}, {4}),
+        ({"alpha": "1e-1"}, {4, 8}),
+        ({"alpha": 1, "num_images": 8}, {4}),
+        ({"analysis": False, "num_images": 4}, {8}),
+        ({"defense": "none", "num_images": 4}, {8}),
+        ({"distribution": "random", "num_images": 8}, {4}),
+    ],
+)
+def test_exclude_compares_values_and_not_how_they_are_written(rule, left):
+    """Defaults are values too: the second block of the experiment names what the first leaves to them."""
+    full = {"alpha": ["1.0", "1e-2"], "analysis": [True], "defense": "d", "distribution": "unique"}
+    first = {"dataset": "digits", "model": "fcn", "num_images": [4, 8]}
+    expanded = expand(
+        {
+            "defenses": {"d": {"kind": "dp", "noise_std": 0.1, "label": "d"}},
+            "experiments/a": {
+                "attacks": ["ilrg"],
+                "axes": [first, {**first, "num_images": 9, **full}],
+                "exclude": [rule],
+            },
+        }
+    )
+    runs = [expanded.runs[run] for run in expanded.experiments["a"]]
+    assert {run.num_images for run in runs} == left | {9}
+
+
+def test_exclude_sees_what_an_attack_says():
+    image = {"kind": "matching", "label": "x"}
+    expanded = expand(
+        {
+            "models/lenet": {"kind": "lenet", "label": "LeNet"},
+            "attacks/plain": image,
+            "attacks/smooth": {**image, "options": {"tv_weight": 0.1}},
+            "experiments/c": {
+                "kind": "images",
+                "attacks": ["plain", "smooth"],
+                "axes": [
+                    {"dataset": "digits", "model": "lenet", "model_seed": 1},
+                    {"dataset": "digits", "model": "lenet", "model_seed": 1, "tv_weight": 0.5},
+                ],
+                "exclude": [{"tv_weight": "1e-1"}],
+            },
+        }
+    )
+    runs: list[Any] = [expanded.runs[run] for run in expanded.experiments["c"]]
+    assert [(run.attack, run.tv_weight) for run in runs] == [("plain", 0.0), ("plain", 0.5), ("smooth", 0.5)]
+
+
+def test_equal_ids_of_different_runs_are_refused(monkeypatch):
+    monkeypatch.setattr("gradleak.spec.digest_of", lambda identity: "0" * 8)
+    with pytest.raises(InputError) as caught:
+        expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "alpha": [1, 2], "model_seed": 1}]})
+    assert str(caught.value) == (
+        "labels/mnist-sample/fcn/random-B24-seed1-00000000: is the id of two jobs that differ in alpha; "
+        "change an option of one of them, such as its seed"
+    )
+
+
+def test_equal_ids_of_different_trainings_are_refused(monkeypatch):
+    axes = {"dataset": "digits", "model": "fcn", "stage": "iter10", "lr": [0.1, 0.2], "model_seed": 1}
+    grid_of_runs = expand({"experiments/a/axes": [axes]})
+    monkeypatch.setattr("gradleak.training_spec.TrainVictim.digest", "0" * 8)
+    with pytest.raises(InputError, match="is the id of two jobs that differ in lr"):
+        expand({"experiments/a/axes": [axes]})
+    assert len(grid_of_runs.victims) == 2
 
 
 def test_changing_one_parameter_renames_only_its_runs():
@@ -152,25 +192,6 @@ def test_all_faults_are_reported_together():
     lines = str(caught.value).splitlines()
     assert [line.split(": ")[1] for line in lines[:2]] == ["experiments.a.attacks", "experiments.b.attacks"]
     assert any("tables.t.experiments" in line for line in lines)
-
-
-def test_a_prior_keeps_off_the_batches_of_its_own_data_set():
-    """Whatever else is attacked with it: here batches of the same name from another data set."""
-    expanded = expand(
-        {
-            "datasets/full": {"kind": "mnist", "label": "MNIST"},
-            "models/lenet": {"kind": "lenet", "label": "LeNet"},
-            "attacks/guided": {"kind": "diffusion", "label": "Guided", "options": {"prior": "digits"}},
-            "priors": {"digits": {"label": "DDPM", "options": {"dataset": "mnist-sample"}}},
-            "experiments/c": {
-                "kind": "images",
-                "attacks": ["guided"],
-                "axes": [{"dataset": ["digits", "full"], "model": "lenet"}],
-            },
-        }
-    )
-    (prior,) = expanded.priors.values()
-    assert prior.avoid == ("random-B1-clients2-tries2-seed12-train",)
 
 
 def test_yaml_text_numbers_are_numbers():

@@ -1,19 +1,16 @@
 """Plug-ins: what is read of them without running them, what a run id holds of them, and one line for every fault."""
 
-import copy
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
 from tests.plugin_state import forgotten
-from tests.unit.test_grid import BASE
+from tests.small_grid import expand
 
-from gradleak import axes, cli, datasets, facts, grid, plugins
-from gradleak import config as configuration
+from gradleak import axes, cli, datasets, facts, plugins
 from gradleak.errors import InputError
 from gradleak.image_spec import Reconstruct
 from gradleak.label_spec import RestoreLabels
@@ -55,19 +52,6 @@ def write(tmp_path, monkeypatch) -> Iterator[Write]:
 
     with forgotten():
         yield write
-
-
-def expand(changes: dict[str, Any]) -> grid.Grid:
-    """Expand the small grid of test_grid with some entries more."""
-    raw = copy.deepcopy(BASE)
-    for key, value in changes.items():
-        *path, last = key.split("/")
-        place = raw
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = value
-    sources = configuration.Sources({"my.yaml": raw})
-    return grid.expand(configuration.load(raw, sources), sources)
 
 
 def test_declaring_reads_and_runs_nothing(write):
@@ -268,7 +252,7 @@ def test_faults_of_the_configuration_are_reported_together(write):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"kind": "clip", "clip_bound": 4, "colour": 1}, "defenses.d: Value error, unknown key colour"),
+        ({"kind": "clip", "clip_bound": 4, "colour": 1}, "defenses.d: unknown key colour"),
         ({"kind": "clip", "module": "other.py", "clip_bound": 4}, "FACTS.defenses in other.py has quantise"),
         ({"kind": "quantise", "module": "other.py", "noise_std": 4}, "kind quantise has one strength, bits"),
         ({"kind": "quantise", "module": "other.py", "bits": 17}, "above 0 and at most 16"),

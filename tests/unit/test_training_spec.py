@@ -31,6 +31,7 @@ def test_documented_options_of_the_training_program():
     ("options", "message"),
     [
         ({"stage": "untrained"}, "needs a stage"),
+        ({"stage": "iter1١"}, "use untrained, epoch<N> or iter<N>"),
         ({"stage": "epoch3", "schedule": "shared"}, "needs length"),
         ({"stage": "epoch3", "schedule": "shared", "length": "epoch2"}, "after the end"),
         ({"stage": "epoch3", "schedule": "shared", "length": "untrained"}, "length 'untrained'"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradleak.errors import InputError
 from gradleak.models.base import Victim
 from gradleak.observe import HEAD, Observation, sent_names, trainable
-from gradleak.options import canonical_defense
+from gradleak.options import canonical_defense, defense_parts
 
 Gradients = dict[str, Tensor]
 
@@ -69,10 +69,10 @@ def build(name: str) -> Defense:
         InputError: an unknown kind, or a strength outside its range.
     """
     try:
-        kind, _, strength = canonical_defense(name).partition("-")
+        kind, strength = defense_parts(canonical_defense(name))
     except ValueError as error:
         raise InputError(str(error)) from error
-    return _DEFENSES[kind](float(strength))
+    return _DEFENSES[kind](strength)
 
 
 def apply(

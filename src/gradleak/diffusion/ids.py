@@ -25,7 +25,7 @@ def image_ids(dataset: str, split: str, indices: Tensor) -> Tensor:
         InputError: the split is ``all`` and the size of train is not known.
     """
     known = facts.DATASETS[dataset]
-    if dataset.endswith("-sample") or split == "train":
+    if facts.is_sample(dataset) or split == "train":
         return indices
     if "train" in known.sizes:
         return indices + known.sizes["train"] if split == "val" else indices

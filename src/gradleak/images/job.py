@@ -12,6 +12,7 @@ from gradleak.image_spec import ImageAttack
 from gradleak.images import output
 from gradleak.images.experiment import Result
 from gradleak.images.results import Reconstruction
+from gradleak.lpips_files import weights_digest
 from gradleak.provenance import Clock, write_results
 from gradleak.records import check_output, check_place
 
@@ -31,6 +32,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
         check_output(spec.output)
     elif keep:
         check_place(spec.save_dir / "run" / "metrics.csv", f"--save-dir {spec.save_dir}")
+    weights = weights_digest(spec.lpips_weights)
     clock = Clock(spec.KIND)
     result = run(spec)
     if result.interrupted and not any(len(made.trace) for made in result.reconstructions):
@@ -38,7 +40,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
     folder = None
     if keep:
         with interrupts.held():  # a second signal must not part the metrics from the images
-            folder = _write(spec, result, clock)
+            folder = _write(spec, result, clock, weights)
     aggregates = [made for made in result.reconstructions if made.client < 0]
     clients = [made for made in result.reconstructions if made.client >= 0]
     for mode, found in (("client", clients), ("aggregate", aggregates)):
@@ -52,7 +54,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
         sys.exit(interrupts.status())  # a workflow must not take it for a finished run
 
 
-def _write(spec: ImageAttack, result: Result, clock: Clock) -> Path:
+def _write(spec: ImageAttack, result: Result, clock: Clock, weights: str | None) -> Path:
     """Write all files of a run and return their folder."""
     metrics = (
         spec.output or new_folder(spec.save_dir, f"run_{clock.started.astimezone():%Y%m%d_%H%M%S}") / "metrics.csv"
@@ -63,7 +65,7 @@ def _write(spec: ImageAttack, result: Result, clock: Clock) -> Path:
         output.write_traces(folder / "trace.csv", result.reconstructions)
         output.write_arrays(folder / "images.npz", result.reconstructions)
         output.write_images(folder / "images", result.reconstructions)
-    extra = {"interrupted": result.interrupted}
+    extra = {"interrupted": result.interrupted, "lpips": weights}
     write_results(metrics, result.rows, spec, clock, run=spec.run_id, device=result.device, **extra)
     return folder
 

@@ -15,7 +15,7 @@ from gradleak.devices import choose_device
 from gradleak.federated import client_images, defended, make_victim
 from gradleak.image_spec import FederatedOptions
 from gradleak.images.client import Client, ClientRule
-from gradleak.metrics.lpips import SMALLEST_SIDE, Lpips, load_lpips
+from gradleak.metrics.lpips import Lpips, load_lpips
 from gradleak.models.base import Victim
 from gradleak.models.pretrained import load_pretrained
 from gradleak.observe import Observation, sent_names, trainable
@@ -86,7 +86,7 @@ def prepare(spec: FederatedOptions) -> Round:
         load_pretrained(model, spec.model)
     model = model.to(device)
     rule = ClientRule(local_steps=spec.local_steps, local_lr=spec.local_lr, bn_eval=spec.bn_eval)
-    lpips = load_lpips(spec.lpips) if spec.lpips and data.facts.image_size >= SMALLEST_SIDE else None
+    lpips = load_lpips(spec.lpips_weights) if spec.lpips_weights else None
     side, channels = data.facts.image_size, data.facts.channels
     names = sent_names(model, torch.zeros(2, channels, side, side, device=device))
     return Round(data, model, Client(model, rule, names), device, lpips)

@@ -15,12 +15,7 @@ from torchvision.models import AlexNet
 
 from gradleak import checkpoints
 from gradleak.errors import InputError
-
-FILES = ("alexnet-owt-7be5be79.pth", "alex.pth")
-"""Names of the published files in a folder of weights."""
-
-SMALLEST_SIDE = 31
-"""Height and width in pixels that leave AlexNet's last convolutions one position."""
+from gradleak.lpips_files import REMEDY, SMALLEST_SIDE, weight_files
 
 _TAPS = (1, 4, 7, 9, 11)
 """Layers of ``features`` whose outputs are compared: after each of the five ReLUs."""
@@ -58,10 +53,10 @@ class Lpips(nn.Module):
         own = self.state_dict()
         for name, inner in names.items():
             if name not in tensors:
-                raise InputError(f"{source}: has no {name}, which LPIPS v0.1 on AlexNet needs; {_REMEDY}")
+                raise InputError(f"{source}: has no {name}, which LPIPS v0.1 on AlexNet needs; {REMEDY}")
             if tensors[name].shape != own[inner].shape:
                 found, right = list(tensors[name].shape), list(own[inner].shape)
-                raise InputError(f"{source}: {name} has shape {found}, LPIPS on AlexNet needs {right}; {_REMEDY}")
+                raise InputError(f"{source}: {name} has shape {found}, LPIPS on AlexNet needs {right}; {REMEDY}")
         self.load_state_dict({inner: tensors[name].float() for name, inner in names.items()}, assign=True)
         self.register_buffer("shift", torch.tensor(_SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(_SCALE)[:, None, None])
@@ -72,7 +67,8 @@ class Lpips(nn.Module):
         """Return the distance of each pair of images; 0 for equal ones.
 
         Args:
-            truth: [n, 3, h, w] or, grey, [n, 1, h, w], in [0, 1]; h and w at least :data:`SMALLEST_SIDE`.
+            truth: [n, 3, h, w] or, grey, [n, 1, h, w], in [0, 1]; h and w at least
+                :data:`gradleak.lpips_files.SMALLEST_SIDE`.
             guess: the same shape, image by image beside ``truth``; clamped to [0, 1].
 
         Returns:
@@ -104,11 +100,8 @@ class Lpips(nn.Module):
         return taps
 
 
-_REMEDY = f"give a folder with torchvision's {FILES[0]} and the LPIPS release's {FILES[1]}, or one file with both"
-
-
 def load_lpips(path: Path) -> Lpips:
-    """Return LPIPS with the weights at a path: one file with all of them, or a folder with both :data:`FILES`.
+    """Return LPIPS with the weights at a path, see :func:`gradleak.lpips_files.weight_files`.
 
     A file is safetensors (by its suffix) or a state dict of ``torch.save``.
 
@@ -116,8 +109,6 @@ def load_lpips(path: Path) -> Lpips:
         InputError: a file is missing or cannot be read, a tensor is missing or has another shape.
     """
     tensors: dict[str, Tensor] = {}
-    for file in [path / name for name in FILES] if path.is_dir() else [path]:
-        if not file.exists():
-            raise InputError(f"{file}: no such file of LPIPS weights; {_REMEDY}")
+    for file in weight_files(path):
         tensors |= checkpoints.read(file)
     return Lpips(tensors, path)

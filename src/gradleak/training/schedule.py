@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gradleak.errors import InputError
-from gradleak.training_spec import TrainingOptions, TrainVictim, stage_parts
+from gradleak.training_spec import TrainingOptions, TrainVictim, stage_parts, steps_to
 
 EVERY = 100
 """Iterations between two entries of the history where the stage counts iterations."""
@@ -35,18 +35,13 @@ def plan(spec: TrainVictim, num_images: int) -> Plan:
     Raises:
         InputError: fewer images than a batch has, or a stage after the end of a shared training.
     """
-    steps_per_epoch = num_images // spec.batch_size
+    steps_per_epoch = steps_to("epoch1", num_images, spec.batch_size)
     if steps_per_epoch == 0:
         raise InputError(
             f"--batch-size {spec.batch_size}: {spec.dataset} has {num_images} training images; use at most that"
         )
-
-    def steps(stage: str) -> int:
-        unit, number = stage_parts(stage)
-        return number * steps_per_epoch if unit == "epoch" else number
-
     length = spec.length or spec.stage
-    total, stop = steps(length), steps(spec.stage)
+    total, stop = (steps_to(stage, num_images, spec.batch_size) for stage in (length, spec.stage))
     if stop > total:
         raise InputError(f"--stage {spec.stage}: {stop} steps, after the end of {length}, {total} steps")
     every = steps_per_epoch if stage_parts(length)[0] == "epoch" else EVERY

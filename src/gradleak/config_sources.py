@@ -1,0 +1,91 @@
+"""Config files: which of them sets a key, and what Snakemake's own reading passes over."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gradleak.errors import InputError
+
+
+class Sources:
+    """The files that a configuration was merged from, to say in which of them a fault is.
+
+    Args:
+        files: name -> what YAML gave, in the order of merging (later files win).
+    """
+
+    def __init__(self, files: Mapping[str, Any]) -> None:
+        self.files = files
+
+    @classmethod
+    def read(cls, paths: Sequence[Path]) -> "Sources":
+        """Read config files, only to know which key is in which: Snakemake has read and merged them.
+
+        Raises:
+            InputError: a file cannot be read, is no mapping, or has a key twice, of which YAML keeps the last; names
+                every such key.
+        """
+        folder = Path.cwd()
+        names = [str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in paths]
+        return cls({name: _read(path, name) for name, path in zip(names, paths, strict=True)})
+
+    def of(self, key: str) -> str:
+        """Return the file that sets a dotted key, or the longest beginning of it that a file sets."""
+        best, depth = "config", -1
+        for name, values in self.files.items():
+            reached, rest = 0, key
+            while isinstance(values, Mapping):
+                # Names may hold dots themselves, like dp-0.01.
+                here = {str(part): value for part, value in values.items()}
+                fits = [part for part in here if f"{rest}.".startswith(f"{part}.")]
+                if not fits:
+                    break
+                part = max(fits, key=len)
+                values, rest, reached = here[part], rest[len(part) + 1 :], reached + 1
+            if reached >= depth:
+                best, depth = name, reached
+        return best
+
+    def fault(self, key: str, text: str) -> str:
+        """Return one line: file, key, what is wrong."""
+        return f"{self.of(key)}: {key}: {text}"
+
+
+def _read(path: Path, name: str) -> Mapping[str, Any]:
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        # Looked for before keys are merged (<<), which may be there once more on purpose.
+        repeated = [] if root is None else list(_repeated(loader, root, "", set()))
+        values = None if root is None or repeated else loader.construct_document(root)
+    except OSError as error:
+        raise InputError(f"{name}: {(error.strerror or 'cannot be read')}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}: is no YAML: {' '.join(str(error).split())}") from error
+    if repeated:
+        raise InputError("\n".join(f"{name}: {fault}" for fault in repeated))
+    if not isinstance(values, Mapping):
+        raise InputError(f"{name}: a config file is a mapping of keys to values")
+    return values
+
+
+def _repeated(loader: yaml.SafeLoader, node: yaml.Node, above: str, seen: set[int]) -> Iterator[str]:
+    """Yield keys that a mapping has twice, with their lines; a node that aliases share is looked at once."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _repeated(loader, item, f"{above}{number}.", seen)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[Any, int] = {}
+        for key_node, value_node in node.value:
+            merges = key_node.tag == "tag:yaml.org,2002:merge"
+            if isinstance(key_node, yaml.ScalarNode) and not merges:
+                key, line = loader.construct_object(key_node), key_node.start_mark.line + 1
+                if key in lines:
+                    yield f"{above}{key_node.value}: is there twice, in lines {lines[key]} and {line}; keep one"
+                lines[key] = line
+            yield from _repeated(loader, value_node, f"{above}{getattr(key_node, 'value', '')}.", seen)

@@ -1,0 +1,77 @@
+"""Labels follow the entries that a view's own experiments name."""
+
+from typing import Any
+
+from tests.small_grid import expand
+
+from gradleak.entry_labels import labels_of, two_labels
+
+MINE: dict[str, Any] = {
+    "datasets/mine": {"kind": "mnist-sample", "label": "my digits"},
+    "models/mine": {"kind": "fcn", "n_hidden": 1, "label": "my FCN"},
+    "attacks/mine": {"kind": "ilrg", "label": "my iLRG"},
+    "defenses/theirs": {"kind": "dp", "noise_std": 0.01, "label": "noise"},
+    "defenses/mine": {"kind": "dp", "noise_std": "1e-2", "label": "my noise"},
+    "experiments/a": {
+        "attacks": ["mine"],
+        "axes": [{"dataset": "mine", "model": "mine", "num_images": 4, "defense": "mine"}],
+    },
+    "experiments/b": {
+        "attacks": ["ilrg"],
+        "axes": [{"dataset": "digits", "model": "fcn", "num_images": 4, "defense": "theirs"}],
+    },
+}
+IDS = {"dataset": "mnist-sample", "model": "fcn", "method": "ilrg", "defense": "dp-0.01"}
+
+
+def shown(grid: Any, *experiments: str) -> list[str]:
+    labels = labels_of(grid.config, [grid.named[name] for name in experiments])
+    return [labels[part][found] for part, found in IDS.items()]
+
+
+def test_a_view_shows_the_labels_that_its_experiment_names():
+    grid = expand(MINE)
+    assert grid.experiments["a"] == grid.experiments["b"]
+    assert shown(grid, "a") == ["my digits", "my FCN", "my iLRG", "my noise"]
+    assert shown(grid, "b") == ["MNIST", "FCN-3", "iLRG", "noise"]
+
+
+def test_of_two_labels_in_one_view_the_first_is_shown_and_it_is_said():
+    grid = expand(MINE)
+    assert shown(grid, "b", "a") == ["MNIST", "FCN-3", "iLRG", "noise"]
+    assert shown(grid, "a", "b") == ["my digits", "my FCN", "my iLRG", "my noise"]
+    lines = two_labels(grid.config, [grid.named[name] for name in ("b", "a")])
+    assert len(lines) == 4
+    assert lines[1] == "models.fcn and models.mine have equal options (fcn), so both are written 'FCN-3'"
+    assert two_labels(grid.config, [grid.named["a"]]) == []
+
+
+def test_an_option_that_an_axis_changes_is_not_called_by_the_entry():
+    grid = expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "n_hidden": [1, 3, 4]}]})
+    labels = labels_of(grid.config, [grid.named["a"]])["model"]
+    assert labels == {"fcn": "FCN-3", "fcn-n_hidden=3": "FCN"}
+
+
+def test_a_model_whose_default_depends_on_the_job_has_its_label():
+    """LeNet has a sigmoid in reconstructions unless told otherwise, so that its id says so."""
+    grid = expand(
+        {
+            "models/lenet": {"kind": "lenet", "label": "my LeNet"},
+            "attacks/dlg": {"kind": "matching", "label": "DLG"},
+            "experiments/c": {"kind": "images", "attacks": ["dlg"], "axes": [{"dataset": "digits", "model": "lenet"}]},
+        }
+    )
+    labels = labels_of(grid.config, [grid.named["c"]])
+    assert labels["model"]["lenet-sigmoid"] == "my LeNet"
+    assert labels["method"]["dlg"] == "DLG"
+
+
+def test_what_no_run_is_left_of_names_nothing():
+    grid = expand(
+        {
+            "models/same": {"kind": "fcn", "label": "same"},
+            "experiments/b/axes": [{"dataset": "digits", "model": ["same", "fcn"], "num_images": 8}],
+            "experiments/b/exclude": [{"model": "same"}],
+        }
+    )
+    assert labels_of(grid.config, [grid.named["b"]])["model"]["fcn"] == "FCN-3"
