@@ -9,6 +9,9 @@ PSNR_CAP = 100.0
 """Largest PSNR in dB: that of a mean squared error of 1e-10 or less. A perfect image would have an infinite one, and
 so would every mean that it takes part in."""
 
+IMAGE_METRICS = ("psnr", "ssim", "mse", "feature_cosine", "label_accuracy")
+"""Metrics of each image that every reconstruction has."""
+
 DIFFERENCE = "difference_"
 """What the name of a paired difference of a metric begins with; the metric's name follows."""
 

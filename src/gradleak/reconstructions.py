@@ -13,6 +13,7 @@ import pandas as pd
 
 from gradleak.errors import InputError
 from gradleak.measured import Measured
+from gradleak.metric_facts import IMAGE_METRICS
 from gradleak.paired import Difference, paired_difference
 from gradleak.records import OK, is_attack
 from gradleak.statistics import CELL
@@ -25,9 +26,6 @@ DIFFUSION = "diffusion"
 
 KINDS = (MATCHING, DIFFUSION)
 """Kinds of jobs that reconstruct images."""
-
-METRICS = ("psnr", "ssim", "mse", "feature_cosine", "label_accuracy")
-"""Metrics of each image that every attack has."""
 
 BEST_SIX = "psnr_six"
 """Mean PSNR of the six images of a batch whose PSNR is highest: picked by the truth, shown for comparison only."""
@@ -94,7 +92,7 @@ def check(frame: pd.DataFrame, where: str) -> None:
     for run in frame["run"].unique():
         if run in lost:  # What gave no value does not say which metrics it would have had.
             continue
-        missing = [name for name in METRICS if name not in have.get(run, ())]
+        missing = [name for name in IMAGE_METRICS if name not in have.get(run, ())]
         if missing:
             raise InputError(f"{where}: run {run} has no {missing[0]}; delete it and run it again, or set draft: true")
 

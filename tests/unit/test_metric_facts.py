@@ -7,9 +7,9 @@ import torch
 
 from gradleak.label_spec import RestoreLabels
 from gradleak.labels.experiment import restore
-from gradleak.metric_facts import bounds, is_psnr
+from gradleak.metric_facts import IMAGE_METRICS, bounds, is_psnr
 from gradleak.metrics.images import image_metrics
-from gradleak.reconstructions import BEST_SIX, METRICS
+from gradleak.reconstructions import BEST_SIX
 
 
 def test_every_metric_of_labels_has_a_range_and_lies_in_it():
@@ -24,7 +24,7 @@ def test_every_metric_of_labels_has_a_range_and_lies_in_it():
 
 
 def test_every_metric_of_images_has_a_range_and_reaches_its_ends():
-    names = [*METRICS, "lpips", BEST_SIX, "psnr_at_100", "seconds", "diverged_restarts"]
+    names = [*IMAGE_METRICS, "lpips", BEST_SIX, "psnr_at_100", "seconds", "diverged_restarts"]
     assert all(math.isfinite(bounds(name)[0]) for name in names)
     black, white = torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16)
     for pair, end in (((black, black), 1), ((black, white), 0)):

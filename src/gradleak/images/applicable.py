@@ -1,7 +1,6 @@
 """What an attack can do with what clients sent: batches that it can match, and rows of those that it cannot."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 
@@ -10,12 +9,11 @@ from gradleak.images.client import Client
 from gradleak.images.results import Reconstruction, rows_of
 from gradleak.images.rounds import Batch, Round
 from gradleak.labels.base import declared
+from gradleak.metric_facts import IMAGE_METRICS
 from gradleak.notes import note
-from gradleak.records import NOT_APPLICABLE, Row
+from gradleak.records import Row
 
 _NO_METHOD = ("optimise", "truth")
-_METRICS = ("mse", "psnr", "ssim", "feature_cosine", "label_accuracy")
-"""Of each image, see :func:`gradleak.images.results.compare`."""
 
 
 def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
@@ -50,7 +48,7 @@ def not_applicable(spec: ImageAttack, stage: str, round_: Round, batch: Batch) -
         batch: its images and what was sent of them.
     """
     truth = round_.pixels(batch.images.cpu())
-    metrics = [*_METRICS, *(["lpips"] if round_.lpips is not None else [])]
+    metrics = [*IMAGE_METRICS, *(["lpips"] if round_.lpips is not None else [])]
     made = Reconstruction(
         trial=batch.trial,
         client=batch.client,
@@ -64,5 +62,4 @@ def not_applicable(spec: ImageAttack, stage: str, round_: Round, batch: Batch) -
         snapshots={},
         diverged=0,
     )
-    rows = rows_of(spec, stage, made, torch.nan)
-    return made, [replace(row, status=NOT_APPLICABLE, value=torch.nan) for row in rows]
+    return made, rows_of(spec, stage, made, torch.nan)

@@ -14,7 +14,7 @@ from gradleak.images.experiment import Result
 from gradleak.images.results import Reconstruction
 from gradleak.lpips_files import weights_digest
 from gradleak.provenance import Clock, write_results
-from gradleak.records import check_output, check_place
+from gradleak.records import NOT_APPLICABLE, OK, check_output, check_place
 
 S = TypeVar("S", bound=ImageAttack)
 
@@ -92,9 +92,11 @@ def new_folder(parent: Path, name: str) -> Path:
 
 def summary(found: Sequence[Reconstruction]) -> str:
     """Return mean PSNR (dB), SSIM and label accuracy over the images, and how many batches and starts failed."""
-    good = [made for made in found if not made.failed]
+    good = [made for made in found if made.status == OK]
     lost = sum(made.diverged for made in found)
-    counts = f"({len(good)} of {len(found)} batches, {lost} restarts diverged)"
+    unmade = sum(made.status == NOT_APPLICABLE for made in found)
+    more = f", {unmade} not applicable" if unmade else ""
+    counts = f"({len(good)} of {len(found)} batches, {lost} restarts diverged{more})"
     if not good:
         return counts
     values = {

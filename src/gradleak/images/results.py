@@ -10,7 +10,7 @@ from gradleak.image_spec import ImageAttack
 from gradleak.images.problem import Found
 from gradleak.images.rounds import Batch, Round
 from gradleak.metrics.images import align, feature_cosine, image_metrics
-from gradleak.records import Row
+from gradleak.records import NOT_APPLICABLE, OK, Row
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,15 @@ class Reconstruction:
     diverged: int
 
     @property
-    def failed(self) -> bool:
-        """Whether every start diverged. An early interrupt leaves no loss either, and the start as it was."""
-        return not math.isfinite(self.loss) and self.diverged == self.trace.shape[1]
+    def status(self) -> str:
+        """See :class:`gradleak.records.Row`: ``diverged`` if every start did; not applicable if there was none.
+
+        An early interrupt leaves no loss either, and the start as it was.
+        """
+        starts = self.trace.shape[1]
+        if not starts:
+            return NOT_APPLICABLE
+        return "diverged" if not math.isfinite(self.loss) and self.diverged == starts else OK
 
 
 def compare(round_: Round, batch: Batch, found: Found, number: int) -> Reconstruction:
@@ -93,10 +99,9 @@ def rows_of(spec: ImageAttack, stage: str, made: Reconstruction, seconds: float)
     whole = len(made.truth)
     aggregated = made.client < 0
     place = f"{spec.distribution_id}@{spec.num_clients}clients" if aggregated else spec.distribution_id
-    status = "diverged" if made.failed else "ok"
     who = "" if aggregated else f"client{made.client}"
     values = {
-        (f"{who}image{image}", name): float(value) if status == "ok" else float("nan")
+        (f"{who}image{image}", name): float(value) if made.status == OK else math.nan
         for name, of_images in made.metrics.items()
         for image, value in enumerate(of_images)
     }
@@ -107,8 +112,17 @@ def rows_of(spec: ImageAttack, stage: str, made: Reconstruction, seconds: float)
     }
     for at, shown in made.snapshots.items():
         values[who, f"psnr_at_{at}"] = float(image_metrics(made.truth, shown)["psnr"].mean())
-    more = {"status": status, "batch_size": whole, "distribution": place}
+    more = {"status": made.status, "batch_size": whole, "distribution": place}
     return [
-        row(spec, stage, spec.attack, made.trial, name, value, unit=unit, **more)
+        row(
+            spec,
+            stage,
+            spec.attack,
+            made.trial,
+            name,
+            math.nan if made.status == NOT_APPLICABLE else value,
+            unit=unit,
+            **more,
+        )
         for (unit, name), value in values.items()
     ]

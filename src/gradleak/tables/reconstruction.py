@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 
 from gradleak.measured import Value
+from gradleak.metric_facts import IMAGE_METRICS
 from gradleak.paired import Difference
 from gradleak.published import NO_VERDICT, Match
 from gradleak.published_images import beside
-from gradleak.reconstructions import BEST_SIX, METRICS, Reconstructions, check
+from gradleak.reconstructions import BEST_SIX, Reconstructions, check
 from gradleak.statistics import DIFFERS
 from gradleak.tables.base import (
     RANGE_NOTE,
@@ -100,7 +101,9 @@ def build(request: Request) -> Table:
     has_verdict = any(entry.verdict != NO_VERDICT for entry in entries)
     alone = list(dict.fromkeys(name for entry in entries for name in entry.differences))
     has_six = any(entry.has(BEST_SIX) for entry in entries)
-    means = [(name, header) for name, header in _MEANS if name in METRICS or any(entry.has(name) for entry in entries)]
+    means = [
+        (name, header) for name, header in _MEANS if name in IMAGE_METRICS or any(entry.has(name) for entry in entries)
+    ]
 
     def line(entry: _Entry) -> Line:
         values = entry.values
@@ -140,7 +143,7 @@ def build(request: Request) -> Table:
 
 
 def _entry(request: Request, found: Reconstructions, cell: dict[str, Any], method: str) -> _Entry:
-    names = (*METRICS, "lpips", "seconds", BEST_SIX)
+    names = (*IMAGE_METRICS, "lpips", "seconds", BEST_SIX)
     values = {name: found.measured.value(cell, method, name) for name in names}
     figures = request.published_images
     published = {name: beside(figures, found, cell, method, name) for name in ("psnr", BEST_SIX)}
