@@ -5,12 +5,10 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.sidecars import record
 from tests.unit.test_records import ROW
 
-from gradleak.diffusion.prior import learnt
 from gradleak.errors import InputError
 from gradleak.frames import read_experiment, read_run, write_experiment
 from gradleak.label_spec import RestoreLabels
@@ -119,26 +117,6 @@ def test_folders_in_the_place_of_files_are_one_line(tmp_path):
     with pytest.raises(InputError, match=r"metrics\.csv: cannot be read"):
         read_run(metrics, sidecar)
     shutil.rmtree(metrics)
-
-
-def test_a_prior_that_lost_what_it_learnt_is_no_foreign_one(tmp_path):
-    """A foreign prior is used unseen; of one of gradleak's it must be known that it has not seen the victims."""
-    assert learnt(tmp_path) == (None, None)
-    (tmp_path / "prior.json").write_text(json.dumps(record(spec={"dataset": "mnist"})))
-    for content in (None, b"", b"x"):
-        if content is not None:
-            (tmp_path / "seen.npy").write_bytes(content)
-        with pytest.raises(InputError, match=r"does not say which images the prior was trained on .*train it again$"):
-            learnt(tmp_path)
-    np.save(tmp_path / "seen.npy", np.arange(3))
-    dataset, seen = learnt(tmp_path)
-    assert (dataset, len(seen if seen is not None else ())) == ("mnist", 3)
-    (tmp_path / "prior.json").write_text("{")
-    with pytest.raises(InputError, match=r"prior\.json: is no record of a finished job"):
-        learnt(tmp_path)
-    (tmp_path / "prior.json").unlink()
-    with pytest.raises(InputError, match=r"prior\.json: no such file; run again"):
-        learnt(tmp_path)
 
 
 def test_a_victim_without_its_record_is_trained_again(tmp_path, monkeypatch, capsys):

@@ -105,11 +105,11 @@ def learnt(folder: Path) -> tuple[str, Tensor] | tuple[None, None]:
     """
     if not any((folder / name).is_file() for name in (RECORD, SEEN)):
         return None, None
-    record = read_sidecar(folder / RECORD)
     try:
+        record = read_sidecar(folder / RECORD)
         return str(record["spec"]["dataset"]), torch.from_numpy(np.load(folder / SEEN))
     except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
-            f"{folder}: does not say which images the prior was trained on ({reason}); delete it and train it again"
+            f"--prior {folder}: {RECORD} and {SEEN} do not say which images it was trained on "
+            f"({' '.join(str(error).split())}); delete the folder and train it again"
         ) from error
