@@ -29,15 +29,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from gradleak import datasets
-from gradleak.datasets.base import ImageDataset
-from gradleak.images.client import Client, ClientRule
-from gradleak.images.engine import Matching, reconstruct
-from gradleak.images.problem import Problem
-from gradleak.labels.all import build as build_method
-from gradleak.models.base import Victim
-from gradleak.models.build import build as build_model
-from gradleak.observe import Observation
+from gradleak.attacks.images.engine import Matching, reconstruct
+from gradleak.attacks.images.problem import Problem
+from gradleak.attacks.labels.all import build as build_method
+from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.observation import Observation
+from gradleak.data import datasets
+from gradleak.data.base import ImageDataset
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build as build_model
 
 PACKAGES = (
     "breaching==0.1.2",

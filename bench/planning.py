@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from gradleak import paths
-from gradleak.config_files import read_grid
-from gradleak.grid import Grid
-from gradleak.training_spec import stage_parts
-from gradleak.trainings import victims_of
+from gradleak.plan import paths
+from gradleak.plan.config_files import read_grid
+from gradleak.plan.grid import Grid
+from gradleak.plan.jobs.training import stage_parts
+from gradleak.plan.trainings import victims_of
 
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("Snakefile", "rules", "workflow", "config", "paper", "profiles", "src")

@@ -1,5 +1,5 @@
 # One job per run: observe the clients' gradients, attack them, write the metrics (and, of images, what was made of them).
-from gradleak.lpips_files import weights_digest
+from gradleak.plan.lpips_files import weights_digest
 
 PRIOR_FOLDERS = {prior.folder for prior in GRID.priors.values()}
 

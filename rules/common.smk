@@ -8,10 +8,11 @@ import sys
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from gradleak import config as configuration
-from gradleak import grid as grids
-from gradleak import code_digest, entry_labels, facts, paths, plugins, provenance
-from gradleak.config_sources import Sources
+from gradleak.plan import config as configuration
+from gradleak.plan import grid as grids
+from gradleak import code_digest, provenance
+from gradleak.plan import catalogue as facts, entry_labels, paths, plugins
+from gradleak.plan.config_sources import Sources
 from gradleak.errors import InputError
 
 CONFIG_FILES = ["config/config.yaml", *workflow.overwrite_configfiles]

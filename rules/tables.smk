@@ -1,5 +1,5 @@
 # A table is a view of experiments, written four times: numbers (CSV), HTML, Markdown and LaTeX.
-from gradleak.script_jobs import packed
+from gradleak.report.snakemake_log import packed
 
 
 def label_policies(table):

@@ -1,5 +1,5 @@
 # One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
-from gradleak.trainings import earlier_stages
+from gradleak.plan.trainings import earlier_stages
 
 CHECKPOINTS = "results/checkpoints"
 PRIORS = "results/priors"

@@ -4,18 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import gradleak.attacks.labels.all
+
 # The built-in kinds register when their modules are imported, which is once: before the first look at a registry.
-import gradleak.defenses.all
-import gradleak.figures.all
-import gradleak.labels.all
-import gradleak.tables.all  # noqa: F401
-from gradleak import datasets, facts, plugins
-from gradleak.defenses import base as defenses
-from gradleak.figures import base as figures
-from gradleak.images import objectives
-from gradleak.labels import base as labels
-from gradleak.models import build, options
-from gradleak.tables import base as tables
+import gradleak.clients.defenses.all
+import gradleak.report.figures.all
+import gradleak.report.tables.all  # noqa: F401
+from gradleak.attacks.images import objectives
+from gradleak.attacks.labels import base as labels
+from gradleak.clients.defenses import base as defenses
+from gradleak.data import datasets
+from gradleak.plan import catalogue as facts
+from gradleak.plan import model_options as options
+from gradleak.plan import plugins
+from gradleak.report.figures import base as figures
+from gradleak.report.tables import base as tables
+from gradleak.victims.models import build
 
 _TABLES: list[Any] = [
     *(facts.DATASETS, facts.DEFENSES, facts.LABEL_METHODS, facts.OBJECTIVES),

@@ -3,8 +3,8 @@
 import copy
 from typing import Any
 
-from gradleak import config as configuration
-from gradleak import grid
+from gradleak.plan import config as configuration
+from gradleak.plan import grid
 
 BASE: dict[str, Any] = {
     "defaults": {"num_tries": 2, "model_seed": [1, 2]},

@@ -16,9 +16,9 @@ from typing import Any
 
 from gradleak import __version__
 from gradleak.code_digest import code_digest
+from gradleak.plan.jobs.spec import Spec
 from gradleak.records import Row, write_rows, write_text
 from gradleak.sidecars import sidecar_of
-from gradleak.spec import Spec
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "snakemake")
 

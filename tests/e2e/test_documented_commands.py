@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from tests.tiny_data import accept_any_cifar100, write_cifar100, write_imagenet, write_mnist
 
-from gradleak import cli
-from gradleak.label_spec import RestoreLabels
-from gradleak.shorthand import RestoreLabelsShorthand, TrainVictimShorthand
-from gradleak.training_spec import TrainVictim
+from gradleak.plan import cli
+from gradleak.plan.aliases import RestoreLabelsShorthand, TrainVictimShorthand
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.jobs.training import TrainVictim
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")

@@ -14,10 +14,10 @@ from PIL import Image
 from tests.tiny_data import accept_any_cifar100, write_cifar100, write_tiny_imagenet
 from torchvision.models import ResNet18_Weights, resnet18
 
-from gradleak import cli
-from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior
-from gradleak.image_spec import Reconstruct
-from gradleak.shorthand import FederatedShorthand, ReconstructShorthand
+from gradleak.plan import cli
+from gradleak.plan.aliases import FederatedShorthand, ReconstructShorthand
+from gradleak.plan.jobs.diffusion import DiffusionReconstruct, TrainPrior
+from gradleak.plan.jobs.images import Reconstruct
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")

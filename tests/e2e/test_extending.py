@@ -19,17 +19,18 @@ import yaml
 from tests.plugin_state import forgotten
 from tests.workflow import ROOT, Workflow
 
-from gradleak import batches, datasets, plugins
-from gradleak.config_files import merged, read_grid
-from gradleak.datasets import load
-from gradleak.defenses.all import build as build_defense
-from gradleak.federated import client_keys
-from gradleak.images import objectives
-from gradleak.label_spec import RestoreLabels
-from gradleak.labels.all import build as build_method
-from gradleak.models.build import build as build_model
-from gradleak.observe import observe_full, observe_head
+from gradleak.attacks.images import objectives
+from gradleak.attacks.labels.all import build as build_method
+from gradleak.clients.defenses.all import build as build_defense
+from gradleak.clients.observation import observe_full, observe_head
+from gradleak.clients.round_inputs import client_keys
+from gradleak.data import batches, datasets
+from gradleak.data.datasets import load
+from gradleak.plan import plugins
+from gradleak.plan.config_files import merged, read_grid
+from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.streams import stream
+from gradleak.victims.models.build import build as build_model
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 PLUGINS = dict(re.findall(r"^```python\n# (plugins/\w+\.py)\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.workflow import Workflow
 
-from gradleak import frames
+from gradleak.report import frames
 
 TRIES = 60
 CONFIG: dict[str, Any] = {

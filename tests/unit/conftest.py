@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradleak import facts
+from gradleak.plan import catalogue as facts
 from gradleak.records import COLUMNS
-from gradleak.tables.error_analysis import QUANTITIES
+from gradleak.report.tables.error_analysis import QUANTITIES
 
 ROOT = Path(__file__).parents[2]
 

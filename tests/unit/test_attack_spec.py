@@ -5,7 +5,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from gradleak.label_spec import RestoreLabels
+from gradleak.plan.jobs.labels import RestoreLabels
 
 
 def test_runs_share_the_checkpoint_of_an_equal_training():

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gradleak import checkpoints
 from gradleak.errors import InputError
-from gradleak.models.base import Victim
-from gradleak.models.build import build
+from gradleak.victims import checkpoints
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build
 
 
 def victim(seed: int, model: str = "lenet5", **options) -> Victim:

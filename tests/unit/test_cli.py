@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from gradleak import cli
-from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior
 from gradleak.errors import InputError
-from gradleak.image_spec import Reconstruct
-from gradleak.label_spec import RestoreLabels
-from gradleak.run_table import MetricsTable
-from gradleak.shorthand import (
+from gradleak.plan import cli
+from gradleak.plan.aliases import (
     FederatedShorthand,
     PlacesShorthand,
     ReconstructShorthand,
     RestoreLabelsShorthand,
     TrainVictimShorthand,
 )
-from gradleak.training_spec import TrainVictim
+from gradleak.plan.jobs.diffusion import DiffusionReconstruct, TrainPrior
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.jobs.training import TrainVictim
+from gradleak.report.run_table import MetricsTable
 
 
 def parse(text: str) -> RestoreLabels:

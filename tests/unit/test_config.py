@@ -9,11 +9,11 @@ import yaml
 from pydantic import ValidationError
 from tests.small_grid import BASE, expand
 
-from gradleak import config as configuration
-from gradleak.config_files import read_grid
 from gradleak.errors import InputError
-from gradleak.image_spec import Reconstruct
-from gradleak.label_spec import RestoreLabels
+from gradleak.plan import config as configuration
+from gradleak.plan.config_files import read_grid
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.jobs.labels import RestoreLabels
 
 
 def fault_of(changes) -> str:

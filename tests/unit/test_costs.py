@@ -12,17 +12,17 @@ import yaml
 from tests import sidecars
 
 from gradleak.code_digest import code_digest
-from gradleak.config_files import merged, read_grid
-from gradleak.cost_tables import experiments_table, jobs_table, rules_table, text
-from gradleak.costs import DONE, MISSING, OUTDATED, costs_of
-from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior
 from gradleak.errors import InputError
-from gradleak.estimates import Estimator
-from gradleak.image_spec import Reconstruct
-from gradleak.label_spec import RestoreLabels
-from gradleak.past_jobs import OUTPUTS, Job, folder_of, read, steps_of, work_of
-from gradleak.training.schedule import plan as plan_of_training
-from gradleak.training_spec import TrainVictim
+from gradleak.plan.config_files import merged, read_grid
+from gradleak.plan.cost.costs import DONE, MISSING, OUTDATED, costs_of
+from gradleak.plan.cost.estimates import Estimator
+from gradleak.plan.cost.past_jobs import OUTPUTS, Job, folder_of, read, steps_of, work_of
+from gradleak.plan.cost.tables import experiments_table, jobs_table, rules_table, text
+from gradleak.plan.jobs.diffusion import DiffusionReconstruct, TrainPrior
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.jobs.training import TrainVictim
+from gradleak.victims.training.schedule import plan as plan_of_training
 
 ROOT = Path(__file__).parents[2]
 PLAN = ROOT / "workflow" / "scripts" / "plan.py"
@@ -268,5 +268,5 @@ def test_the_program_refuses_wrong_options(tmp_path, arguments):
 
 
 def test_planning_never_imports_torch():
-    code = "import sys, gradleak.cost_tables, gradleak.config_files; sys.exit('torch' in sys.modules)"
+    code = "import sys, gradleak.plan.cost.tables, gradleak.plan.config_files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gradleak import cli
-from gradleak.distributions import check_batch
 from gradleak.errors import InputError
-from gradleak.facts import DISTRIBUTIONS
-from gradleak.label_spec import RestoreLabels
-from gradleak.shorthand import RestoreLabelsShorthand
+from gradleak.plan import cli
+from gradleak.plan.aliases import RestoreLabelsShorthand
+from gradleak.plan.catalogue import DISTRIBUTIONS
+from gradleak.plan.distributions import check_batch
+from gradleak.plan.jobs.labels import RestoreLabels
 
 
 def exists(distribution: str, B: int, C: int, uniform: int, target: int) -> bool:

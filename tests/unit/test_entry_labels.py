@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.small_grid import expand
 
-from gradleak.entry_labels import labels_of, two_labels
+from gradleak.plan.entry_labels import labels_of, two_labels
 
 MINE: dict[str, Any] = {
     "datasets/mine": {"kind": "mnist-sample", "label": "my digits"},

@@ -9,10 +9,10 @@ import pytest
 from tests.sidecars import write_record
 from tests.unit.test_records import ROW
 
-from gradleak import gather as gathering
 from gradleak import records
 from gradleak.errors import InputError
-from gradleak.gather import check_one_code, gather
+from gradleak.report import collect as gathering
+from gradleak.report.collect import check_one_code, gather
 
 RUNS = ("labels/a", "labels/b", "images/c")
 TRIES = 3

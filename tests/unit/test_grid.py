@@ -7,10 +7,11 @@ import pytest
 import yaml
 from tests.small_grid import BASE, expand
 
-from gradleak import config as configuration
-from gradleak import grid, published
 from gradleak.errors import InputError
-from gradleak.statistics import CELL
+from gradleak.plan import config as configuration
+from gradleak.plan import grid
+from gradleak.report import published
+from gradleak.report.statistics import CELL
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,7 +93,7 @@ def test_exclude_sees_what_an_attack_says():
 
 
 def test_equal_ids_of_different_runs_are_refused(monkeypatch):
-    monkeypatch.setattr("gradleak.spec.digest_of", lambda identity: "0" * 8)
+    monkeypatch.setattr("gradleak.plan.jobs.spec.digest_of", lambda identity: "0" * 8)
     with pytest.raises(InputError) as caught:
         expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "alpha": [1, 2], "model_seed": 1}]})
     assert str(caught.value) == (
@@ -104,7 +105,7 @@ def test_equal_ids_of_different_runs_are_refused(monkeypatch):
 def test_equal_ids_of_different_trainings_are_refused(monkeypatch):
     axes = {"dataset": "digits", "model": "fcn", "stage": "iter10", "lr": [0.1, 0.2], "model_seed": 1}
     grid_of_runs = expand({"experiments/a/axes": [axes]})
-    monkeypatch.setattr("gradleak.training_spec.TrainVictim.digest", "0" * 8)
+    monkeypatch.setattr("gradleak.plan.jobs.training.TrainVictim.digest", "0" * 8)
     with pytest.raises(InputError, match="is the id of two jobs that differ in lr"):
         expand({"experiments/a/axes": [axes]})
     assert len(grid_of_runs.victims) == 2

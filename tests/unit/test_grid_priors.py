@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from tests.small_grid import expand
 
-from gradleak import facts
 from gradleak.errors import InputError
+from gradleak.plan import catalogue as facts
 
 
 def guided(prior: dict[str, Any], axes: dict[str, Any], **datasets: str) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import pytest
 from tests.small_grid import expand
 from tests.unit.test_costs import do
 
-from gradleak.costs import DONE, OUTDATED, state_of
 from gradleak.errors import InputError
-from gradleak.image_spec import Reconstruct
-from gradleak.lpips_files import FILES, weights_digest
+from gradleak.plan.cost.costs import DONE, OUTDATED, state_of
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.lpips_files import FILES, weights_digest
 
 
 def test_the_digest_is_that_of_the_content(tmp_path):

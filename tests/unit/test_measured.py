@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.frames import write_experiment
-from gradleak.measured import Measured, distinct, read_experiments
+from gradleak.report.frames import write_experiment
+from gradleak.report.summary import Measured, distinct, read_experiments
 
 
 def test_a_value_in_two_experiments_counts_once(made_up, tmp_path):

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from gradleak.label_spec import RestoreLabels
-from gradleak.labels.experiment import restore
-from gradleak.metric_facts import IMAGE_METRICS, bounds, is_psnr
 from gradleak.metrics.images import image_metrics
-from gradleak.reconstructions import BEST_SIX
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.metric_facts import IMAGE_METRICS, bounds, is_psnr
+from gradleak.report.image_rows import BEST_SIX
+from gradleak.runs.labels import restore
 
 
 def test_every_metric_of_labels_has_a_range_and_lies_in_it():

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradleak.models.base import Victim
-from gradleak.models.build import build
-from gradleak.models.options import OPTIONS
-from gradleak.observe import BatchTruth, Observation, chunk_size, observe_full, observe_head
+from gradleak.clients.observation import BatchTruth, Observation, chunk_size, observe_full, observe_head
+from gradleak.plan.model_options import OPTIONS
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build
 
 C = 10
 

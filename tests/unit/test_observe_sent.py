@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradleak.defenses.all import DefenseContext, apply
-from gradleak.images.client import Client, ClientRule
-from gradleak.models.base import Victim
-from gradleak.observe import observe_full, observe_head
+from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.defenses.all import DefenseContext, apply
+from gradleak.clients.observation import observe_full, observe_head
+from gradleak.victims.models.base import Victim
 
 C, D = 3, 5
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from gradleak.label_spec import RestoreLabels
+from gradleak.plan.jobs.labels import RestoreLabels
 
 
 def test_documented_spellings_are_the_same_run():

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gradleak.paired import paired_difference
 from gradleak.records import NOT_APPLICABLE
+from gradleak.report.paired import paired_difference
 
 
 def rows(values: dict[int, list[float]], metric: str = "psnr") -> pd.DataFrame:

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gradleak import config as configuration
-from gradleak import facts
-from gradleak.batches import DRAWS
-from gradleak.figures.all import kinds as figure_kinds
-from gradleak.labels.all import names
-from gradleak.tables.all import kinds as table_kinds
+from gradleak.attacks.labels.all import names
+from gradleak.data.batches import DRAWS
+from gradleak.plan import catalogue as facts
+from gradleak.plan import config as configuration
+from gradleak.report.figures.all import kinds as figure_kinds
+from gradleak.report.tables.all import kinds as table_kinds
 
 ROOT = Path(__file__).parents[2]
 PLAN_LAYER = (

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 from tests.plugin_state import forgotten
 from tests.small_grid import expand
 
-from gradleak import axes, cli, datasets, facts, plugins
+from gradleak.attacks.labels.base import names
+from gradleak.data import datasets
 from gradleak.errors import InputError
-from gradleak.image_spec import Reconstruct
-from gradleak.label_spec import RestoreLabels
-from gradleak.labels.base import names
+from gradleak.plan import axes, cli, plugins
+from gradleak.plan import catalogue as facts
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.jobs.labels import RestoreLabels
 
 Write = Callable[..., str]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradleak import published
 from gradleak.errors import InputError
-from gradleak.statistics import summarise
+from gradleak.report import published
+from gradleak.report.statistics import summarise
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,10 @@
 
 import pytest
 
-from gradleak import facts, published_images
 from gradleak.errors import InputError
-from gradleak.reconstructions import BEST_SIX, Reconstructions
+from gradleak.plan import catalogue as facts
+from gradleak.report import published_images
+from gradleak.report.image_rows import BEST_SIX, Reconstructions
 
 
 @pytest.fixture(scope="module")

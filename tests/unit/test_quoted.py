@@ -9,15 +9,17 @@ import subprocess
 import pandas as pd
 import pytest
 
-from gradleak import facts, published, published_images, quoted, tex
 from gradleak.errors import InputError
-from gradleak.figures.all import build as draw
-from gradleak.figures.base import save
-from gradleak.measured import distinct
-from gradleak.script_jobs import logged, packed, unpacked
-from gradleak.tables.all import build
-from gradleak.tables.base import Labels
-from gradleak.tables.render import to_latex
+from gradleak.plan import catalogue as facts
+from gradleak.report import numbers as quoted
+from gradleak.report import published, published_images, tex
+from gradleak.report.figures.all import build as draw
+from gradleak.report.figures.base import save
+from gradleak.report.snakemake_log import logged, packed, unpacked
+from gradleak.report.summary import distinct
+from gradleak.report.tables.all import build
+from gradleak.report.tables.base import Labels
+from gradleak.report.tables.render import to_latex
 
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 LABELS = Labels({"mnist-sample": "MNIST (5k sample)"}, {"fcn": "FCN-3"}, {"ilrg": "iLRG"})

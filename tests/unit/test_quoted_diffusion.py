@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from gradleak.quoted_diffusion import controls_of, policies_of, values
-from gradleak.reconstructions import Reconstructions
-from gradleak.tables.base import Labels
+from gradleak.report.image_rows import Reconstructions
+from gradleak.report.numbers_of_priors import controls_of, policies_of, values
+from gradleak.report.tables.base import Labels
 
 LABELS = {"ig": "optimise", "ig-ilrg": "ilrg", "dps": "ilrg", "refined": "ilrg", "prior-alone": "uniform"}
 GUIDED = {"dps": "dps", "refined": "dps", "prior-alone": "none"}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.reconstructions import BEST_SIX, Reconstructions, batches, check, only_images, without_images
+from gradleak.report.image_rows import BEST_SIX, Reconstructions, batches, check, only_images, without_images
 
 
 def best_six(frame: pd.DataFrame) -> list[float]:

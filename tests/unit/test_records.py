@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from gradleak import frames, records
+from gradleak import records
 from gradleak.errors import InputError
+from gradleak.report import frames
 
 ROW = records.Row(
     "labels/x",

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from tests.sidecars import write_record
 
-from gradleak import cli
 from gradleak.errors import InputError
+from gradleak.plan import cli
 from gradleak.records import COLUMNS, NOT_APPLICABLE
-from gradleak.run_table import MetricsTable, read_run, table
-from gradleak.tables.render import to_latex
+from gradleak.report.run_table import MetricsTable, read_run, table
+from gradleak.report.tables.render import to_latex
 
 
 def write_run(folder: Path, frame: pd.DataFrame, **spec) -> Path:

@@ -10,11 +10,11 @@ from tests.sidecars import record
 from tests.unit.test_records import ROW
 
 from gradleak.errors import InputError
-from gradleak.frames import read_experiment, read_run, write_experiment
-from gradleak.label_spec import RestoreLabels
+from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.provenance import Clock, write_results, write_sidecar
+from gradleak.report.frames import read_experiment, read_run, write_experiment
 from gradleak.sidecars import read_sidecar, sidecar_of
-from gradleak.training import weights
+from gradleak.victims.training import weights
 
 SPEC = RestoreLabels(dataset="mnist-sample", model="fcn")
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gradleak import cli
-from gradleak.label_spec import RestoreLabels
-from gradleak.shorthand import RestoreLabelsShorthand
+from gradleak.plan import cli
+from gradleak.plan.aliases import RestoreLabelsShorthand
+from gradleak.plan.jobs.labels import RestoreLabels
 
 
 def test_where_a_job_runs_is_no_part_of_its_identity(tmp_path):

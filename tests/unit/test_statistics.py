@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from gradleak.records import NOT_APPLICABLE
-from gradleak.statistics import compare_means, student, summarise, verdicts
+from gradleak.report.statistics import compare_means, student, summarise, verdicts
 
 
 def long(values: dict[int, list[float]], *, metric: str = "made_up", status: str = "ok") -> pd.DataFrame:

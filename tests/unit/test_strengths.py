@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.small_grid import expand
 
-from gradleak import facts
-from gradleak.label_spec import RestoreLabels
-from gradleak.options import canonical_defense
-from gradleak.tables.base import Labels
+from gradleak.plan import catalogue as facts
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.jobs.options import canonical_defense
+from gradleak.report.tables.base import Labels
 
 FCN: dict[str, Any] = {"dataset": "mnist-sample", "model": "fcn"}
 

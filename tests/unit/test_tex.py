@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from gradleak import tex
 from gradleak.errors import InputError
+from gradleak.report import tex
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gradleak import checkpoints, datasets
+from gradleak.data import datasets
 from gradleak.errors import InputError
-from gradleak.label_spec import RestoreLabels
-from gradleak.models.build import build
-from gradleak.training import Plan, learning_rate, plan, train, victim_weights
-from gradleak.training import loop as loops
-from gradleak.training import state as states
-from gradleak.training.images import PADDING, crop_and_flip, order
-from gradleak.training_spec import TrainingOptions, TrainVictim
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.jobs.training import TrainingOptions, TrainVictim
+from gradleak.victims import checkpoints
+from gradleak.victims.models.build import build
+from gradleak.victims.training import Plan, learning_rate, plan, train, victim_weights
+from gradleak.victims.training import loop as loops
+from gradleak.victims.training import state as states
+from gradleak.victims.training.images import PADDING, crop_and_flip, order
 
 
 def spec(folder: Path, **options: Any) -> TrainVictim:
@@ -49,8 +50,8 @@ read_once = functools.cache(datasets.load)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample is parsed once, and the history has an entry every 3 iterations."""
-    monkeypatch.setattr("gradleak.datasets.load", read_once)
-    monkeypatch.setattr("gradleak.training.schedule.EVERY", 3)
+    monkeypatch.setattr("gradleak.data.datasets.load", read_once)
+    monkeypatch.setattr("gradleak.victims.training.schedule.EVERY", 3)
 
 
 class Killed(BaseException):

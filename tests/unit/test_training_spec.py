@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gradleak import cli
 from gradleak.errors import InputError
-from gradleak.shorthand import TrainVictimShorthand
-from gradleak.training_spec import TrainVictim
+from gradleak.plan import cli
+from gradleak.plan.aliases import TrainVictimShorthand
+from gradleak.plan.jobs.training import TrainVictim
 
 
 def test_documented_options_of_the_training_program():

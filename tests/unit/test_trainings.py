@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gradleak.label_spec import RestoreLabels
-from gradleak.training_spec import TrainVictim
-from gradleak.trainings import earlier_stages, victims_of
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.jobs.training import TrainVictim
+from gradleak.plan.trainings import earlier_stages, victims_of
 
 STAGES = ("iter300", "iter20", "iter100", "epoch1")
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from gradleak import plugins, published
-from gradleak.figures.all import build
-from gradleak.figures.base import save
-from gradleak.measured import read_experiments
-from gradleak.script_jobs import logged, unpacked
-from gradleak.tables.base import Labels
+from gradleak.plan import plugins
+from gradleak.report import published
+from gradleak.report.figures.all import build
+from gradleak.report.figures.base import save
+from gradleak.report.snakemake_log import logged, unpacked
+from gradleak.report.summary import read_experiments
+from gradleak.report.tables.base import Labels
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["figure"]

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from gradleak import plugins, published, published_images, quoted, tex
-from gradleak.frames import read_experiment
-from gradleak.gather import check_one_code
+from gradleak.plan import plugins
 from gradleak.records import write_text
-from gradleak.script_jobs import logged
+from gradleak.report import numbers as quoted
+from gradleak.report import published, published_images, tex
+from gradleak.report.collect import check_one_code
+from gradleak.report.frames import read_experiment
+from gradleak.report.snakemake_log import logged
+from gradleak.report.tables.base import Labels
 from gradleak.sidecars import read_sidecar
-from gradleak.tables.base import Labels
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 params = snakemake.params

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from gradleak import plugins, published, published_images
-from gradleak.measured import read_experiments
+from gradleak.plan import plugins
 from gradleak.records import write_text
-from gradleak.script_jobs import logged, unpacked
-from gradleak.tables.all import build
-from gradleak.tables.base import Labels
-from gradleak.tables.render import to_csv, to_html, to_latex, to_markdown
+from gradleak.report import published, published_images
+from gradleak.report.snakemake_log import logged, unpacked
+from gradleak.report.summary import read_experiments
+from gradleak.report.tables.all import build
+from gradleak.report.tables.base import Labels
+from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["table"]

@@ -7,8 +7,9 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from gradleak import cli, facts, plugins
-from gradleak.spec import Names
+from gradleak.plan import catalogue as facts
+from gradleak.plan import cli, plugins
+from gradleak.plan.jobs.spec import Names
 
 
 class CheckData(BaseModel):
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     options = cli.parse(CheckData, argv, prog="check_data.py", description=__doc__)
     import torch
 
-    from gradleak import datasets
+    from gradleak.data import datasets
     from gradleak.records import write_text
 
     plugins.load(options.modules)

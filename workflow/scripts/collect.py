@@ -4,9 +4,9 @@ from pathlib import Path
 
 from snakemake.iocontainers import Snakemake
 
-from gradleak.frames import write_experiment
-from gradleak.gather import gather
-from gradleak.script_jobs import logged
+from gradleak.report.collect import gather
+from gradleak.report.frames import write_experiment
+from gradleak.report.snakemake_log import logged
 
 snakemake: Snakemake = globals()["snakemake"]  # put there by Snakemake
 

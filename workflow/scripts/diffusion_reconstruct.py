@@ -5,9 +5,9 @@ Results are those of reconstruct.py: a long metrics CSV, run.json, traces of the
 
 from collections.abc import Sequence
 
-from gradleak import cli, plugins
-from gradleak.diffusion_spec import DiffusionReconstruct
-from gradleak.shorthand import FederatedShorthand
+from gradleak.plan import cli, plugins
+from gradleak.plan.aliases import FederatedShorthand
+from gradleak.plan.jobs.diffusion import DiffusionReconstruct
 
 
 def main(argv: Sequence[str]) -> None:
@@ -15,8 +15,8 @@ def main(argv: Sequence[str]) -> None:
     prog = "diffusion_reconstruct.py"
     spec = cli.parse(DiffusionReconstruct, argv, shorthand=FederatedShorthand, prog=prog, description=__doc__)
     # Imported only now: --help and a wrong option answer at once.
-    from gradleak.diffusion.experiment import run
-    from gradleak.images.job import execute
+    from gradleak.runs.diffusion import run
+    from gradleak.runs.image_job import execute
 
     plugins.load(spec.modules)
     execute(spec, run)

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradleak import cli
+from gradleak.plan import cli
 from gradleak.records import write_text
-from gradleak.run_table import MetricsTable, read_run, table
-from gradleak.tables.render import to_latex
+from gradleak.report.run_table import MetricsTable, read_run, table
+from gradleak.report.tables.render import to_latex
 
 _TEMPLATE = Path(__file__).parents[2] / "paper" / "templates" / "table.tex.j2"
 

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradleak import cli
-from gradleak.config_files import read_grid
-from gradleak.cost_tables import jobs_table, text
-from gradleak.costs import costs_of
+from gradleak.plan import cli
+from gradleak.plan.config_files import read_grid
+from gradleak.plan.cost.costs import costs_of
+from gradleak.plan.cost.tables import jobs_table, text
 from gradleak.records import check_output, whole_file
 
 

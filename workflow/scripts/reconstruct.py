@@ -6,17 +6,17 @@ mean of all, by the gradient of images that it optimises. Results: a long metric
 
 from collections.abc import Sequence
 
-from gradleak import cli, plugins
-from gradleak.image_spec import Reconstruct
-from gradleak.shorthand import ReconstructShorthand
+from gradleak.plan import cli, plugins
+from gradleak.plan.aliases import ReconstructShorthand
+from gradleak.plan.jobs.images import Reconstruct
 
 
 def main(argv: Sequence[str]) -> None:
     """Run image reconstruction for the options in ``argv``."""
     spec = cli.parse(Reconstruct, argv, shorthand=ReconstructShorthand, prog="reconstruct.py", description=__doc__)
     # Imported only now: --help and a wrong option answer at once.
-    from gradleak.images.experiment import run
-    from gradleak.images.job import execute
+    from gradleak.runs.image_job import execute
+    from gradleak.runs.images import run
 
     plugins.load(spec.modules)
     execute(spec, run)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from gradleak import cli, interrupts, plugins
-from gradleak.label_spec import RestoreLabels
-from gradleak.shorthand import RestoreLabelsShorthand
+from gradleak import interrupts
+from gradleak.plan import cli, plugins
+from gradleak.plan.aliases import RestoreLabelsShorthand
+from gradleak.plan.jobs.labels import RestoreLabels
 
 
 def main(argv: Sequence[str]) -> None:
@@ -21,9 +22,9 @@ def main(argv: Sequence[str]) -> None:
         RestoreLabels, argv, shorthand=RestoreLabelsShorthand, prog="restore_labels.py", description=__doc__
     )
     # Imported only now: --help and a wrong option answer at once.
-    from gradleak.labels.experiment import restore
     from gradleak.provenance import Clock, write_results
     from gradleak.records import check_output, check_place
+    from gradleak.runs.labels import restore
 
     plugins.load(spec.modules)
     output = spec.output or Path("outputs") / spec.exp_name / f"{spec.run_id.replace('/', '_')}.csv"

@@ -7,9 +7,9 @@ model.safetensors, train.json and history.csv. A killed training goes on where i
 import sys
 from collections.abc import Sequence
 
-from gradleak import cli, plugins
-from gradleak.shorthand import TrainVictimShorthand
-from gradleak.training_spec import TrainVictim
+from gradleak.plan import cli, plugins
+from gradleak.plan.aliases import TrainVictimShorthand
+from gradleak.plan.jobs.training import TrainVictim
 
 
 def main(argv: Sequence[str]) -> None:
@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> None:
     spec = cli.parse(TrainVictim, argv, shorthand=TrainVictimShorthand, prog="train_model.py", description=__doc__)
     # Imported only now: --help and a wrong option answer at once.
     from gradleak.records import check_output, check_place, write_text
-    from gradleak.training import train
+    from gradleak.victims.training import train
 
     check_place(spec.weights, f"--checkpoint-dir {spec.checkpoint_dir}")
     if spec.output is not None:

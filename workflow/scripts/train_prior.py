@@ -7,16 +7,16 @@ that it was trained on.
 import sys
 from collections.abc import Sequence
 
-from gradleak import cli, plugins
-from gradleak.diffusion_spec import TrainPrior
-from gradleak.shorthand import PlacesShorthand
+from gradleak.plan import cli, plugins
+from gradleak.plan.aliases import PlacesShorthand
+from gradleak.plan.jobs.diffusion import TrainPrior
 
 
 def main(argv: Sequence[str]) -> None:
     """Train the prior for the options in ``argv``."""
     spec = cli.parse(TrainPrior, argv, shorthand=PlacesShorthand, prog="train_prior.py", description=__doc__)
     # Imported only now: --help and a wrong option answer at once.
-    from gradleak.diffusion.train import train
+    from gradleak.attacks.diffusion.train import train
     from gradleak.records import check_output, check_place, write_text
 
     check_place(spec.folder / "prior.json", f"--prior-dir {spec.prior_dir}")

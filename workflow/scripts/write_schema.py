@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gradleak.config import schema
+from gradleak.plan.config import schema
 from gradleak.records import write_text
 
 PATH = Path(__file__).parents[1] / "schemas" / "config.schema.json"

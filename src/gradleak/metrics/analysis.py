@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from gradleak.labels.base import LabelGuess
-from gradleak.labels.ilrg import recover_embeddings
+from gradleak.attacks.labels.base import LabelGuess
+from gradleak.attacks.labels.ilrg import recover_embeddings
+from gradleak.clients.observation import BatchTruth, Observation
 from gradleak.metrics.labels import label_metrics
-from gradleak.observe import BatchTruth, Observation
 
 EMBEDDING_MSE_CAP = 10.0
 """Largest contribution of a class to ``embedding_mse``, as in the published means."""

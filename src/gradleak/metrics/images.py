@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from gradleak.metric_facts import PSNR_CAP
+from gradleak.clients.observation import chunk_size
 from gradleak.metrics.ssim import ssim
-from gradleak.models.base import Victim
-from gradleak.observe import chunk_size
+from gradleak.plan.metric_facts import PSNR_CAP
+from gradleak.victims.models.base import Victim
 
 _WORSE_THAN_ANY = 2.0
 """Cost of a pair with NaN in the assignment; the mean squared error of others is at most 1."""

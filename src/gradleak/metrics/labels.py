@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, linear
 
-from gradleak.labels.base import LabelGuess
-from gradleak.labels.rounding import largest_remainder
-from gradleak.observe import BatchTruth
+from gradleak.attacks.labels.base import LabelGuess
+from gradleak.attacks.labels.rounding import largest_remainder
+from gradleak.clients.observation import BatchTruth
 
 _OF = {
     "presence": ("leacc", "f1"),

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import AlexNet
 
-from gradleak import checkpoints
 from gradleak.errors import InputError
-from gradleak.lpips_files import REMEDY, SMALLEST_SIDE, weight_files
+from gradleak.plan.lpips_files import REMEDY, SMALLEST_SIDE, weight_files
+from gradleak.victims import checkpoints
 
 _TAPS = (1, 4, 7, 9, 11)
 """Layers of ``features`` whose outputs are compared: after each of the five ReLUs."""
@@ -68,7 +68,7 @@ class Lpips(nn.Module):
 
         Args:
             truth: [n, 3, h, w] or, grey, [n, 1, h, w], in [0, 1]; h and w at least
-                :data:`gradleak.lpips_files.SMALLEST_SIDE`.
+                :data:`gradleak.plan.lpips_files.SMALLEST_SIDE`.
             guess: the same shape, image by image beside ``truth``; clamped to [0, 1].
 
         Returns:
@@ -101,7 +101,7 @@ class Lpips(nn.Module):
 
 
 def load_lpips(path: Path) -> Lpips:
-    """Return LPIPS with the weights at a path, see :func:`gradleak.lpips_files.weight_files`.
+    """Return LPIPS with the weights at a path, see :func:`gradleak.plan.lpips_files.weight_files`.
 
     A file is safetensors (by its suffix) or a state dict of ``torch.save``.
 

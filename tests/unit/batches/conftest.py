@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradleak.batches import select
+from gradleak.data.batches import select
 
 
 @dataclass(frozen=True)

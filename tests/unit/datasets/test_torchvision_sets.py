@@ -9,7 +9,7 @@ import torch
 import torchvision.datasets
 from tests.tiny_data import write_mnist
 
-from gradleak.datasets import load
+from gradleak.data.datasets import load
 from gradleak.errors import InputError
 
 LABELS = {"train": [5, 0, 4], "t10k": [7, 2]}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from gradleak.defenses.all import DefenseContext
-from gradleak.models.build import build
+from gradleak.clients.defenses.all import DefenseContext
+from gradleak.victims.models.build import build
 
 MakeContext = Callable[..., DefenseContext]
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gradleak import facts
-from gradleak.defenses import base
-from gradleak.defenses.all import apply, build, names
+from gradleak.clients.defenses import base
+from gradleak.clients.defenses.all import apply, build, names
+from gradleak.clients.observation import Observation, observe_full, observe_head
 from gradleak.errors import InputError
-from gradleak.observe import Observation, observe_full, observe_head
+from gradleak.plan import catalogue as facts
 
 
 def observe(context, scope: str) -> Observation:
@@ -28,7 +28,7 @@ def test_facts_are_the_registry():
 
 
 def test_the_package_imports_no_torch():
-    code = "import gradleak.defenses, sys; sys.exit('torch' in sys.modules)"
+    code = "import gradleak.clients.defenses, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradleak.defenses.clip import clip_norm
+from gradleak.clients.defenses.clip import clip_norm
 
 
 def joint_norm(gradients: dict[str, torch.Tensor]) -> float:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from gradleak.defenses import perturb
-from gradleak.defenses.all import DefenseContext, build
-from gradleak.defenses.perturb import soteria_scores
+from gradleak.clients.defenses import perturb
+from gradleak.clients.defenses.all import DefenseContext, build
+from gradleak.clients.defenses.perturb import soteria_scores
 
 MODELS = [("fcn", {}), ("lenet5", {"activation": "silu", "batchnorm": True})]
 
@@ -67,7 +67,7 @@ def test_scores_do_not_depend_on_chunks_or_mode_and_leave_no_gradient(make_conte
 @pytest.mark.parametrize("name", ["lenet", "vgg11", "resnet18", "resnet50", "mobilenet_v2"])
 def test_every_architecture_has_batched_products(name: str):
     """A fallback to a loop would warn, and warnings are errors."""
-    from gradleak.models.build import build as build_model
+    from gradleak.victims.models.build import build as build_model
 
     model = build_model(name, num_classes=3, channels=3, image_size=32, seed=0)
     x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradleak.defenses.base import below_percentile
-from gradleak.defenses.sparse import sparsify
+from gradleak.clients.defenses.base import below_percentile
+from gradleak.clients.defenses.sparse import sparsify
 
 
 def literal_percentile(values: list[float], percent: int) -> Fraction:

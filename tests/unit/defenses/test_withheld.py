@@ -7,11 +7,11 @@ import pytest
 import torch
 from tests.plugin_state import forgotten
 
-from gradleak import facts
-from gradleak.defenses import base
-from gradleak.defenses.all import apply
+from gradleak.clients.defenses import base
+from gradleak.clients.defenses.all import apply
+from gradleak.clients.observation import Observation, observe_full, observe_head
 from gradleak.errors import InputError
-from gradleak.observe import Observation, observe_full, observe_head
+from gradleak.plan import catalogue as facts
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from pydantic import ValidationError
 from torch.nn.functional import one_hot
 
-from gradleak import datasets
-from gradleak.diffusion import train as training
-from gradleak.diffusion.experiment import run
-from gradleak.diffusion.guidance import _posterior_step
-from gradleak.diffusion.ids import image_ids, seen
-from gradleak.diffusion.prior import load_prior
-from gradleak.diffusion_spec import DiffusionReconstruct, TrainPrior, avoided, batches_id
+from gradleak.attacks.diffusion import train as training
+from gradleak.attacks.diffusion.guidance import _posterior_step
+from gradleak.attacks.diffusion.ids import image_ids, seen
+from gradleak.attacks.diffusion.prior import load_prior
+from gradleak.clients.round_inputs import draw_batch
+from gradleak.clients.rounds import client_batches, prepare
+from gradleak.data import datasets
 from gradleak.errors import InputError
-from gradleak.federated import draw_batch
-from gradleak.images.rounds import client_batches, prepare
+from gradleak.plan.jobs.diffusion import DiffusionReconstruct, TrainPrior, avoided, batches_id
+from gradleak.runs.diffusion import run
 
 CPU = torch.device("cpu")
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 
-from gradleak.diffusion import train as training
-from gradleak.diffusion.prior import Prior, load_prior
-from gradleak.diffusion_spec import TrainPrior
+from gradleak.attacks.diffusion import train as training
+from gradleak.attacks.diffusion.prior import Prior, load_prior
 from gradleak.errors import InputError
+from gradleak.plan.jobs.diffusion import TrainPrior
 
 
 def spec(folder: Path) -> TrainPrior:

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from matplotlib import rcParams
 
-from gradleak import published
 from gradleak.errors import InputError
-from gradleak.figures.accuracy_over_batch import series
-from gradleak.figures.all import build, find, kinds
-from gradleak.figures.base import save
-from gradleak.tables.base import Labels
+from gradleak.report import published
+from gradleak.report.figures.accuracy_over_batch import series
+from gradleak.report.figures.all import build, find, kinds
+from gradleak.report.figures.base import save
+from gradleak.report.tables.base import Labels
 
 
 @pytest.fixture(scope="module")

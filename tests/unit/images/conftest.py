@@ -7,8 +7,8 @@ import torch
 from tests.unit.images.problems import Make, Sent, Spoil
 from torch import Tensor, nn
 
-from gradleak.images.client import Client
-from gradleak.models.base import Victim
+from gradleak.clients.client import Client
+from gradleak.victims.models.base import Victim
 
 
 class ToyVictim(Victim):

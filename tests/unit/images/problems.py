@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gradleak.images import objectives
-from gradleak.images.client import Client, ClientRule
-from gradleak.images.engine import Matching
-from gradleak.images.problem import Problem
-from gradleak.models.base import Victim
+from gradleak.attacks.images import objectives
+from gradleak.attacks.images.engine import Matching
+from gradleak.attacks.images.problem import Problem
+from gradleak.clients.client import Client, ClientRule
+from gradleak.victims.models.base import Victim
 
 Make = Callable[..., Victim]
 Sent = tuple[Tensor, ...]

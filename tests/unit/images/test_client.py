@@ -8,11 +8,11 @@ from tests.unit.images.problems import Make
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.observation import observe_full
 from gradleak.errors import InputError
-from gradleak.images.client import Client, ClientRule
-from gradleak.models.base import Victim
-from gradleak.models.build import build
-from gradleak.observe import observe_full
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build
 
 C = 3
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tests.unit.images.problems import DLG, IG, LABELS, C, Make, Sent, Spoil, problem
 
-from gradleak.images import objectives
-from gradleak.images.engine import reconstruct
+from gradleak.attacks.images import objectives
+from gradleak.attacks.images.engine import reconstruct
 
 
 @pytest.mark.parametrize("done", [0, 1, 5])

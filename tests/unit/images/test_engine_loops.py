@@ -9,8 +9,8 @@ from tests.unit.images.problems import DLG, HIGH, IG, LABELS, LOW, C, Make, prob
 from torch import Tensor
 from torch.nn import functional
 
-from gradleak.images.engine import Matching, reconstruct
-from gradleak.models.base import Victim
+from gradleak.attacks.images.engine import Matching, reconstruct
+from gradleak.victims.models.base import Victim
 
 
 def plain(

@@ -6,10 +6,10 @@ import torch
 from tests.unit.images.problems import HIGH, IG, LOW, C, onehot, problem
 from torch import Tensor
 
-from gradleak.images.client import Client, ClientRule
-from gradleak.images.engine import Matching, reconstruct
-from gradleak.models.base import Victim
-from gradleak.models.build import build
+from gradleak.attacks.images.engine import Matching, reconstruct
+from gradleak.clients.client import Client, ClientRule
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build
 
 
 def lenet(size: int) -> Victim:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.unit.images.problems import DLG, HIGH, IG, LABELS, LOW, C, Make, loss_of, onehot, problem
 
-from gradleak.images.engine import Matching, reconstruct
+from gradleak.attacks.images.engine import Matching, reconstruct
 
 
 @pytest.mark.parametrize("matching", [replace(IG, log_every=10), replace(DLG, log_every=2)], ids=["ig", "dlg"])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tests.unit.images.problems import DLG, IG, LABELS, C, Make, Spoil, onehot, only, problem, without
 
-from gradleak.images.engine import Matching, reconstruct
-from gradleak.images.problem import Found
+from gradleak.attacks.images.engine import Matching, reconstruct
+from gradleak.attacks.images.problem import Found
 
 
 def assert_same(one: Found, other: Found) -> None:

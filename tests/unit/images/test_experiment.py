@@ -7,16 +7,18 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from gradleak import cli, datasets
+from gradleak.attacks.images.label_policy import known_labels
+from gradleak.attacks.images.starts import start
+from gradleak.clients import rounds
+from gradleak.clients.observation import observe_full
+from gradleak.clients.round_inputs import draw_batch
+from gradleak.data import datasets
 from gradleak.errors import InputError
-from gradleak.federated import draw_batch
-from gradleak.image_spec import Reconstruct
-from gradleak.images import experiment, rounds
-from gradleak.images.labels import known_labels
-from gradleak.images.starts import start
-from gradleak.label_spec import RestoreLabels
-from gradleak.observe import observe_full
-from gradleak.shorthand import ReconstructShorthand
+from gradleak.plan import cli
+from gradleak.plan.aliases import ReconstructShorthand
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.runs import images as experiment
 from gradleak.streams import stream
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gradleak import run_table
 from gradleak.errors import InputError
-from gradleak.image_spec import Reconstruct
-from gradleak.images import output
-from gradleak.images.experiment import Result, run
-from gradleak.images.job import execute
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.report import run_table
+from gradleak.runs import image_output as output
+from gradleak.runs.image_job import execute
+from gradleak.runs.images import Result, run
 
 
 def test_an_interrupted_run_keeps_its_results_but_is_no_success(tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradleak.images.lbfgs import LBFGS
+from gradleak.attacks.images.lbfgs import LBFGS
 
 Function = Callable[[Tensor], Tensor]
 """A point [D] -> its value."""

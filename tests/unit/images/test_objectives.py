@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gradleak.attacks.images import objectives
+from gradleak.attacks.images.objectives import INDICES, OBJECTIVES, WEIGHTS, build
+from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.observation import observe_full
 from gradleak.errors import InputError
-from gradleak.images import objectives
-from gradleak.images.client import Client, ClientRule
-from gradleak.images.objectives import INDICES, OBJECTIVES, WEIGHTS, build
-from gradleak.models import build as models
-from gradleak.observe import observe_full
+from gradleak.victims.models import build as models
 
 C = 5
 SMALLEST = {"fcn": 8, "lenet": 8, "lenet5": 16} | dict.fromkeys(("vgg11", "vgg13", "vgg16", "vgg19"), 32)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from gradleak.images.priors import clamp_, energy, median_filter, total_variation
+from gradleak.attacks.images.regularisers import clamp_, energy, median_filter, total_variation
 
 
 def test_total_variation_by_hand():

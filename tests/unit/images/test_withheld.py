@@ -10,13 +10,14 @@ import torch
 from tests.plugin_state import forgotten
 from torch import Tensor, nn
 
-from gradleak import plugins
-from gradleak.image_spec import Reconstruct
-from gradleak.images import experiment, rounds
-from gradleak.images.client import Client, ClientRule
-from gradleak.images.job import execute
-from gradleak.models.base import Victim
+from gradleak.clients import rounds
+from gradleak.clients.client import Client, ClientRule
+from gradleak.plan import plugins
+from gradleak.plan.jobs.images import Reconstruct
 from gradleak.records import Row
+from gradleak.runs import images as experiment
+from gradleak.runs.image_job import execute
+from gradleak.victims.models.base import Victim
 
 PLUGIN = '''
 import torch

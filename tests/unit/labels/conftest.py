@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gradleak.models.base import Victim
-from gradleak.observe import BatchTruth, Observation, observe_head
+from gradleak.clients.observation import BatchTruth, Observation, observe_head
+from gradleak.victims.models.base import Victim
 
 Batch = Callable[..., tuple[Observation, BatchTruth]]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gradleak.label_spec import RestoreLabels
-from gradleak.labels.experiment import restore
+from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.records import Row
+from gradleak.runs.labels import restore
 
 
 def rows(**options: object) -> list[Row]:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from gradleak.attacks.labels import ilrg as module
+from gradleak.attacks.labels.all import build
+from gradleak.attacks.labels.ilrg import recover_embeddings, solve_counts
+from gradleak.clients.observation import Observation, SideKnowledge
 from gradleak.errors import InputError
-from gradleak.labels import ilrg as module
-from gradleak.labels.all import build
-from gradleak.labels.ilrg import recover_embeddings, solve_counts
-from gradleak.observe import Observation, SideKnowledge
 
 
 def literal_embedding(row: list[float], bias: float) -> np.ndarray:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tests.plugin_state import forgotten
 
-from gradleak import plugins
-from gradleak.label_spec import RestoreLabels
-from gradleak.labels import experiment
-from gradleak.labels.experiment import restore
-from gradleak.models.build import build
+from gradleak.plan import plugins
+from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.records import Row
+from gradleak.runs import labels as experiment
+from gradleak.runs.labels import restore
+from gradleak.victims.models.build import build
 
 PLUGIN = '''
 from torch import nn

@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gradleak.attacks.labels.all import build, names
+from gradleak.attacks.labels.base import register
+from gradleak.clients.observation import SideKnowledge
 from gradleak.errors import InputError
-from gradleak.facts import LABEL_METHODS
-from gradleak.labels.all import build, names
-from gradleak.labels.base import register
-from gradleak.observe import SideKnowledge
+from gradleak.plan.catalogue import LABEL_METHODS
 
 
 def with_weight_gradient(observation, gradient: list[list[float]], batch_size: int | None):

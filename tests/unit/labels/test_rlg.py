@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from gradleak.labels import rlg as module
-from gradleak.labels.all import build
-from gradleak.labels.rlg import class_directions, positive_spanning_set, separable
+from gradleak.attacks.labels import rlg as module
+from gradleak.attacks.labels.all import build
+from gradleak.attacks.labels.rlg import class_directions, positive_spanning_set, separable
 
 
 def one_sided(Q: np.ndarray, c: int) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradleak.labels.rounding import largest_remainder, published_counts
+from gradleak.attacks.labels.rounding import largest_remainder, published_counts
 
 SOLUTIONS = st.lists(st.floats(-1e12, 1e12) | st.floats(-3, 9), min_size=1, max_size=12)
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gradleak.labels.all import build
-from gradleak.labels.base import LabelGuess
+from gradleak.attacks.labels.all import build
+from gradleak.attacks.labels.base import LabelGuess
+from gradleak.clients.observation import observe_head
 from gradleak.metrics import analysis
 from gradleak.metrics.analysis import analyse, class_gradients
 from gradleak.metrics.labels import label_metrics
-from gradleak.models.build import build as build_model
-from gradleak.observe import observe_head
+from gradleak.victims.models.build import build as build_model
 
 NAMES = ("approx1", "approx2", "approx3", "approx4", "scale", "approx_out", "approx_probabilities", "embedding",
          "out", "probabilities")  # fmt: skip

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gradleak.metrics.images import PSNR_CAP, align, feature_cosine, image_metrics
 from gradleak.metrics.ssim import ssim
-from gradleak.models.base import Victim
-from gradleak.models.build import build
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:

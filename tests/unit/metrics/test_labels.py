@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from gradleak.labels.base import LabelGuess
+from gradleak.attacks.labels.base import LabelGuess
+from gradleak.clients.observation import BatchTruth
 from gradleak.metrics.labels import floors, label_metrics
-from gradleak.observe import BatchTruth
 
 
 def truth_of(counts: list[int], dimension: int = 3) -> BatchTruth:

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gradleak.errors import InputError
-from gradleak.lpips_files import FILES, SMALLEST_SIDE
 from gradleak.metrics.lpips import Lpips, load_lpips
+from gradleak.plan.lpips_files import FILES, SMALLEST_SIDE
 
 CHANNELS = (64, 192, 384, 256, 256)
 

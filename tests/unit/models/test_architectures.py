@@ -8,12 +8,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from gradleak.models.base import Victim
-from gradleak.models.build import REGISTRY, build
-from gradleak.models.fcn import FCN
-from gradleak.models.lenet5 import LeNet5
-from gradleak.models.options import OPTIONS
-from gradleak.models.resnet import ResNet
+from gradleak.plan.model_options import OPTIONS
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import REGISTRY, build
+from gradleak.victims.models.fcn import FCN
+from gradleak.victims.models.lenet5 import LeNet5
+from gradleak.victims.models.resnet import ResNet
 
 EMBEDDING = {"fcn": 300, "lenet5": 84, "lenet": 768, "resnet18": 512, "resnet34": 512, "mobilenet_v2": 1280}
 

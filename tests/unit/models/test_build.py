@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gradleak.models.base import Victim
-from gradleak.models.build import build
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build
 
 FAMILIES = ("fcn", "lenet5", "lenet", "vgg11", "resnet18", "mobilenet_v2")
 

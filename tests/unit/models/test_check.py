@@ -9,9 +9,10 @@ from tests.plugin_state import forgotten
 from torch import Tensor, nn
 
 from gradleak.errors import InputError
-from gradleak.models import build, options
-from gradleak.models.base import Victim
-from gradleak.models.fcn import FCN
+from gradleak.plan import model_options as options
+from gradleak.victims.models import build
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.fcn import FCN
 
 
 class Mine(Victim):
@@ -91,7 +92,7 @@ def built() -> Iterator[Callable[..., Victim]]:
             lambda **shape: Mine(**shape, width=3),  # pyright: ignore
             "its builder fails at .*test_check.*: TypeError: .*width",
         ),
-        (lambda **shape: nn.Linear(2, 2), "its builder returns a Linear; return a gradleak.models.base.Victim"),
+        (lambda **shape: nn.Linear(2, 2), "its builder returns a Linear; return a gradleak.victims.models.base.Victim"),
         (lambda **shape: None, "its builder returns a NoneType"),
     ],
 )

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.models.build import REGISTRY, build
-from gradleak.models.options import ACTIVATIONS, DEFAULTS, OPTIONS, check_images, check_options
+from gradleak.plan.model_options import ACTIVATIONS, DEFAULTS, OPTIONS, check_images, check_options
+from gradleak.victims.models.build import REGISTRY, build
 
 
 def test_tables_name_the_same_models():
@@ -59,5 +59,5 @@ def test_unknown_option_is_refused():
 
 
 def test_options_need_no_torch():
-    code = "import gradleak.models.options, sys; assert 'torch' not in sys.modules"
+    code = "import gradleak.plan.model_options, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,10 +10,10 @@ import torchvision
 from torch import Tensor, nn
 
 from gradleak.errors import InputError
-from gradleak.models.base import Victim
-from gradleak.models.build import build
-from gradleak.models.options import OPTIONS, PRETRAINED, check_pretrained
-from gradleak.models.pretrained import load_pretrained
+from gradleak.plan.model_options import OPTIONS, PRETRAINED, check_pretrained
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build
+from gradleak.victims.models.pretrained import load_pretrained
 
 FILES = {"resnet18": "resnet18-f37072fd.pth", "mobilenet_v2": "mobilenet_v2-7ebf99e0.pth"}
 

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradleak import facts, published, published_images, quoted
 from gradleak.errors import InputError
-from gradleak.figures.all import build as draw
-from gradleak.measured import Measured, distinct
-from gradleak.reconstructions import Reconstructions
+from gradleak.plan import catalogue as facts
 from gradleak.records import NOT_APPLICABLE
-from gradleak.tables.all import build, kinds
-from gradleak.tables.base import Labels, Table
+from gradleak.report import numbers as quoted
+from gradleak.report import published, published_images
+from gradleak.report.figures.all import build as draw
+from gradleak.report.image_rows import Reconstructions
+from gradleak.report.summary import Measured, distinct
+from gradleak.report.tables.all import build, kinds
+from gradleak.report.tables.base import Labels, Table
 
 OF_LABELS = [kind for kind in kinds() if facts.IMAGES not in facts.TABLES[kind]]
 _NEVER_ASKED = ["probability_cosine", "embedding_cosine", "output_cosine", "f1"]

@@ -3,12 +3,12 @@
 import pandas as pd
 import pytest
 
-from gradleak import published_images
 from gradleak.errors import InputError
-from gradleak.measured import distinct
-from gradleak.tables.all import build
-from gradleak.tables.base import Labels, Table
-from gradleak.tables.render import to_latex
+from gradleak.report import published_images
+from gradleak.report.summary import distinct
+from gradleak.report.tables.all import build
+from gradleak.report.tables.base import Labels, Table
+from gradleak.report.tables.render import to_latex
 
 LABELS = Labels(
     {"mnist": "MNIST", "cifar100": "CIFAR-100"},

@@ -7,14 +7,15 @@ import subprocess
 import pandas as pd
 import pytest
 
-from gradleak import facts, published
 from gradleak.errors import InputError
-from gradleak.measured import distinct
-from gradleak.tables.all import build, kinds
-from gradleak.tables.base import Column, Labels, Line, Table
-from gradleak.tables.batch_size_and_depth import blocks, depth
-from gradleak.tables.judged import verdict
-from gradleak.tables.render import to_csv, to_html, to_latex, to_markdown
+from gradleak.plan import catalogue as facts
+from gradleak.report import published
+from gradleak.report.summary import distinct
+from gradleak.report.tables.all import build, kinds
+from gradleak.report.tables.base import Column, Labels, Line, Table
+from gradleak.report.tables.batch_size_and_depth import blocks, depth
+from gradleak.report.tables.judged import verdict
+from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
 
 LABELS = Labels(
     {"mnist": "MNIST", "cifar100-sample": "CIFAR-100 (20 images)"},

@@ -1,0 +1,1 @@
+"""What the server makes of what it sees."""

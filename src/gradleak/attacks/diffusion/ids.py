@@ -1,0 +1,39 @@
+"""Which images two splits have in common: one numbering of all images of a data set."""
+
+import torch
+from torch import Tensor
+
+from gradleak.errors import InputError
+from gradleak.plan import catalogue as facts
+
+
+def image_ids(dataset: str, split: str, indices: Tensor) -> Tensor:
+    """Number images across splits: those of train first, then those of val.
+
+    A packaged sample has one set of images under every split. A full set whose size only the user's folder knows cannot
+    be numbered under ``all``.
+
+    Args:
+        dataset: name of the data set.
+        split: train, val or all.
+        indices: [n] int64, indices into the split.
+
+    Returns:
+        [n] int64.
+
+    Raises:
+        InputError: the split is ``all`` and the size of train is not known.
+    """
+    known = facts.DATASETS[dataset]
+    if facts.is_sample(dataset) or split == "train":
+        return indices
+    if "train" in known.sizes:
+        return indices + known.sizes["train"] if split == "val" else indices
+    if split == "all":
+        raise InputError(f"split all of {dataset} cannot be kept apart from others; use split train or val")
+    return indices + 2**40
+
+
+def seen(prior: Tensor, clients: Tensor) -> int:
+    """Return how many of the clients' images a prior was trained on."""
+    return int(torch.isin(clients.unique(), prior).sum())

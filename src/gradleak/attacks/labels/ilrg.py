@@ -1,0 +1,209 @@
+"""iLRG, instance-wise label restoration from gradients (Ma et al., ICLR 2023), and its two variants."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import get_lapack_funcs
+from torch import Tensor
+
+from gradleak.attacks.labels.base import FIELDS, LabelGuess, LabelMethod, head_gradient, register
+from gradleak.attacks.labels.rounding import largest_remainder, published_counts
+from gradleak.clients.observation import Observation
+from gradleak.errors import InputError
+
+Floats = NDArray[np.float64]
+
+_ZERO_BIAS = 1e-64
+_MAX_DECADES = 10.0
+_MIN_RCOND = 1e-10
+
+
+def recover_embeddings(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor:
+    """Recover the mean embedding of each class, dL/dW[c] / dL/db[c] (Ma et al., ICLR 2023, section 3).
+
+    A bias gradient of 0 counts as 1e-64, and the decimal exponent of a quotient is limited as in the released
+    code: exponent of numerator minus exponent of denominator at most 10. Its lower limit, -10, is left out,
+    because it moves an entry by less than 1e-9, which no count can feel.
+
+    Args:
+        weight_gradient: [C, d], finite.
+        bias_gradient: [C], finite.
+
+    Returns:
+        [C, d] float64, finite.
+    """
+    weight, bias = weight_gradient.double(), bias_gradient.double()[:, None]
+    bias = torch.where(bias == 0, _ZERO_BIAS, bias)
+    quotient = weight / bias
+    # An exponent difference above 10 implies a quotient above 1e10, so that the logarithms, which cost more
+    # than everything else here, are needed for a few entries only.
+    rows, columns = torch.nonzero(quotient.abs() > 10.0**_MAX_DECADES, as_tuple=True)
+    if len(rows):
+        numerator, denominator = weight[rows, columns], bias[rows, 0]
+        decades = numerator.abs().log10().floor() - denominator.abs().log10().floor()
+        excess = (decades - _MAX_DECADES).clamp(min=0)
+        quotient[rows, columns] *= torch.pow(10.0, -excess)
+    return quotient
+
+
+def solve_counts(probabilities: Floats, bias_gradient: Floats, batch_size: int) -> Floats:
+    """Solve for the real-valued counts k [C] (Ma et al., ICLR 2023, section 3).
+
+    The system is sum_c k_c = B and sum_j k_j p_j[i] - k_i = B db[i] for each i, in the least-squares sense of
+    the pseudo-inverse. With A = Pᵀ - I, whose columns sum to 0, and v = B db, the part of v along 1 is out of
+    A's reach; taking it off leaves a system that is solved exactly by (A + 1 1ᵀ / C) k = v + B / C whenever
+    that matrix is regular: one LU factorisation. If it is close to singular, the pseudo-inverse decides.
+
+    Args:
+        probabilities: [C, C], row j is the mean softmax output of class j, summing to 1.
+        bias_gradient: [C].
+        batch_size: B.
+    """
+    C = len(bias_gradient)
+    target = batch_size * (bias_gradient - bias_gradient.mean()) + batch_size / C
+    matrix = probabilities.T + 1.0 / C
+    matrix[np.diag_indices(C)] -= 1.0
+    norm = np.abs(matrix).sum(0).max()
+    factorise, estimate_rcond, solve = get_lapack_funcs(("getrf", "gecon", "getrs"), (matrix,))
+    lu, pivots, info = factorise(matrix)
+    if info == 0:
+        rcond, _ = estimate_rcond(lu, norm)
+        if rcond > _MIN_RCOND:
+            return solve(lu, pivots, target)[0]
+    return solve_counts_stacked(probabilities, bias_gradient, batch_size)
+
+
+def solve_counts_stacked(probabilities: Floats, bias_gradient: Floats, batch_size: int) -> Floats:
+    """Solve the stacked system of n + 1 equations by the pseudo-inverse, as published.
+
+    Args:
+        probabilities: [n, n], row j holds the mean softmax outputs of class j for the n classes of the
+            system; the rows sum to 1 only if these are all classes.
+        bias_gradient: [n].
+        batch_size: B.
+
+    Returns:
+        [n] float64.
+    """
+    n = len(bias_gradient)
+    stacked = np.vstack([np.ones((1, n)), probabilities.T - np.eye(n)])
+    target = batch_size * np.concatenate([[1.0], bias_gradient])
+    return np.asarray(np.linalg.pinv(stacked, rcond=1e-15) @ target, dtype=np.float64)
+
+
+def ilrg(observation: Observation, *, alpha: float = 1.0, simplified: bool = False) -> LabelGuess:
+    """Restore how many instances of each class a batch holds (Ma et al., ICLR 2023).
+
+    The gradients of the last layer give the mean embedding ê_c = dL/dW[c] / dL/db[c] of each class, the
+    forward pass its softmax output p̂_c = softmax(alpha (W ê_c + b)), and the counts solve the linear system
+    of :func:`solve_counts`.
+
+    Args:
+        observation: what the server sees; the batch size must be known.
+        alpha: factor on the recovered logits before the softmax.
+        simplified: restrict the unknowns and equations to ``observation.side.present_classes`` (the paper's
+            simplified variant, for a server that knows the classes already).
+
+    Returns:
+        A guess with all fields. ``counts`` are rounded as published, ``presence`` is counts > 0, or the known
+        classes if simplified. For classes outside the batch embeddings and probabilities mean nothing.
+
+    Raises:
+        InputError: the batch size is unknown, a gradient of the last layer is missing or not finite, or the
+            present classes are needed and not given.
+    """
+    B = _batch_size(observation)
+    known = _known_classes(observation) if simplified else None
+    weight_gradient = head_gradient(observation, "head.weight")
+    bias_gradient = head_gradient(observation, "head.bias")
+    head = observation.model.head
+    W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
+    embeddings = recover_embeddings(weight_gradient, bias_gradient)
+    probabilities = torch.softmax(alpha * torch.addmm(b, embeddings, W.T), dim=1)
+    P, db = probabilities.numpy(), bias_gradient.double().numpy()
+    if known is None:
+        solution = solve_counts(P, db, B)
+        return _guess(solution, B, embeddings=embeddings, probabilities=probabilities)
+    chosen = np.flatnonzero(known.numpy())
+    solution = solve_counts_stacked(P[np.ix_(chosen, chosen)], db[chosen], B)
+    return _guess(solution, B, known=known, embeddings=embeddings, probabilities=probabilities)
+
+
+def ilrg_estimate(observation: Observation) -> LabelGuess:
+    """Restore counts with every probability estimated as 1/C (Ma et al., ICLR 2023, an ablation).
+
+    The system of :func:`solve_counts` then has the closed solution k_c = B (1/C - (db_c - mean db)).
+
+    Args:
+        observation: what the server sees; the batch size must be known.
+
+    Returns:
+        A guess with presence and counts.
+
+    Raises:
+        InputError: the batch size is unknown, or the gradient of the last layer's bias is missing or not
+            finite.
+    """
+    B = _batch_size(observation)
+    db = head_gradient(observation, "head.bias").double().numpy()
+    return _guess(B * (1.0 / len(db) - (db - db.mean())), B)
+
+
+def _guess(
+    solution: Floats,
+    batch_size: int,
+    *,
+    known: Tensor | None = None,
+    embeddings: Tensor | None = None,
+    probabilities: Tensor | None = None,
+) -> LabelGuess:
+    """Round the solution; where classes are known, its entries belong to them in order, the others are 0."""
+    counts = torch.from_numpy(published_counts(solution, batch_size))
+    assignable = torch.from_numpy(largest_remainder(solution, batch_size))
+    if known is None:
+        return LabelGuess(counts > 0, counts, assignable, embeddings, probabilities)
+    spread, spread_assignable = (torch.zeros(len(known), dtype=torch.int64) for _ in range(2))
+    spread[known], spread_assignable[known] = counts, assignable
+    return LabelGuess(known.clone(), spread, spread_assignable, embeddings, probabilities, known.clone())
+
+
+def _batch_size(observation: Observation) -> int:
+    if observation.batch_size is None:
+        raise InputError(
+            "iLRG needs the batch size: its counts are the mean gradient times B; tell the batch size, "
+            "or use idlg, gi or rlg, which restore presence only"
+        )
+    return observation.batch_size
+
+
+def _known_classes(observation: Observation) -> Tensor:
+    known = observation.side.present_classes
+    if known is None:
+        raise InputError("ilrg-simplified needs side.present_classes: the classes that are in the batch")
+    C = observation.model.head.out_features
+    if known.dtype != torch.bool or known.shape != (C,) or not known.any():
+        raise InputError(
+            f"side.present_classes must be a bool tensor of shape [{C}] with a class set; "
+            f"got {known.dtype} of shape {list(known.shape)}, {int(known.sum())} set"
+        )
+    return known.cpu()
+
+
+@register("ilrg", gives=FIELDS)
+def build_ilrg(*, alpha: float = 1.0) -> LabelMethod:
+    """Return :func:`ilrg` with the given alpha."""
+    return partial(ilrg, alpha=alpha)
+
+
+@register("ilrg-simplified", gives=FIELDS)
+def build_simplified(*, alpha: float = 1.0) -> LabelMethod:
+    """Return the simplified variant of :func:`ilrg` with the given alpha."""
+    return partial(ilrg, alpha=alpha, simplified=True)
+
+
+@register("ilrg-estimate", needs=("head.bias",))
+def build_estimate(*, alpha: float = 1.0) -> LabelMethod:
+    """Return :func:`ilrg_estimate`; alpha plays no part in it."""
+    return ilrg_estimate

@@ -1,0 +1,1 @@
+"""What clients send: observations, rounds and defenses."""

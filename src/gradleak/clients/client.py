@@ -1,0 +1,157 @@
+"""What a client computes from its batch: a function that can be differentiated, for many batches side by side."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gradleak.clients.observation import trainable
+from gradleak.errors import InputError
+from gradleak.victims.models.base import Victim
+
+
+@dataclass(frozen=True)
+class ClientRule:
+    """What clients do with their batch. Both sides know it: a client follows it, an attack simulates it.
+
+    Attributes:
+        local_steps: gradient steps before sending; 1 sends the gradient itself. With more, the client sends its weight
+            update divided by the learning rate and the number of steps, which is the mean gradient along its path.
+        local_lr: learning rate of these steps.
+        bn_eval: BatchNorm uses running statistics; otherwise those of the batch, and none are kept.
+    """
+
+    local_steps: int = 1
+    local_lr: float = 0.01
+    bn_eval: bool = True
+
+
+class _BatchStatistics(nn.Module):
+    """A BatchNorm that normalises with its batch and keeps nothing, with the parameters of the one it replaces.
+
+    Of elementary operations: torch's own has a wrong second derivative in training mode under ``vmap``, without an
+    error, since the statistics that it saved count as constants there (torch 2.15).
+    """
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [n, channels, ...]."""
+        if x.numel() == x.shape[1]:
+            raise InputError(
+                f"BatchNorm has no batch statistics for {tuple(x.shape)}, one value per channel: "
+                "use more images, larger ones, or running statistics"
+            )
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [-1, *[1] * (x.dim() - 2)]
+        centred = x - x.mean(axes, keepdim=True)
+        normalised = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + self.eps)
+        if self.weight is None:
+            return normalised
+        return normalised * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+
+def _use_batch_statistics(model: nn.Module) -> None:
+    """Replace every BatchNorm in place, once where several names share it."""
+    made: dict[nn.Module, _BatchStatistics] = {}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(module, _BatchNorm):
+            made.setdefault(module, _BatchStatistics(module))
+            model.set_submodule(name, made[module])
+
+
+class Client:
+    """Gradients of the mean cross-entropy, for K batches side by side.
+
+    Args:
+        model: the model that the server sent; it is copied.
+        rule: what the client does.
+        names: parameters that it trains, names of :func:`gradleak.clients.observation.trainable`; all by default. Those that the
+            output does not depend on have a gradient of zeros (:func:`gradleak.clients.observation.sent_names` leaves them out).
+
+    Attributes:
+        names: parameters whose gradients it sends.
+    """
+
+    def __init__(self, model: Victim, rule: ClientRule, names: Sequence[str] | None = None) -> None:
+        self.rule = rule
+        copied = copy.deepcopy(model).eval()
+        trained = trainable(copied)
+        self.trained = list(trained) if names is None else list(names)
+        self.names = self.trained
+        self.parameters = tuple(trained[name].detach() for name in self.trained)
+        # Only what is differentiated below is to be followed by autograd.
+        self.model: nn.Module = copied.requires_grad_(requires_grad=False)
+        if not rule.bn_eval:
+            _use_batch_statistics(self.model)
+        self.buffers = dict(self.model.named_buffers())
+
+    def sending(self, names: Sequence[str]) -> "Client":
+        """Return the same client, which sends the gradients of some of its parameters alone, in its own order."""
+        if set(names) == set(self.names):
+            return self
+        other = copy.copy(self)
+        other.names = [name for name in self.names if name in names]
+        if self.rule.local_steps == 1:  # with several, the steps move all parameters
+            of = dict(zip(self.trained, self.parameters, strict=True))
+            other.trained, other.parameters = other.names, tuple(of[name] for name in other.names)
+        return other
+
+    def loss(self, parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of one batch x [n, c, h, w] with soft targets [n, C]."""
+        weights = dict(zip(self.trained, parameters, strict=True)) | self.buffers
+        logits = functional_call(self.model, weights, (x,))
+        return -(targets * torch.log_softmax(logits, dim=1)).sum(1).mean()
+
+    def send(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """What one client sends for x [n, c, h, w] and targets [n, C]: one tensor per name of ``names``."""
+        return self._follow(grad(self.loss), self.parameters, x, targets)
+
+    def _send_alone(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """The same by plain autograd, which is faster for a single batch: torch.func costs more per operation."""
+        further = torch.is_grad_enabled()
+
+        def derivative(parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            loss = self.loss(parameters, x, targets)
+            zeros = True  # of parameters that the loss does not depend on, as by torch.func
+            return torch.autograd.grad(
+                loss, tuple(parameters), create_graph=further, allow_unused=zeros, materialize_grads=zeros
+            )
+
+        with torch.enable_grad():
+            return self._follow(derivative, tuple(p.detach().requires_grad_() for p in self.parameters), x, targets)
+
+    def _follow(
+        self, derivative: Callable[..., tuple[Tensor, ...]], parameters: tuple[Tensor, ...], x: Tensor, targets: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Do what the rule says, with one way or another to differentiate the loss by the parameters."""
+        if not self.names:
+            return ()
+        total = None
+        for step in range(self.rule.local_steps):
+            gradients = derivative(parameters, x, targets)
+            total = gradients if total is None else tuple(t + g for t, g in zip(total, gradients, strict=True))
+            if step + 1 < self.rule.local_steps:
+                parameters = tuple(p - self.rule.local_lr * g for p, g in zip(parameters, gradients, strict=True))
+        assert total is not None
+        moved = dict(zip(self.trained, total, strict=True))
+        sent = tuple(moved[name] for name in self.names)
+        return sent if self.rule.local_steps == 1 else tuple(t / self.rule.local_steps for t in sent)
+
+    def send_many(self, x: Tensor, targets: Tensor, *, at_once: int | None = None) -> tuple[Tensor, ...]:
+        """What K clients send for x [K, n, c, h, w] and targets [K, n, C]: tensors [K, ...], one per name.
+
+        Args:
+            x: batches.
+            targets: soft labels.
+            at_once: batches that go through the model together; all if omitted.
+        """
+        if len(x) == 1:
+            return tuple(gradient[None] for gradient in self._send_alone(x[0], targets[0]))
+        return vmap(self.send, chunk_size=at_once)(x, targets)

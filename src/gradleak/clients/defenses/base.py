@@ -1,0 +1,167 @@
+"""What a defense takes and gives, the registry that names it, and how a client applies several."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradleak.clients.observation import HEAD, Observation, sent_names, trainable
+from gradleak.errors import InputError
+from gradleak.plan.jobs.options import canonical_defense, defense_parts
+from gradleak.victims.models.base import Victim
+
+Gradients = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class DefenseContext:
+    """What only the client has when it defends its gradient.
+
+    Attributes:
+        generator: source of all noise; the caller seeds it, so equal seeds give equal noise.
+        model: the model that the server sent.
+        chunks: returns the client's batch anew on each call, as pairs (images [n, channels, height, width],
+            labels [n] int64), as :func:`gradleak.clients.observation.observe_head` takes them. Only Soteria calls it.
+    """
+
+    generator: torch.Generator
+    model: Victim
+    chunks: Callable[[], Iterable[tuple[Tensor, Tensor]]]
+
+
+Defense = Callable[[Gradients, DefenseContext], Gradients]
+"""Takes gradients by parameter name and returns what the client sends in their place; changes none in place.
+
+A name that it leaves out is withheld. The others keep shape, type and device. It meets whatever the client has and the
+defenses before it have left: any of the names may be missing.
+"""
+
+_DEFENSES: dict[str, Callable[[float], Defense]] = {}
+
+
+def register(kind: str) -> Callable[[Callable[[float], Defense]], Callable[[float], Defense]]:
+    """Register a factory ``factory(strength) -> Defense`` under ``kind``, which must be new."""
+
+    def add(factory: Callable[[float], Defense]) -> Callable[[float], Defense]:
+        if kind in _DEFENSES:
+            raise ValueError(f"defense {kind!r} is registered twice")
+        _DEFENSES[kind] = factory
+        return factory
+
+    return add
+
+
+def names() -> list[str]:
+    """Kinds of all registered defenses, sorted."""
+    return sorted(_DEFENSES)
+
+
+def build(name: str) -> Defense:
+    """Return the defense of a name such as ``dp-0.01``, see :func:`gradleak.plan.jobs.options.canonical_defense`.
+
+    Only defenses whose module was imported are known; :mod:`gradleak.clients.defenses.all` imports every one.
+
+    Raises:
+        InputError: an unknown kind, or a strength outside its range.
+    """
+    try:
+        kind, strength = defense_parts(canonical_defense(name))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return _DEFENSES[kind](strength)
+
+
+def apply(
+    observation: Observation, names: Sequence[str], *, scope: Literal["head", "all"], context: DefenseContext
+) -> Observation:
+    """Return what the server sees of a client that defends its gradient, first defense first.
+
+    What the last defense returns is what is sent: a gradient that any of them leaves out is not in the result.
+
+    Args:
+        observation: the undefended gradient; it is left as it is.
+        names: names for :func:`build`; none returns the observation itself.
+        scope: ``head`` hides all but the last layer's gradients from the defenses, so that the joint norm of
+            ``clip`` is theirs, as in the released iLRG code, and the others are sent as they are; ``all`` gives them
+            all gradients.
+        context: what the client has.
+
+    Raises:
+        InputError: a bad name; a defense that returns anything but gradients of those given; or the observation lacks
+            a gradient of the scope: ``all`` needs :func:`gradleak.clients.observation.observe_full`.
+    """
+    if not names:
+        return observation
+    _check_complete(observation, scope, context)
+    in_scope = [name for name in observation.gradients if scope == "all" or name in HEAD]
+    gradients = {name: observation.gradients[name] for name in in_scope}
+    for name, defense in [(name, build(name)) for name in names]:
+        gradients = _checked(name, gradients, defense(dict(gradients), context))
+    withheld = set(in_scope) - set(gradients)
+    sent = {name: gradients.get(name, g) for name, g in observation.gradients.items() if name not in withheld}
+    return replace(observation, gradients=sent)
+
+
+def _check_complete(observation: Observation, scope: str, context: DefenseContext) -> None:
+    """Refuse an undefended observation that lacks a gradient which a client of the model has."""
+    model = observation.model
+    missing = observation.lacks(name for name in trainable(model) if scope == "all" or name in HEAD)
+    if missing and scope == "all":  # perhaps unused ones, which only a pass through the model tells
+        images, _ = next(iter(context.chunks()))
+        missing = observation.lacks(sent_names(model, images[:2].to(model.head.weight.device)))
+    if missing:
+        raise InputError(
+            f"defense scope {scope}: the observation lacks gradients that the client has, for example {missing[0]}; "
+            f"observe {'all parameters' if scope == 'all' else 'the whole last layer'} first"
+        )
+
+
+def _checked(name: str, given: Gradients, returned: object) -> Gradients:
+    """Return what a defense returned, in the order of what it was given."""
+    where = f"defense {name}"
+    if not isinstance(returned, Mapping):
+        raise InputError(f"{where}: returned {_kind(returned)}; return a dict of gradients by parameter name")
+    unknown = [key for key in returned if key not in given]
+    if unknown:
+        known = ", ".join(given) or "nothing"
+        raise InputError(f"{where}: returned the unknown parameter {unknown[0]!r}; it was given {known}")
+    for key, gradient in returned.items():
+        if not isinstance(gradient, Tensor):
+            advice = "return a tensor, or leave the name out to withhold the gradient"
+            raise InputError(f"{where}: {key} is {_kind(gradient)}; {advice}")
+        for what in ("shape", "dtype", "layout", "device"):
+            wanted, found = (getattr(tensor, what) for tensor in (given[key], gradient))
+            if found != wanted:
+                wanted, found = (list(each) if what == "shape" else each for each in (wanted, found))
+                raise InputError(f"{where}: {key} has {what} {found}; keep that of the gradient given, {wanted}")
+    return {key: returned[key].detach() for key in given if key in returned}
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def below_percentile(values: Tensor, percent: float) -> Tensor:
+    """Return where ``values`` is below its percentile, with linear interpolation (``numpy.percentile``'s default).
+
+    The percentile lies at the rank r = percent (n - 1) / 100 between two order statistics. An entry is below it
+    exactly if it is below the upper one, of rank ceil(r), so one selection does, at any size (some releases of
+    ``torch.quantile`` stop at 2^24 entries). NumPy selects, in linear time whatever the order; ``torch.kthvalue`` takes
+    quadratic time on descending values. Entries equal to the threshold are not below it, so with ties fewer than
+    ``percent`` percent may be; with n distinct values it is ceil(r), so exactly percent n / 100 where that is an
+    integer (percent < 100).
+
+    Args:
+        values: any shape, n >= 1 entries, none of them NaN.
+        percent: in [0, 100].
+
+    Returns:
+        Bool tensor of the same shape.
+    """
+    rank = math.ceil(percent * (values.numel() - 1) / 100)
+    flat = values.detach().flatten().cpu().numpy()
+    return values < float(np.partition(flat, rank)[rank])

@@ -1,0 +1,249 @@
+"""What the server sees of a client's batch: the threat model as a type, and the two ways to make it.
+
+:func:`observe_head` gives the gradients of the last linear layer in closed form, chunk by chunk, without
+autograd; :func:`observe_full` gives every parameter's gradient by autograd. They agree to float precision.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradleak.notes import note
+from gradleak.victims.models.base import Victim
+
+HEAD = ("head.weight", "head.bias")
+"""Names of the gradients of the last layer."""
+
+_NAMED = 4
+"""How many parameters a message names at most."""
+
+
+@dataclass(frozen=True)
+class SideKnowledge:
+    """What the server may know besides the gradient. Everything is unknown unless a run says otherwise.
+
+    Attributes:
+        present_classes: [C] bool, the classes in the batch (for the simplified variant of iLRG).
+    """
+
+    present_classes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that an attack is given. It holds no image, no label and no embedding.
+
+    Attributes:
+        gradients: parameter name -> gradient of the mean cross-entropy over the batch, same shape as
+            the parameter, of those parameters alone of which the client sends one: they exist, require a gradient
+            (:func:`trainable`), take part in the output, and no defense withholds theirs. Head observations hold
+            ``head.weight`` [C, d] and ``head.bias`` [C] at most.
+        model: the model that the server sent to the client, in eval mode.
+        batch_size: B, or None if the client does not tell it.
+        side: optional further knowledge.
+    """
+
+    gradients: dict[str, Tensor]
+    model: Victim
+    batch_size: int | None
+    side: SideKnowledge = field(default_factory=SideKnowledge)
+
+    def lacks(self, names: Iterable[str]) -> list[str]:
+        """Return those of some gradients that the client did not send."""
+        return [name for name in names if name not in self.gradients]
+
+    def is_finite(self) -> bool:
+        """Whether no gradient has a NaN or infinite entry."""
+        return all(bool(torch.isfinite(gradient).all()) for gradient in self.gradients.values())
+
+    @property
+    def head_weight(self) -> Tensor:
+        """Gradient of the last layer's weight, dL/dW, [C, d]."""
+        return self.gradients["head.weight"]
+
+    @property
+    def head_bias(self) -> Tensor:
+        """Gradient of the last layer's bias, dL/db, [C]."""
+        return self.gradients["head.bias"]
+
+
+@dataclass(frozen=True)
+class BatchTruth:
+    """What only the experimenter knows of the batch; metrics take it, attacks never do.
+
+    Attributes:
+        counts: [C] int64, instances per class.
+        embeddings: [C, d] float64, mean embedding of each class in the batch (0 for absent classes).
+        logits: [C, C] float64, mean logits of each class in the batch.
+        probabilities: [C, C] float64, mean softmax output of each class in the batch.
+        own_residual_embeddings: [C, d] float64, mean of (p_n[c] - 1) e_n over the images n of class c: row c of
+            the weight gradient that these images alone would give. Only the error analysis needs it.
+    """
+
+    counts: Tensor
+    embeddings: Tensor
+    logits: Tensor
+    probabilities: Tensor
+    own_residual_embeddings: Tensor | None = None
+
+
+def chunk_size(image_size: int) -> int:
+    """Return how many images to put through a victim at once.
+
+    The largest activations grow with the pixels: 64 images up to 80 px, then as many as have the pixels of
+    those 64, so 8 at 224 px. Peak memory then hardly depends on the batch size, and a chunk is still large
+    enough to keep the convolutions at their peak.
+
+    Args:
+        image_size: height and width in pixels.
+    """
+    return max(1, min(64, 64 * 80**2 // image_size**2))
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that require a gradient, each once, in the order of the model.
+
+    A tied parameter has one gradient, the sum over the layers that share it. If the head is one of them, the parameter
+    goes by its name in another: its gradient is not that of the last layer alone, which ``head.weight`` stands for. A
+    head that is registered under a second name too is still the head.
+    """
+    head = getattr(model, "head", None)
+    names: dict[nn.Parameter, str] = {}
+    of_head: set[nn.Parameter] = set()
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for name, parameter in module.named_parameters(recurse=False):
+            if module is head:
+                if parameter not in names:
+                    of_head.add(parameter)
+                    names[parameter] = f"head.{name}"
+            elif parameter not in names or parameter in of_head:
+                of_head.discard(parameter)
+                names[parameter] = f"{prefix}.{name}" if prefix else name
+    return {name: parameter for parameter, name in names.items() if parameter.requires_grad}
+
+
+def sent_names(model: Victim, images: Tensor) -> list[str]:
+    """Return the names of the parameters of which a client of this model sends gradients, and say which it leaves out.
+
+    Args:
+        model: in eval mode.
+        images: [n, channels, height, width], any: only which parameters the logits depend on counts.
+    """
+    parameters = trainable(model)
+    with torch.enable_grad():
+        sent = list(_derivatives(model(images).sum(), parameters))
+    _say_unsent(model, sent)
+    return sent
+
+
+def _derivatives(value: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Return the derivatives of a number by the parameters that it depends on."""
+    if not parameters or not value.requires_grad:
+        return {}
+    found = torch.autograd.grad(value, tuple(parameters.values()), allow_unused=True)
+    return {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+
+
+def _say_unsent(model: nn.Module, sent: Collection[str]) -> None:
+    left_out = {
+        "frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
+        "unused": [name for name in trainable(model) if name not in sent],
+    }
+    parts = [
+        f"{why}: {', '.join(names[:_NAMED])}" + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        for why, names in left_out.items()
+        if names
+    ]
+    if parts:
+        note(f"clients send no gradient of parameters that are {'; '.join(parts)}")
+
+
+def observe_head(
+    model: Victim, chunks: Iterable[tuple[Tensor, Tensor]], *, device: torch.device | str = "cpu"
+) -> tuple[Observation, BatchTruth]:
+    """Gradients of the last linear layer z = W e + b of the mean cross-entropy, in closed form.
+
+    With P = softmax(Z) [B, C], Y one-hot [B, C] and E [B, d]: dL/db = mean(P - Y), dL/dW = (P - Y)^T E / B
+    (Ma et al. 2023, section 3). Sums run in float64 and are rounded once to the parameters' type.
+
+    A gradient that no client sends is left out: that of a bias that the head does not have, and of a parameter that is
+    frozen or shared with another layer.
+
+    Args:
+        model: the victim; it is put into eval mode, and lives on ``device``.
+        chunks: pairs (images [n, channels, height, width] float32, labels [n] int64), n up to
+            :func:`chunk_size`; the batch is their union, and memory depends on the largest chunk only.
+        device: where the forward pass runs.
+
+    Returns:
+        The observation and, apart from it, the truth that metrics need.
+
+    Raises:
+        ValueError: the batch is empty.
+    """
+    model.eval()
+    head = model.head
+    C, d = head.weight.shape
+    kwargs = {"dtype": torch.float64, "device": device}
+    weight, bias = torch.zeros(C, d, **kwargs), torch.zeros(C, **kwargs)
+    counts = torch.zeros(C, dtype=torch.int64, device=device)
+    embeddings, logits, probabilities, own = (torch.zeros(C, n, **kwargs) for n in (d, C, C, d))
+    for images, labels in chunks:  # fetched outside inference mode: a loader may use threads, which are not in it
+        with torch.inference_mode():
+            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            if images.device.type == "cpu":
+                # oneDNN's convolutions run 1.2 to 1.3 times as fast channels last, and the input's layout
+                # alone decides, so the model stays as it is. Folding BatchNorm gains too little for a copy.
+                images = images.contiguous(memory_format=torch.channels_last)
+            e = model.features(images)
+            z = head(e)
+            e, z = e.double(), z.double()
+            p = torch.softmax(z, dim=1)
+            onehot = functional.one_hot(labels, C).double()
+            residual = p - onehot
+            weight += residual.T @ e
+            bias += residual.sum(0)
+            counts += onehot.sum(0).long()
+            embeddings.index_add_(0, labels, e)
+            logits.index_add_(0, labels, z)
+            probabilities.index_add_(0, labels, p)
+            own.index_add_(0, labels, residual.gather(1, labels[:, None]) * e)
+    B = int(counts.sum())
+    if B == 0:
+        raise ValueError("cannot observe an empty batch")
+    # Outside inference mode, so that an attack may put these tensors into a graph.
+    present = counts.clamp(min=1)[:, None]
+    sent = trainable(model)
+    gradients = {
+        name: (total / B).to(head.weight.dtype).cpu()
+        for name, total in zip(HEAD, (weight, bias), strict=True)
+        if name in sent
+    }
+    truth = BatchTruth(
+        counts.cpu(),
+        (embeddings / present).cpu(),
+        (logits / present).cpu(),
+        (probabilities / present).cpu(),
+        (own / present).cpu(),
+    )
+    return Observation(gradients, model, B), truth
+
+
+def observe_full(model: Victim, images: Tensor, labels: Tensor) -> Observation:
+    """Gradients of all :func:`trainable` parameters by autograd, in eval mode.
+
+    Those that the loss does not depend on have none; a line on standard error names them.
+
+    Args:
+        model: the victim; it is put into eval mode.
+        images: [B, channels, height, width].
+        labels: [B] int64.
+    """
+    model.eval()
+    loss = functional.cross_entropy(model(images), labels)
+    gradients = _derivatives(loss, trainable(model))
+    _say_unsent(model, gradients)
+    return Observation(gradients, model, len(labels))

@@ -1,0 +1,165 @@
+"""A federated round up to the attack: the victim that the server sends, the clients' batches, what they send back."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from gradleak.clients.defenses.all import DefenseContext, apply
+from gradleak.clients.observation import Observation
+from gradleak.data import batches
+from gradleak.data.base import ImageDataset
+from gradleak.errors import InputError
+from gradleak.plan.jobs.attack import AttackRun
+from gradleak.plan.jobs.images import FederatedOptions
+from gradleak.plan.jobs.options import BatchOptions
+from gradleak.records import Row
+from gradleak.streams import stream
+from gradleak.victims import checkpoints
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import build
+from gradleak.victims.training import victim_weights
+
+
+def make_victim(spec: AttackRun, data: ImageDataset) -> Victim:
+    """Return the model of the round on the CPU: fresh, at its training stage, or with the user's weights.
+
+    Raises:
+        InputError: weights that do not fit, or a training that fails.
+    """
+    model = build(
+        spec.model,
+        num_classes=data.num_classes,
+        channels=data.facts.channels,
+        image_size=data.facts.image_size,
+        seed=spec.victim_seed,
+        **spec.model_options(),
+    )
+    weights = victim_weights(spec)
+    if weights is not None:
+        checkpoints.load(model, weights)
+    return model
+
+
+def stage_name(spec: AttackRun) -> str:
+    """The stage that results name; a user's own weights are named by their content, so that they are no known stage."""
+    if spec.checkpoint is None:
+        return spec.stage
+    with spec.checkpoint.open("rb") as file:
+        return f"checkpoint-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+
+
+def client_keys(spec: BatchOptions, trial: int, client: int) -> tuple[object, ...]:
+    """Return what a client's random streams depend on: the same for all attacks, so that they meet the same batches.
+
+    The first client's are those of the label experiments, which have one client.
+    """
+    keys = (spec.dataset, spec.distribution_id, spec.num_images, spec.seed, trial)
+    return (*keys, f"client{client}") if client else keys
+
+
+def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int = 0) -> Tensor:
+    """Return the images of a client's batch, [B] int64 indices.
+
+    Raises:
+        InputError: the data cannot give the batch asked for.
+    """
+    return batches.select(
+        data.labels,
+        data.num_classes,
+        spec.distribution,
+        spec.num_images,
+        stream("batch", *client_keys(spec, trial, client)),
+        num_uniform_cls=spec.num_uniform_cls or 0,
+        num_target_cls=spec.num_target_cls or 0,
+    )
+
+
+def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tensor]]:
+    """Return the images of every client of every round, as [n] int64 indices: those that the user names, or drawn ones.
+
+    Raises:
+        InputError: an index outside the data set, or the data cannot give the batches asked for.
+    """
+    if not spec.client_indices:
+        clients = range(spec.num_clients)
+        return [[draw_batch(spec, data, trial, client) for client in clients] for trial in range(spec.num_tries)]
+    chosen = torch.tensor([int(index) for index in spec.client_indices])
+    outside = chosen[chosen >= len(data)]
+    if len(outside):
+        raise InputError(
+            f"--client-indices: {int(outside[0])} is outside the {len(data)} images; use 0 to {len(data) - 1}"
+        )
+    return [list(chosen.split(spec.num_images))]
+
+
+def defended(
+    spec: AttackRun,
+    observation: Observation,
+    chunks: Callable[[], Iterable[tuple[Tensor, Tensor]]],
+    trial: int,
+    client: int = 0,
+) -> Observation:
+    """Return what the server sees of a client that defends its gradient as the spec says.
+
+    Args:
+        spec: names the defenses.
+        observation: the undefended gradient.
+        chunks: the client's batch, see :class:`gradleak.clients.defenses.all.DefenseContext`.
+        trial: the round.
+        client: number of the client.
+    """
+    if not spec.defenses:
+        return observation
+    noise = stream("defense", *client_keys(spec, trial, client), spec.victim_seed)
+    generator = torch.Generator().manual_seed(int(noise.integers(2**63)))
+    context = DefenseContext(generator, observation.model, chunks)
+    return apply(observation, spec.defenses, scope=spec.defense_scope, context=context)
+
+
+def row(
+    spec: AttackRun,
+    stage: str,
+    method: str,
+    trial: int,
+    metric: str,
+    value: float,
+    *,
+    unit: str = "",
+    status: str = "ok",
+    batch_size: int | None = None,
+    distribution: str | None = None,
+) -> Row:
+    """Return a row of a run's results.
+
+    Args:
+        spec: the run.
+        stage: what :func:`stage_name` gave.
+        method: see :class:`gradleak.records.Row`, like the others.
+        trial: see ``method``.
+        metric: see ``method``.
+        value: see ``method``.
+        unit: see ``method``.
+        status: see ``method``.
+        batch_size: B, if it is not that of one client.
+        distribution: likewise.
+    """
+    return Row(
+        run=spec.run_id,
+        kind=spec.KIND,
+        method=method,
+        dataset=spec.dataset,
+        model=spec.model_id,
+        stage=stage,
+        batch_size=spec.num_images if batch_size is None else batch_size,
+        distribution=spec.distribution_id if distribution is None else distribution,
+        defense=spec.defense_id,
+        model_seed=spec.victim_seed,
+        seed=spec.seed,
+        trial=trial,
+        unit=unit,
+        status=status,
+        metric=metric,
+        value=value,
+    )

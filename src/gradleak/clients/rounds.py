@@ -1,0 +1,152 @@
+"""A federated round: clients' batches, what they send, and what the server makes of it before it attacks."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.observation import Observation, sent_names, trainable
+from gradleak.clients.round_inputs import client_images, defended, make_victim
+from gradleak.data import datasets
+from gradleak.data.base import ImageDataset
+from gradleak.devices import choose_device
+from gradleak.metrics.lpips import Lpips, load_lpips
+from gradleak.plan.jobs.images import FederatedOptions
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.pretrained import load_pretrained
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One client's batch of a round, or all clients' when they are aggregated.
+
+    Attributes:
+        trial: the round.
+        client: its number, or -1 for the aggregate.
+        indices: [n] int64, which images of the data set they are.
+        images: [n, c, h, w], normalised.
+        labels: [n] int64.
+        observation: what the server sees of it.
+    """
+
+    trial: int
+    client: int
+    indices: Tensor
+    images: Tensor
+    labels: Tensor
+    observation: Observation
+
+
+@dataclass(frozen=True)
+class Round:
+    """What all attacks on a spec have in common.
+
+    Attributes:
+        data: the data set.
+        server: the model that the server sent, on the device.
+        client: simulates a client of that model.
+        device: where it runs.
+        lpips: the perceptual distance, if its weights are there and the images are large enough for it.
+    """
+
+    data: ImageDataset
+    server: Victim
+    client: Client
+    device: torch.device
+    lpips: Lpips | None = None
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """What the model reads -> [0, 1], clamped."""
+        mean, std = self.constants(x)
+        return (x * std + mean).clamp(0, 1)
+
+    def constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the normalisation, each [c, 1, 1]."""
+        mean, std = (like.new_tensor(values)[:, None, None] for values in (self.data.facts.mean, self.data.facts.std))
+        return mean, std
+
+
+def prepare(spec: FederatedOptions) -> Round:
+    """Load the data and make the victim.
+
+    Raises:
+        InputError: data missing, or weights that do not fit or cannot be fetched.
+    """
+    device = choose_device(spec.device)
+    data = datasets.load(
+        spec.dataset, split=spec.split, root=spec.data_root, download=spec.download, image_size=spec.image_size
+    )
+    model = make_victim(spec, data)
+    if spec.pretrained:
+        load_pretrained(model, spec.model)
+    model = model.to(device)
+    rule = ClientRule(local_steps=spec.local_steps, local_lr=spec.local_lr, bn_eval=spec.bn_eval)
+    lpips = load_lpips(spec.lpips_weights) if spec.lpips_weights else None
+    side, channels = data.facts.image_size, data.facts.channels
+    names = sent_names(model, torch.zeros(2, channels, side, side, device=device))
+    return Round(data, model, Client(model, rule, names), device, lpips)
+
+
+def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch]]:
+    """Draw the clients' batches, round by round, with what each client sends.
+
+    Raises:
+        InputError: the data cannot give the batches asked for.
+    """
+    C = round_.data.num_classes
+    for trial, clients in enumerate(client_images(spec, round_.data)):
+        found = []
+        for client, chosen in enumerate(clients):
+            images, labels = round_.data.fetch(chosen), round_.data.labels[chosen]
+            on_device = images.to(round_.device)
+            sent = round_.client.send(on_device, one_hot(labels, C).to(on_device))
+            gradients = dict(zip(round_.client.names, (g.detach() for g in sent), strict=True))
+            observation = Observation(gradients, round_.server, len(chosen))
+            seen = defended(spec, observation, partial(_whole, images, labels), trial, client)
+            found.append(Batch(trial, client, chosen, on_device, labels, seen))
+        yield found
+
+
+def _whole(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    yield images, labels
+
+
+def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
+    """Return the clients of a round as one batch, with the mean of what they sent, each scaled to norm 1 if so asked.
+
+    Equal numbers of images make the mean of the clients' gradients the gradient of the joint batch. Scaled ones are no
+    gradient of any batch; an objective that ignores the scale suits them. A gradient that one client withholds has no
+    mean, and is left out.
+    """
+    names = [name for name in batches[0].observation.gradients if not any(b.observation.lacks([name]) for b in batches)]
+    weights = [1.0] * len(batches)
+    if spec.normalize_gradients:
+        norms = [
+            torch.sqrt(sum((g.double().square().sum() for g in batch.observation.gradients.values()), torch.zeros(())))
+            for batch in batches
+        ]
+        weights = [1 / max(float(norm), 1e-12) for norm in norms]
+    gradients = {
+        name: torch.stack([w * b.observation.gradients[name] for w, b in zip(weights, batches, strict=True)]).mean(0)
+        for name in names
+    }
+    labels = torch.cat([batch.labels for batch in batches])
+    model = batches[0].observation.model
+    images = torch.cat([batch.images for batch in batches])
+    indices = torch.cat([batch.indices for batch in batches])
+    return Batch(batches[0].trial, -1, indices, images, labels, Observation(gradients, model, len(labels)))
+
+
+def updated(server: Victim, gradients: dict[str, Tensor], lr: float) -> Victim:
+    """Return a copy of the model after one step down the aggregated gradient; parameters without one stay."""
+    model = deepcopy(server)
+    with torch.no_grad():
+        for name, parameter in trainable(model).items():
+            if name in gradients:
+                parameter -= lr * gradients[name]
+    return model

@@ -1,0 +1,22 @@
+"""Data sets whose pixels lie in memory as one uint8 array."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gradleak.data.base import ImageDataset
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayDataset(ImageDataset):
+    """Images kept as bytes, a quarter of their float size; only the fetched ones become floats.
+
+    Attributes:
+        array: [N, channels, height, width] uint8.
+    """
+
+    array: Tensor
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """Return images [n, channels, height, width] uint8 by one gather."""
+        return self.array[indices]

@@ -1,0 +1,126 @@
+"""One look at what a loader returns, built-in or of a plug-in, before anything relies on it."""
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from gradleak.data.arrays import ArrayDataset
+from gradleak.data.base import ImageDataset, one_line, place_of
+from gradleak.data.files import MODES, FileDataset
+from gradleak.errors import InputError
+from gradleak.plan import plugins
+from gradleak.plan.catalogue import DATASETS, DatasetFacts
+
+
+def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset:
+    """Return what a loader gives, if it is the data set that the facts describe.
+
+    Labels are looked at, images are not decoded, except for a single one of a plug-in: it may say where pixels come
+    from in code of its own.
+
+    Args:
+        name: canonical name.
+        split: what the loader was asked for.
+        loader: without arguments.
+
+    Raises:
+        InputError: the loader fails, or returns anything else; one line that names data set, file and what is right.
+    """
+    try:
+        data = loader()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failed(name, split, error) from error
+    where = f"{place_of(name)}, split {split}"
+    fault = _fault(name, data)
+    if fault is not None:
+        raise InputError(f"{where}: {fault}")
+    assert isinstance(data, ImageDataset)
+    if plugins.used(datasets=[name]):
+        # Full sets of gradleak's own may be there in part.
+        declared = DATASETS[name].sizes.get(split)
+        if declared not in (None, len(data)):
+            raise InputError(f"{where}: has {len(data)} images; FACTS declares {declared}: change one of them")
+        try:
+            data.fetch(torch.tensor([len(data) - 1]))
+        except InputError:
+            raise
+        except Exception as error:
+            raise _failed(name, split, error) from error
+    return data
+
+
+def _failed(name: str, split: str, error: BaseException) -> InputError:
+    files = plugins.used(datasets=[name])
+    if files:
+        return InputError(f"data set {name}, split {split}: {plugins.fault(files[0], error)}")
+    return InputError(f"{name}: cannot be loaded ({type(error).__name__}: {one_line(error)})")
+
+
+def _fault(name: str, data: object) -> str | None:
+    """Return what is wrong with what a loader returned."""
+    if not isinstance(data, ImageDataset):
+        return f"its loader returns {type(data).__name__}; return an ImageDataset, for example an ArrayDataset"
+    return _fault_of_facts(name, data) or _fault_of_labels(data) or _fault_of_storage(data)
+
+
+def _fault_of_facts(name: str, data: ImageDataset) -> str | None:
+    declared = DATASETS[name]
+    if data.name != name:
+        return f"its name is {data.name!r}; give it the name {name!r}"
+    remedy = f"pass gradleak.plan.catalogue.dataset_facts({name!r})"
+    if not isinstance(data.facts, DatasetFacts):
+        return f"facts is {type(data.facts).__name__}; {remedy}"
+    for field in fields(DatasetFacts):
+        given, right = getattr(data.facts, field.name), getattr(declared, field.name)
+        if given != right:
+            return f"facts.{field.name} is {given}, declared is {right}; {remedy}"
+    # Only a folder of ImageNet may hold some of the classes.
+    some = name == "imagenet" and type(data.num_classes) is int and data.num_classes > 1
+    if data.num_classes != declared.num_classes and not some:
+        return f"num_classes is {data.num_classes}; declared is {declared.num_classes}"
+    return None
+
+
+def _fault_of_labels(data: ImageDataset) -> str | None:
+    labels: object = data.labels
+    right = "labels must be one tensor [images] of int64 on the CPU"
+    if not isinstance(labels, Tensor):
+        return f"labels is {type(labels).__name__}; {right}"
+    if labels.dtype != torch.int64 or labels.dim() != 1 or labels.device.type != "cpu":
+        return f"labels is {_described(labels)}; {right}"
+    if not len(labels):
+        return "holds no image; a split has at least one"
+    low, high = (int(label) for label in torch.aminmax(labels))
+    if low < 0 or high >= data.num_classes:
+        wrong = low if low < 0 else high
+        return f"label {wrong} is outside 0 to {data.num_classes - 1}, the {data.num_classes} classes"
+    return None
+
+
+def _fault_of_storage(data: ImageDataset) -> str | None:
+    """Look at where the pixels are, of data sets that do not say so in code of their own."""
+    number, size, channels = len(data.labels), data.facts.image_size, data.facts.channels
+    if isinstance(data, ArrayDataset):
+        array: object = data.array
+        right = f"it must be a tensor [{number}, {channels}, {size}, {size}] of uint8, an image for each label"
+        if not isinstance(array, Tensor):
+            return f"array is {type(array).__name__}; {right}"
+        if array.dtype != torch.uint8 or tuple(array.shape) != (number, channels, size, size):
+            return f"array is {_described(array)}; {right}"
+    if isinstance(data, FileDataset):
+        if len(data.paths) != number:
+            return f"has {number} labels and {len(data.paths)} paths; give each image one of both"
+        if channels not in MODES:
+            return f"facts.channels is {channels}; image files are read as 1 channel (grey) or 3 (RGB)"
+        if data.resize < size:
+            return f"resize is {data.resize}, below the {size} pixels of the crop; use at least {size}"
+    return None
+
+
+def _described(tensor: Tensor) -> str:
+    device = "" if tensor.device.type == "cpu" else f" on {tensor.device}"
+    return f"{list(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}{device}"

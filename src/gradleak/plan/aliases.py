@@ -1,0 +1,218 @@
+"""Documented spellings of options that a spec writes otherwise, and what they stand for."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gradleak.plan import catalogue as facts
+from gradleak.plan.jobs.spec import split_commas
+
+
+class PlacesShorthand(BaseModel):
+    """Documented spellings of where a job runs and where its data are.
+
+    Attributes:
+        SYNONYMS: fields that are another name of one option, and that option's name.
+        DEFAULTS: what options are where shorthands replace their defaults, in words.
+    """
+
+    SYNONYMS: ClassVar[dict[str, str]] = {"data_path": "data_root"}
+    DEFAULTS: ClassVar[dict[str, str]] = {}
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    data_path: Path | None = Field(default=None, description="synonym of --data-root")
+    cpu: bool = Field(default=False, description="same as --device cpu")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = dict(options)
+        for short, name in self.SYNONYMS.items():
+            if getattr(self, short) is not None:
+                self._put(options, name, getattr(self, short), f"--{short.replace('_', '-')}")
+        if self.cpu:
+            self._put(options, "device", "cpu", "--cpu")
+        return options
+
+    @staticmethod
+    def _put(options: dict[str, Any], name: str, value: Any, flag: str) -> None:
+        if name in options:
+            raise ValueError(f"{flag} and --{name.replace('_', '-')} exclude each other")
+        options[name] = value
+
+
+class Shorthand(PlacesShorthand):
+    """What the documented spellings of all programs that have a victim have in common."""
+
+    silu: bool = Field(default=False, description="same as --activation silu")
+    leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
+    epochs: int = Field(default=10, ge=1, description="of a trained victim: same as --stage epoch<N>")
+    iter_train: bool = Field(default=False, description="of a trained victim: the stage counts iterations")
+    iters: int = Field(default=1000, ge=1, description="with --iter-train: same as --stage iter<N>")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """See :class:`PlacesShorthand`."""
+        options = super().expand(options)
+        if self.silu:
+            self._put(options, "activation", "silu", "--silu")
+        if self.leaky_relu:
+            self._put(options, "activation", "leaky_relu", "--leaky-relu")
+        return options
+
+    def _stage(self) -> str:
+        if "iters" in self.model_fields_set and not self.iter_train:
+            raise ValueError("--iters needs --iter-train")
+        return f"iter{self.iters}" if self.iter_train else f"epoch{self.epochs}"
+
+
+class TrainVictimShorthand(Shorthand):
+    """Documented spellings that expand into the options of :class:`gradleak.plan.jobs.training.TrainVictim`."""
+
+    SYNONYMS: ClassVar[dict[str, str]] = {**Shorthand.SYNONYMS, "model_path": "checkpoint_dir"}
+    DEFAULTS: ClassVar[dict[str, str]] = {"stage": "epoch10, see --epochs and --iters"}
+
+    model_path: Path | None = Field(default=None, description="synonym of --checkpoint-dir")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Without ``stage`` the training has ``epochs`` epochs, or ``iters`` iterations with ``iter_train``.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = super().expand(options)
+        if "stage" not in options or {"epochs", "iters", "iter_train"} & self.model_fields_set:
+            self._put(options, "stage", self._stage(), "--epochs, --iters")
+        return options
+
+
+class AttackShorthand(Shorthand):
+    """Documented spellings that all attacks have: a trained victim, and a defense."""
+
+    trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
+    defense: bool = Field(default=False, description="defend the gradient by --defense-method")
+    defense_method: Literal["dp", "clip", "sparse", "perturb"] = Field(default="dp", description="with --defense")
+    noise_std: float = Field(default=0.001, gt=0, description="of dp: standard deviation of the noise")
+    clip_bound: float = Field(default=4, gt=0, description="of clip: largest joint L2 norm")
+    sparse_ratio: float = Field(
+        default=10, gt=0, le=100, description="of sparse: percent of the entries that are zeroed"
+    )
+    prune_ratio: float = Field(
+        default=10, gt=0, le=100, description="of perturb (Soteria): percent of the embedding that is pruned"
+    )
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = super().expand(options)
+        if self.trained_model:
+            self._put(options, "stage", self._stage(), "--trained-model")
+        elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
+            raise ValueError("--epochs, --iters and --iter-train need --trained-model")
+        strengths = {kind: known.strength for kind, known in facts.DEFENSES.items()}
+        if self.defense:
+            strength = getattr(self, strengths[self.defense_method])
+            self._put(options, "defenses", (f"{self.defense_method}-{strength}",), "--defense")
+        elif {"defense_method", *strengths.values()} & self.model_fields_set:
+            raise ValueError("--defense-method and its strengths need --defense")
+        return options
+
+
+class RestoreLabelsShorthand(AttackShorthand):
+    """Documented spellings that expand into the options of :class:`gradleak.plan.jobs.labels.RestoreLabels`."""
+
+    compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
+    simplified: bool = Field(default=False, description="iLRG given the classes that are present")
+    estimate: bool = Field(default=False, description="iLRG with 1/C in place of the recovered probabilities")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = super().expand(options)
+        methods = list(split_commas(options.get("methods", "ilrg")))
+        if self.simplified and self.estimate:
+            raise ValueError("--simplified and --estimate exclude each other; name both in --methods")
+        variant = "ilrg-simplified" if self.simplified else "ilrg-estimate" if self.estimate else None
+        if variant:
+            methods = [variant if name == "ilrg" else name for name in methods]
+        if self.compare:
+            methods += ["idlg", "gi", "rlg"]
+        options["methods"] = tuple(methods)
+        return options
+
+
+class FederatedShorthand(AttackShorthand):
+    """Documented spellings that expand into the options of :class:`gradleak.plan.jobs.images.ImageAttack`."""
+
+    SYNONYMS: ClassVar[dict[str, str]] = {
+        **AttackShorthand.SYNONYMS,
+        "arch": "model",
+        "samples_per_client": "num_images",
+        "dataset_split": "split",
+        "tv": "tv_weight",
+    }
+
+    arch: str | None = Field(default=None, description="synonym of --model")
+    samples_per_client: int | None = Field(default=None, description="synonym of --num-images")
+    dataset_split: str | None = Field(default=None, description="synonym of --split")
+    tv: float | None = Field(default=None, description="synonym of --tv-weight")
+    exp_name: str | None = Field(default=None, description="same as --save-dir outputs/NAME")
+    fix_labels: bool = Field(default=False, description="labels restored by iLRG: same as --labels ilrg")
+    gt_labels: bool = Field(default=False, description="labels given: same as --labels truth")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = super().expand(options)
+        if self.exp_name is not None:
+            self._put(options, "save_dir", Path("outputs") / self.exp_name, "--exp-name")
+        if self.fix_labels or self.gt_labels:
+            self._put(options, "labels", "truth" if self.gt_labels else "ilrg", "--fix-labels, --gt-labels")
+        return options
+
+
+_IG = {"attack": "ig", "cost_fn": "sim", "rec_optimizer": "adam", "lr_schedule": "step", "num_clients": 1}
+"""What the release of iLRG reconstructs with: IG (Geiping et al., NeurIPS 2020) on one client."""
+
+
+class ReconstructShorthand(FederatedShorthand):
+    """Documented spellings that expand into the options of :class:`gradleak.plan.jobs.images.Reconstruct`."""
+
+    SYNONYMS: ClassVar[dict[str, str]] = {
+        **FederatedShorthand.SYNONYMS,
+        "max_iterations": "iterations",
+        "l2": "l2_weight",
+    }
+
+    max_iterations: int | None = Field(default=None, description="synonym of --iterations")
+    l2: float | None = Field(default=None, description="synonym of --l2-weight")
+    rec_img: bool = Field(default=False, description="improved IG: same as --optim ig")
+    optim: Literal["ig", "dlg"] | None = Field(default=None, description="ig: cosine, Adam, stepped rate, one client")
+    save_images: bool = Field(default=False, description="save images, as is done anyhow")
+    save_image: bool = Field(default=False, description="save images, as is done anyhow")
+
+    def expand(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the shorthands replaced by what they stand for.
+
+        Raises:
+            ValueError: two of the given options contradict each other.
+        """
+        options = super().expand(options)
+        if self.optim == "ig" or (self.rec_img and self.optim is None):
+            options = {**_IG, **options}
+        return options

@@ -1,0 +1,41 @@
+"""Which options of a job may be axes of an experiment, and how their values are written."""
+
+from typing import Any
+
+from gradleak.plan.config import Axis, Scalar
+from gradleak.plan.jobs.diffusion import DiffusionReconstruct
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.jobs.labels import RestoreLabels
+
+Run = RestoreLabels | Reconstruct | DiffusionReconstruct
+
+IMAGE_ATTACKS: dict[str, type[Reconstruct] | type[DiffusionReconstruct]] = {
+    "matching": Reconstruct,
+    "diffusion": DiffusionReconstruct,
+}
+"""Kinds of attacks that reconstruct images, and the options of their jobs; all other kinds restore labels."""
+
+CATALOGUE_AXES = ("dataset", "model")
+"""Axes that every experiment has; their values are names of the catalogue."""
+
+UNDEFENDED = "none"
+"""The value of the axis ``defense`` that stands for no defense."""
+
+_NOT_AXES = {"methods", "attack", "checkpoint", "defenses", "modules"}
+
+
+def axes_of(*specs: type[Run]) -> tuple[str, ...]:
+    """Options that all of these jobs have and that may be axes; ``defense`` takes names of the catalogue."""
+    first, *others = specs
+    names = (name for name in first.model_fields if name not in _NOT_AXES and first.is_identity(name))
+    return (*(name for name in names if all(name in other.model_fields for other in others)), "defense")
+
+
+def values_of(axis: Axis) -> list[Scalar | list[str]]:
+    """Return the values of an axis; a plain value is an axis of one."""
+    return axis if isinstance(axis, list) else [axis]
+
+
+def composed(value: Any) -> list[str]:
+    """Names of the defenses that one value of the axis ``defense`` applies, in order."""
+    return [name for name in (value if isinstance(value, list) else [value]) if name != UNDEFENDED]

@@ -1,0 +1,183 @@
+"""Command lines made from specs: every field is an option, hyphens and underscores are the same."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from gradleak import interrupts, records
+from gradleak.errors import InputError
+from gradleak.plan.aliases import PlacesShorthand
+from gradleak.plan.spelling import Spelling
+
+S = TypeVar("S", bound=BaseModel)
+
+_METAVARS = {int: "N", float: "X", Path: "PATH"}
+
+_spelling = Spelling(())
+"""Of the command line that this process parsed: what is found later names options as the user did, too."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> Any:
+        """Raise an InputError."""
+        raise InputError(f"{message} (see --help)")
+
+
+def describe(error: ValidationError, flag: str = "--") -> str:
+    """Return all faults that pydantic found, in one line, each with its field and the value given.
+
+    Args:
+        error: what pydantic raised.
+        flag: ``--`` to write fields as options, as they were typed; empty to write them as keys of the configuration.
+    """
+    spelling = _spelling if flag else None
+    faults = []
+    for fault in error.errors():
+        text = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            faults.append(spelling.statement(text) if spelling else text)
+            continue
+        name, *inner = map(str, fault["loc"])
+        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")  # it is said once
+        text = spelling.flags(text) if spelling else text
+        where = ".".join([spelling.flag(name) if spelling else name, *inner])
+        if fault["type"] == "missing":
+            faults.append(f"{where} is missing")
+        else:
+            given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
+            faults.append(f"{where}: {text}{given}")
+    return "; ".join(faults)
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """``int | None`` -> ``(int,)``."""
+    if get_origin(annotation) in (UnionType, Union):
+        return tuple(kind for kind in get_args(annotation) if kind is not type(None))
+    return (annotation,)
+
+
+def _metavar(field: FieldInfo) -> str:
+    (kind, *_) = _kinds(field.annotation)
+    if get_origin(kind) is Literal:
+        return "{" + ",".join(map(str, get_args(kind))) + "}"
+    return _METAVARS.get(kind, "VALUE")
+
+
+def _default(field: FieldInfo) -> str | None:
+    """What ``--help`` says of a field that is not given; None if its description says it."""
+    if field.is_required():
+        return "required"
+    if "default" in (field.description or ""):
+        return None
+    value = field.default
+    shown = {True: "on", False: "off"}[value] if isinstance(value, bool) else _text(value)
+    return f"default: {shown}"
+
+
+def _text(value: Any) -> str:
+    if value is None or value == ():
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _add(
+    parser: argparse._ActionsContainer, model: type[BaseModel], instead: Mapping[str, str], *, synonyms: bool = False
+) -> None:
+    """Add the fields of a model as options.
+
+    Args:
+        parser: what they are added to.
+        model: has the fields.
+        instead: what help says of the defaults of some of them.
+        synonyms: the fields are shorthands, those without a default of their own stand for other options.
+    """
+    for name, field in model.model_fields.items():
+        flag = "--" + name.replace("_", "-")
+        shown = f"default: {instead[name]}" if name in instead else _default(field)
+        silent = shown is None or (synonyms and field.default is None)
+        text = (field.description or "") + ("" if silent else f" ({shown})")
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.strip().replace("%", "%%")}
+        if bool in _kinds(field.annotation):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+        else:
+            parser.add_argument(flag, metavar=_metavar(field).replace("%", "%%"), **options)
+
+
+def _hyphens(argument: str) -> str:
+    """``--num_images=24`` -> ``--num-images=24``; values are left as they are."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def parse(
+    spec: type[S],
+    argv: Sequence[str],
+    *,
+    shorthand: type[PlacesShorthand] | None = None,
+    prog: str | None = None,
+    description: str | None = None,
+) -> S:
+    """Parse a command line into a spec.
+
+    Args:
+        spec: its fields become the options.
+        argv: arguments without the program's name.
+        shorthand: documented spellings; its fields become options too.
+        prog: the program's name in messages.
+        description: shown by ``--help``.
+
+    Raises:
+        InputError: an unknown option, or values that the spec refuses; one line names all of them, as they were typed.
+    """
+    global _spelling
+    _spelling = Spelling(argv, spec.model_fields, shorthand.SYNONYMS if shorthand else None)
+    parser = Parser(prog=prog, description=description, allow_abbrev=False)
+    _add(parser, spec, shorthand.DEFAULTS if shorthand else {})
+    if shorthand is not None:
+        _add(parser.add_argument_group("documented shorthands"), shorthand, {}, synonyms=True)
+    try:
+        options = vars(parser.parse_args([_hyphens(argument) for argument in argv]))
+        if shorthand is not None:
+            short = {name: options.pop(name) for name in list(options) if name in shorthand.model_fields}
+            options = shorthand(**short).expand(options)
+        return spec(**options)
+    except ValidationError as error:
+        raise InputError(describe(error)) from error
+    except ValueError as error:
+        raise InputError(_spelling.flags(str(error))) from error
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Run a program: an InputError is one line and status 2; Ctrl-C and SIGTERM are one line and status 130 or 143."""
+    interrupts.catch()
+    name = sys.argv[0].rsplit("/", 1)[-1]
+    try:
+        main(sys.argv[1:])
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"{name}: error: {_spelling.flags(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{name}: {_interrupted()}", file=sys.stderr)
+        sys.exit(interrupts.status())
+    except BrokenPipeError:
+        # Whoever reads the summary has seen enough. Python flushes once more when it ends: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupted() -> str:
+    """What an interrupted program has done, by the folders of the files that it has written and not taken back."""
+    folders = dict.fromkeys(path.parent for path in records.WRITTEN if path.exists())
+    outer = [str(folder) for folder in folders if not set(folder.parents) & folders.keys()]
+    return f"interrupted; written so far: {', '.join(outer)}" if outer else "interrupted; nothing was written"

@@ -1,0 +1,205 @@
+"""The configuration's types. ``workflow/schemas/config.schema.json`` is generated from them; no unknown keys."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+
+from gradleak.errors import InputError
+from gradleak.plan import catalogue as facts
+from gradleak.plan import paths
+from gradleak.plan.config_sources import Sources
+from gradleak.plan.jobs.diffusion import TrainPrior
+from gradleak.plan.jobs.options import defense_name
+from gradleak.plan.typed import Real, Typed
+
+_NAME_SCHEMA = {"type": "string", "pattern": f"^{paths.NAME}$", "maxLength": paths.LONGEST_NAME}
+Name = Annotated[str, AfterValidator(paths.check_name), WithJsonSchema(_NAME_SCHEMA)]
+"""A name that is part of a path."""
+
+Scalar = str | int | float | bool
+Axis = Scalar | list[Scalar | list[str]]
+
+
+class _Part(Typed):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Entry(_Part):
+    module: str | None = Field(default=None, description="plug-in that brings the kind, see docs/extending.md")
+
+
+class Data(_Part):
+    """Where the full data sets are."""
+
+    root: Path = Field(default=Path("data"), description="folder of the full data sets")
+    lpips: Path | None = Field(default=None, description="weights of LPIPS; without them it is not measured")
+    download: bool = Field(default=False, description="let torchvision fetch MNIST and CIFAR-100 into root")
+
+
+class DatasetEntry(_Entry):
+    """A data set's name in tables."""
+
+    kind: str = Field(description="loader, see gradleak.data.datasets")
+    label: str = Field(description="how tables and figures write it")
+
+
+class ModelEntry(_Entry):
+    """A victim: architecture, options, and its name in tables."""
+
+    kind: str = Field(description="architecture, see gradleak.victims.models")
+    label: str = Field(description="how tables and figures write it")
+    n_hidden: int | None = Field(default=None, description="hidden layers of the FCN after the first")
+    n_dim: int | None = Field(default=None, description="width of the FCN")
+    activation: str | None = Field(default=None, description="relu | silu | leaky_relu | sigmoid")
+    batchnorm: bool | None = Field(default=None, description="BatchNorm in LeNet-5")
+    dropout: bool | None = Field(default=None, description="dropout in VGG")
+    stem: str | None = Field(default=None, description="released | imagenet, for ResNets")
+
+    def options(self) -> dict[str, Any]:
+        """Return the spec fields that this entry sets."""
+        values = self.model_dump(exclude={"kind", "label", "module"}, exclude_none=True)
+        return {"model": self.kind, **values}
+
+
+class DefenseEntry(_Entry):
+    """A defense of one strength, and its name in tables."""
+
+    # The strength of a plug-in's defense has a name of its own.
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Real] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    kind: str = Field(description="transform, see gradleak.clients.defenses")
+    label: str = Field(description="how tables and figures write it")
+    noise_std: float | None = Field(default=None, description="of dp: standard deviation of the noise")
+    clip_bound: float | None = Field(default=None, description="of clip: largest joint L2 norm")
+    sparse_ratio: float | None = Field(default=None, description="of sparse: percent of the entries zeroed")
+    prune_ratio: float | None = Field(default=None, description="of perturb: percent of the embedding pruned")
+
+    @model_validator(mode="after")
+    def _no_unknown_keys(self) -> Self:
+        if self.__pydantic_extra__ and self.module is None:
+            raise ValueError(
+                f"unknown key {next(iter(self.__pydantic_extra__))}; only plug-ins (module) have keys of their own"
+            )
+        return self
+
+    def canonical(self) -> str:
+        """Return the name that specs and results use, e.g. ``dp-0.01``.
+
+        Raises:
+            ValueError: an unknown kind, or not exactly the strength that the kind has, or one outside its range.
+        """
+        given = self.model_dump(exclude={"kind", "label", "module"}, exclude_none=True)
+        if self.kind not in facts.DEFENSES:
+            raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(facts.DEFENSES)}")
+        needed = facts.DEFENSES[self.kind].strength
+        if set(given) != {needed}:
+            raise ValueError(f"kind {self.kind} has one strength, {needed}")
+        return defense_name(self.kind, given[needed])
+
+
+class PriorEntry(_Part):
+    """A diffusion prior: one that the workflow trains, or one of the Hugging Face hub."""
+
+    label: str = Field(description="how tables and figures write it")
+    hub: str | None = Field(default=None, description="id on the hub, in place of a training")
+    options: dict[str, Axis] = Field(
+        default_factory=dict, description="of train_prior.py: dataset, split, channels, steps, ..."
+    )
+
+    def training(self, **more: Any) -> TrainPrior:
+        """Return the training that makes it.
+
+        Raises:
+            pydantic.ValidationError: a wrong option.
+        """
+        options: dict[str, Any] = {
+            name: tuple(map(str, value)) if isinstance(value, list) else value for name, value in self.options.items()
+        }
+        return TrainPrior(**options, **more)
+
+
+class AttackEntry(_Entry):
+    """An attack: a label-restoration method, or settings of image reconstruction; and its name in tables."""
+
+    kind: str = Field(
+        description="method, see gradleak.attacks.labels; matching or diffusion: see gradleak.attacks.images and gradleak.attacks.diffusion"
+    )
+    label: str = Field(description="how tables and figures write it")
+    options: dict[str, Scalar] = Field(
+        default_factory=dict, description="of image attacks: options of the job that make the attack, e.g. cost_fn"
+    )
+
+
+class Experiment(_Part):
+    """A set of runs: the product of each block's axes."""
+
+    kind: Literal["labels", "images"] = Field(default="labels", description="what its jobs do")
+    attacks: list[str] = Field(description="names from the catalogue of attacks", min_length=1)
+    axes: list[dict[str, Axis]] = Field(
+        description="blocks; in each, a key is an option of the job and a list is an axis", min_length=1
+    )
+    exclude: list[dict[str, Scalar]] = Field(
+        default_factory=list, description="drop the combinations that match all keys of one of these"
+    )
+
+
+class View(_Entry):
+    """A table or a figure over experiments."""
+
+    kind: str = Field(description="builder, see gradleak.report.tables or gradleak.report.figures")
+    experiments: list[str] = Field(description="experiments that it shows", min_length=1)
+    caption: str | None = Field(default=None, description="replaces the builder's own caption")
+
+
+class Select(_Part):
+    """What to make; null makes all."""
+
+    experiments: list[str] | None = Field(default=None, description="experiments to run")
+    tables: list[str] | None = Field(default=None, description="tables to build")
+    figures: list[str] | None = Field(default=None, description="figures to build")
+
+
+class Config(_Part):
+    """The whole configuration, after all config files are merged."""
+
+    data: Data = Field(default_factory=Data, description="where the data is")
+    draft: bool = Field(default=False, description="let the paper be built with missing cells")
+    defaults: dict[str, Axis] = Field(default_factory=dict, description="values for all experiments' axes")
+    datasets: dict[str, DatasetEntry] = Field(description="catalogue of data sets")
+    models: dict[str, ModelEntry] = Field(description="catalogue of victims")
+    attacks: dict[str, AttackEntry] = Field(description="catalogue of attacks")
+    priors: dict[str, PriorEntry] = Field(default_factory=dict, description="catalogue of diffusion priors")
+    defenses: dict[str, DefenseEntry] = Field(default_factory=dict, description="catalogue of defenses")
+    experiments: dict[Name, Experiment] = Field(description="what is run")
+    tables: dict[Name, View] = Field(default_factory=dict, description="tables of the paper")
+    figures: dict[Name, View] = Field(default_factory=dict, description="figures of the paper")
+    select: Select = Field(default_factory=lambda: Select(experiments=None, tables=None, figures=None))
+
+
+def load(raw: Mapping[str, Any], sources: Sources) -> Config:
+    """Check a merged configuration by shape.
+
+    Args:
+        raw: what YAML gave, merged.
+        sources: the files that it came from, for messages.
+
+    Raises:
+        InputError: every fault, one a line, with file and key.
+    """
+    try:
+        return Config.model_validate(dict(raw))
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            given = "" if isinstance(fault["input"], Mapping | list) else f" (given: {fault['input']!r})"
+            key = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+            faults.append(sources.fault(key, fault["msg"].removeprefix("Value error, ") + given))
+        raise InputError("\n".join(dict.fromkeys(faults))) from error
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}

@@ -1,0 +1,84 @@
+"""What each label distribution asks of the size of a batch and of the number of classes.
+
+The plan layer asks before there are any data, :mod:`gradleak.data.batches` again when it knows which classes have images.
+:func:`gradleak.data.batches.select` says what the distributions are.
+"""
+
+from gradleak.errors import InputError
+
+CUSTOM_CLASSES = (0, 18, 92)
+"""The classes of the two custom distributions, fixed in the released iLRG code."""
+
+
+def check_batch(
+    distribution: str,
+    num_images: int,
+    num_classes: int,
+    *,
+    num_uniform_cls: int,
+    num_target_cls: int,
+    num_present: int | None = None,
+) -> None:
+    """Refuse a batch that no images could make.
+
+    Args:
+        distribution: a name of :data:`gradleak.plan.catalogue.DISTRIBUTIONS`.
+        num_images: B, at least 1.
+        num_classes: C of the data set.
+        num_uniform_cls: number of classes of balanced.
+        num_target_cls: number of classes of random2 and sim.
+        num_present: number of classes that have images, C if nobody has looked yet.
+
+    Raises:
+        InputError: B or a number of classes does not fit the distribution; the line says what would.
+    """
+    present = num_classes if num_present is None else num_present
+    fault: str | None = None
+    match distribution:
+        case "balanced":
+            fault = _outside("num_uniform_cls", num_uniform_cls, present, num_classes)
+            fault = fault or _uneven(num_images, num_uniform_cls, f"num_uniform_cls {num_uniform_cls}")
+        case "unique":
+            fault = _outside("num_images", num_images, present, num_classes)
+        case "random2" | "sim":
+            fault = _outside("num_target_cls", num_target_cls, present, num_classes)
+            if num_target_cls > num_images:
+                fault = (
+                    f"num_target_cls {num_target_cls} is more than num_images {num_images}; use at most {num_images}"
+                )
+        case "custom_imbalanced":
+            fault = _without_custom_classes(num_classes)
+            if num_images < 3:
+                fault = f"num_images {num_images} cannot hold 1, B - 2 and 1 images; use at least 3"
+        case "custom_balanced":
+            fault = _uneven(num_images, 3, "3") or _without_custom_classes(num_classes)
+    if fault is not None:
+        raise InputError(f"distribution {distribution}: {fault}")
+
+
+def _outside(option: str, value: int, present: int, num_classes: int) -> str | None:
+    """Say that a number of classes is not in 1 .. ``present``."""
+    if value < 1:
+        return f"{option} is {value}; use at least 1"
+    if value > present:
+        which = "of the data set" if present == num_classes else "that have images"
+        return f"{option} {value} is more than the {present} classes {which}; use at most {present}"
+    return None
+
+
+def _uneven(num_images: int, parts: int, name: str) -> str | None:
+    """Say that a batch has no equal parts, and which sizes have."""
+    if num_images % parts == 0:
+        return None
+    lower = num_images // parts * parts
+    nearest = f"{lower} or {lower + parts}" if lower else f"{parts}"
+    return f"num_images {num_images} is not a multiple of {name}; use {nearest}"
+
+
+def _without_custom_classes(num_classes: int) -> str | None:
+    if max(CUSTOM_CLASSES) < num_classes:
+        return None
+    return (
+        f"it is made of classes 0, 18 and 92 and the data set has {num_classes} classes; "
+        f"use a data set with at least {max(CUSTOM_CLASSES) + 1}"
+    )

@@ -1,0 +1,73 @@
+"""How tables and figures write what results call by ids: by the labels of the catalogue's entries.
+
+An id stands for options, so entries of equal options have one id. A view writes it as the entry does that its own
+experiments name.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from gradleak.plan.axes import IMAGE_ATTACKS
+from gradleak.plan.config import Config
+from gradleak.plan.jobs.options import VictimOptions
+
+Named = dict[str, dict[str, dict[str, None]]]
+"""Part of the labels -> id -> names of the entries that an experiment calls it by, in order."""
+
+CATALOGUES = {"dataset": "datasets", "model": "models", "method": "attacks", "defense": "defenses"}
+"""Part of the labels -> the catalogue that its entries are of."""
+
+
+def labels_of(config: Config, named: Iterable[Named]) -> dict[str, dict[str, str]]:
+    """Return part -> id -> label for a view.
+
+    An id that several entries stand for has the label of the first that the view's experiments name; one that they do
+    not name (an axis changed an entry's options, say) that of the first entry in the catalogue.
+
+    Args:
+        config: the catalogues.
+        named: what each experiment of the view names, in the view's order.
+    """
+    labels = {part: {} for part in CATALOGUES}
+    for part, found, entry in (*_names(named), *_catalogue(config)):
+        labels[part].setdefault(found, getattr(config, CATALOGUES[part])[entry].label)
+    return labels
+
+
+def two_labels(config: Config, named: Iterable[Named]) -> list[str]:
+    """Return a line for each id that a view's experiments name by entries of different labels."""
+    entries: dict[tuple[str, str], dict[str, str]] = {}
+    for part, found, entry in _names(named):
+        label = getattr(config, CATALOGUES[part])[entry].label
+        entries.setdefault((part, found), {}).setdefault(label, f"{CATALOGUES[part]}.{entry}")
+    lines = []
+    for (_, found), labels in entries.items():
+        if len(labels) > 1:
+            (first, _), *_ = labels.items()
+            names = " and ".join(labels.values())
+            lines.append(f"{names} have equal options ({found}), so both are written {first!r}")
+    return lines
+
+
+def _names(named: Iterable[Named]) -> Iterator[tuple[str, str, str]]:
+    for names in named:
+        for part, ids in names.items():
+            for found, entries in ids.items():
+                for entry in entries:
+                    yield part, found, entry
+
+
+def _catalogue(config: Config) -> Iterator[tuple[str, str, str]]:
+    for name, entry in config.datasets.items():
+        yield "dataset", entry.kind, name
+    for name, entry in config.models.items():
+        yield "model", VictimOptions(**entry.options()).model_id, name
+    for name in config.attacks:
+        yield "method", method_of(config, name), name
+    for name, entry in config.defenses.items():
+        yield "defense", entry.canonical(), name
+
+
+def method_of(config: Config, attack: str) -> str:
+    """Return what results call an attack: a method that restores labels by its kind, any other by its entry's name."""
+    kind = config.attacks[attack].kind
+    return attack if kind in IMAGE_ATTACKS else kind

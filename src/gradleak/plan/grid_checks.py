@@ -1,0 +1,233 @@
+"""Faults of meaning in a configuration of the right shape: names that no catalogue has, options that do not apply."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import ValidationError
+
+from gradleak.errors import InputError
+from gradleak.plan import catalogue as facts
+from gradleak.plan import plugins
+from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, UNDEFENDED, Run, axes_of, composed, values_of
+from gradleak.plan.cli import describe
+from gradleak.plan.config import Axis, Config, Experiment, View
+from gradleak.plan.config_sources import Sources
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.jobs.options import VictimOptions
+from gradleak.plan.model_options import OPTIONS
+from gradleak.plan.paths import check_run_id
+from gradleak.plan.typed import read_value
+
+_NAMED = (*CATALOGUE_AXES, "defense", "prior")
+"""Axes whose values are names of the catalogue that is called like them, in the plural."""
+
+
+class Faults:
+    """Faults, collected so that all are reported together."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.lines: dict[str, None] = {}
+
+    def add(self, key: str, text: str) -> None:
+        """Note what is wrong with a dotted key."""
+        self.lines[self.sources.fault(key, text)] = None
+
+    def unknown(self, key: str, kind: str, name: object, known: Iterable[str]) -> None:
+        """Note a name that is none of those known."""
+        self.add(key, f"unknown {kind} {name!r}; known: {', '.join(known) or 'none'}")
+
+    def check(self) -> None:
+        """Raise an InputError if there are faults."""
+        if self.lines:
+            raise InputError("\n".join(self.lines))
+
+
+def check_names(config: Config, faults: Faults) -> None:
+    """Names must be in their catalogues, and catalogue entries must name something that exists."""
+    _check_plugins(config, faults)
+    _check_kinds(config, faults)
+    _check_models(config, faults)
+    _check_defenses(config, faults)
+    _check_attacks(config, faults)
+    _check_priors(config, faults)
+    for name, experiment in config.experiments.items():
+        _check_attacks_of(f"experiments.{name}.attacks", experiment, config, faults)
+        _check_axes(f"experiments.{name}.axes", experiment, config, faults)
+        _check_exclude(f"experiments.{name}.exclude", experiment, config, faults)
+    for part, kinds in (("tables", facts.TABLES), ("figures", facts.FIGURES)):
+        for name, view in getattr(config, part).items():
+            _check_view(f"{part}.{name}", view, kinds, config, faults)
+    _check_selection(config, faults)
+
+
+def _check_plugins(config: Config, faults: Faults) -> None:
+    """Declare the plug-ins, so that the other checks know their kinds; each must bring the kind of its entry."""
+    for part in ("datasets", "models", "attacks", "defenses", "tables", "figures"):
+        for name, entry in getattr(config, part).items():
+            if entry.module is None:
+                continue
+            try:
+                plugins.declare([entry.module])
+            except InputError as error:
+                faults.add(f"{part}.{name}.module", str(error))
+                continue
+            # An image attack's kind is built in; what a plug-in can bring is its objective.
+            image = part == "attacks" and entry.kind in IMAGE_ATTACKS
+            where, kind = ("objectives", entry.options.get("cost_fn")) if image else (part, entry.kind)
+            brings = plugins.facts_of(entry.module).of(where)
+            if kind not in brings:
+                known = f"FACTS.{where} in {entry.module} has {', '.join(brings) or 'nothing'}"
+                faults.add(f"{part}.{name}.{'options.cost_fn' if image else 'kind'}", f"{kind!r} is not there; {known}")
+
+
+def _check_kinds(config: Config, faults: Faults) -> None:
+    for part, known in (
+        ("datasets", facts.DATASETS),
+        ("attacks", (*facts.LABEL_METHODS, *IMAGE_ATTACKS)),
+        ("models", OPTIONS),
+    ):
+        for name, entry in getattr(config, part).items():
+            if entry.kind not in known:
+                faults.unknown(f"{part}.{name}.kind", part[:-1], entry.kind, known)
+
+
+def _check_models(config: Config, faults: Faults) -> None:
+    for name, entry in config.models.items():
+        try:
+            VictimOptions(**entry.options())
+        except ValidationError as error:
+            faults.add(f"models.{name}", describe(error, flag=""))
+
+
+def _check_defenses(config: Config, faults: Faults) -> None:
+    for name, entry in config.defenses.items():
+        if name == UNDEFENDED:
+            faults.add(f"defenses.{name}", "this name stands for no defense; choose another")
+        try:
+            entry.canonical()
+        except ValueError as error:
+            faults.add(f"defenses.{name}", str(error))
+
+
+def _check_attacks(config: Config, faults: Faults) -> None:
+    for name, entry in config.attacks.items():
+        spec = IMAGE_ATTACKS.get(entry.kind)
+        if spec is not None:
+            try:
+                spec(attack=name)
+            except ValidationError as error:
+                faults.add(f"attacks.{name}", error.errors()[0]["msg"].removeprefix("Value error, "))
+        for option, value in entry.options.items():
+            where = f"attacks.{name}.options.{option}"
+            if spec is None:
+                faults.add(where, f"kind {entry.kind} has no options; only {' and '.join(IMAGE_ATTACKS)} have")
+            elif option not in axes_of(spec) or option in RestoreLabels.model_fields:
+                own = [axis for axis in axes_of(spec) if axis not in (*RestoreLabels.model_fields, "defense")]
+                faults.unknown(where, "option", option, own)
+            else:
+                _check_value(where, spec, option, value, faults)
+        prior = entry.options.get("prior")
+        if prior is not None and prior not in config.priors:
+            faults.unknown(f"attacks.{name}.options.prior", "prior", prior, config.priors)
+
+
+def _check_value(where: str, spec: type[Run], option: str, value: object, faults: Faults) -> None:
+    """The value of an option must be of its type and in its range; what else it must be shows when a run is made."""
+    try:
+        read_value(spec, option, value)
+    except ValidationError as error:
+        faults.add(where, f"{error.errors()[0]['msg']} (given: {value!r})")
+
+
+def _check_priors(config: Config, faults: Faults) -> None:
+    for name, entry in config.priors.items():
+        try:
+            if entry.hub is None:
+                check_run_id(entry.training().run_id)
+        except ValidationError as error:
+            faults.add(f"priors.{name}.options", describe(error, flag=""))
+        except ValueError as error:
+            faults.add(f"priors.{name}.options", str(error))
+
+
+def _check_attacks_of(where: str, experiment: Experiment, config: Config, faults: Faults) -> None:
+    for attack in experiment.attacks:
+        if attack not in config.attacks:
+            faults.unknown(where, "attack", attack, config.attacks)
+        elif (config.attacks[attack].kind in IMAGE_ATTACKS) != (experiment.kind == "images"):
+            does = "reconstructs images" if experiment.kind == "labels" else "restores labels"
+            faults.add(where, f"{attack} {does}; the experiment is of kind {experiment.kind}")
+
+
+def _check_axes(where: str, experiment: Experiment, config: Config, faults: Faults) -> None:
+    known = axes_of(*_specs_of(experiment, config))
+    for number, block in enumerate(experiment.axes):
+        point = {**config.defaults, **block}
+        for axis in CATALOGUE_AXES:
+            if axis not in point:
+                faults.add(f"{where}.{number}", f"{axis} is missing")
+        for key, axis in point.items():
+            if key not in known:
+                faults.unknown(f"{where}.{number}.{key}", "axis", key, known)
+            _check_values(f"{where}.{number}.{key}", key, axis, config, faults)
+
+
+def _check_values(where: str, key: str, axis: Axis, config: Config, faults: Faults) -> None:
+    """Values of an axis that are names must be in the catalogue of that name."""
+    named = key in _NAMED
+    catalogue = getattr(config, key + "s") if named else {}
+    for value in values_of(axis):
+        if isinstance(value, list) and key != "defense":
+            faults.add(where, "a list in a list composes defenses; no other axis has that")
+        elif named:
+            for name in composed(value) if key == "defense" else [value]:
+                if name not in catalogue:
+                    faults.unknown(where, key, name, catalogue)
+
+
+def _check_exclude(where: str, experiment: Experiment, config: Config, faults: Faults) -> None:
+    axes = {key for block in experiment.axes for key in (*config.defaults, *block)}
+    spec, *_ = _specs_of(experiment, config)
+    for number, rule in enumerate(experiment.exclude):
+        for key, value in rule.items():
+            if key not in axes:
+                faults.unknown(f"{where}.{number}", "axis", key, sorted(axes))
+            elif key in _NAMED:
+                _check_values(f"{where}.{number}.{key}", key, value, config, faults)
+            elif key in spec.model_fields:
+                _check_value(f"{where}.{number}.{key}", spec, key, value, faults)
+
+
+def _check_view(where: str, view: View, kinds: Mapping[str, Sequence[str]], config: Config, faults: Faults) -> None:
+    """The experiments of a table or figure must run all attacks that its kind needs."""
+    if view.kind not in kinds:
+        faults.unknown(f"{where}.kind", "kind", view.kind, kinds)
+        return
+    for name in view.experiments:
+        if name not in config.experiments:
+            faults.unknown(f"{where}.experiments", "experiment", name, config.experiments)
+            continue
+        experiment = config.experiments[name]
+        run = {*_kinds_of(experiment, config)} | ({facts.IMAGES} if experiment.kind == facts.IMAGES else set())
+        missing = [method for method in kinds[view.kind] if method not in run]
+        if missing:
+            text = f"a {view.kind} needs {', '.join(missing)}, which {name} does not run"
+            faults.add(f"{where}.experiments", text)
+
+
+def _kinds_of(experiment: Experiment, config: Config) -> list[str]:
+    """Kinds of the experiment's attacks, without those that the catalogue lacks."""
+    return [config.attacks[attack].kind for attack in experiment.attacks if attack in config.attacks]
+
+
+def _specs_of(experiment: Experiment, config: Config) -> list[type[Run]]:
+    """Types of the experiment's jobs, each once."""
+    found = [IMAGE_ATTACKS[kind] for kind in _kinds_of(experiment, config) if kind in IMAGE_ATTACKS]
+    return list(dict.fromkeys(found)) or [RestoreLabels]
+
+
+def _check_selection(config: Config, faults: Faults) -> None:
+    for part in ("experiments", "tables", "figures"):
+        for name in getattr(config.select, part) or ():
+            if name not in getattr(config, part):
+                faults.unknown(f"select.{part}", part[:-1], name, getattr(config, part))

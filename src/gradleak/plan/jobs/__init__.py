@@ -1,0 +1,1 @@
+"""One frozen type per kind of job."""

@@ -1,0 +1,65 @@
+"""Options that all attacks have in common."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from gradleak.plan import plugins
+from gradleak.plan.jobs.options import BatchOptions, DefenseOptions, RuntimeOptions, VictimOptions
+from gradleak.plan.jobs.spec import runtime
+from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training
+
+
+class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):
+    """What all attacks have in common: clients with batches, a victim, and defenses of what is sent."""
+
+    checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
+    checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
+
+    @model_validator(mode="after")
+    def _possible_victim(self) -> Self:
+        if self.stage != "untrained" and self.checkpoint is None:
+            check_training(self.dataset, self.batch_size)
+        else:
+            unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
+            if unused:
+                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage to train to")
+        if self.checkpoint is not None and self.stage != "untrained":
+            raise ValueError("checkpoint and stage exclude each other: weights that are given are not trained")
+        if self._is_set("defense_scope") and not self.defenses:
+            raise ValueError("defense_scope needs defenses")
+        return self
+
+    def _is_set(self, name: str) -> bool:
+        return getattr(self, name) != type(self).model_fields[name].default
+
+    def victim(self) -> TrainVictim | None:
+        """Return the training whose checkpoint this run needs: None if untrained, or if ``checkpoint`` is given.
+
+        Runs that differ only in what does not touch the victim give equal trainings.
+        """
+        if self.stage == "untrained" or self.checkpoint is not None:
+            return None
+        shared = {name: getattr(self, name) for name in TrainVictim.model_fields if name in type(self).model_fields}
+        # Of the plug-ins, the training depends on those alone that bring its data set or its model.
+        shared["modules"] = plugins.used(datasets=[self.dataset], models=[self.model])
+        return TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
+
+    @property
+    def victim_seed(self) -> int:
+        """Seed of the victim's weights."""
+        return self.seed if self.model_seed is None else self.model_seed
+
+    @property
+    def setting_id(self) -> str:
+        """Readable part of the run id: what the clients hold, and what they do to their gradients."""
+        batch = f"{self.distribution_id}-B{self.num_images}-seed{self.victim_seed}"
+        if self.stage != "untrained":
+            batch = f"{self.stage}-{batch}"
+        return f"{batch}-{self.defense_id}" if self.defenses else batch
+
+    @property
+    def run_id(self) -> str:
+        """Readable path plus the digest: the run's folder under results/runs."""
+        return f"{self.KIND}/{self.dataset}/{self.model_id}/{self.setting_id}-{self.digest}"

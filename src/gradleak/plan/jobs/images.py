@@ -1,0 +1,205 @@
+"""Options of image reconstruction, on the command line and in the configuration."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from gradleak.plan import catalogue as facts
+from gradleak.plan import paths
+from gradleak.plan.jobs.attack import AttackRun
+from gradleak.plan.jobs.options import check_model
+from gradleak.plan.jobs.spec import Names, runtime
+from gradleak.plan.lpips_files import SMALLEST_SIDE
+from gradleak.plan.model_options import OPTIONS, check_pretrained
+from gradleak.records import is_attack
+
+
+class FederatedOptions(AttackRun):
+    """Clients, what they send, and what the server makes of it."""
+
+    # Defaults of these programs must be field defaults: a command line leaves out what equals its default.
+    model: str = Field(default="lenet", description=f"architecture: {', '.join(OPTIONS)}")
+    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
+        default="sigmoid", description="of LeNet and LeNet-5 (relu for all models but LeNet, unless given)"
+    )
+    num_images: int = Field(default=1, ge=1, description="images per client (--samples-per-client)")
+    num_tries: int = Field(default=1, ge=1, description="rounds, each with new batches")
+    num_clients: int = Field(default=2, ge=1, description="clients of a round")
+    client_indices: Names = Field(
+        default=(), description="images of all clients in order, comma-separated indices into the split"
+    )
+    image_size: int | None = Field(default=None, ge=8, description="height and width of Tiny-ImageNet's images")
+    pretrained: bool = Field(default=False, description="torchvision's ImageNet weights for the body of the victim")
+    bn_eval: bool = Field(default=True, description="BatchNorm uses running statistics, not those of the batch")
+    local_steps: int = Field(default=1, ge=1, description="steps a client takes; above 1 it sends its weight update")
+    local_lr: float = Field(default=0.01, gt=0, description="learning rate of a client's steps")
+    reconstruct_mode: Literal["per-client", "aggregated", "both"] = Field(
+        default="per-client", description="match each client's gradient, or their mean"
+    )
+    normalize_gradients: bool = Field(default=False, description="aggregate gradients scaled to L2 norm 1")
+    apply_agg_step: bool = Field(
+        default=False, description="let the server take a step by the aggregated gradient before inversion"
+    )
+    agg_lr: float = Field(default=0.01, gt=0, description="learning rate of that step")
+    lpips: Path | None = runtime(None, "weights of LPIPS, a file or a folder; without them it is not measured")
+    defense_scope: Literal["head", "all"] = Field(
+        default="all", description="defend the last layer's gradients alone, or those of all parameters together"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_victim(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # DLG needs a second derivative everywhere, so the LeNet of the inversion papers has a sigmoid unless told
+        # otherwise.
+        values = dict(values)
+        model = facts.model_name(values.get("model", "lenet"))
+        if model != "lenet":
+            values.setdefault("activation", "relu")
+        # Pretrained weights fit the stem that they were trained with.
+        if values.get("pretrained") is True and "stem" in OPTIONS.get(model, ()):
+            values.setdefault("stem", "imagenet")
+        return values
+
+    @field_validator("client_indices")
+    @classmethod
+    def _numbers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            if not part.strip().isdecimal():
+                raise ValueError(f"client_indices: {part!r} is no index; use numbers from 0, for example 1,5,42,100")
+        return tuple(str(int(part)) for part in value)
+
+    @model_validator(mode="after")
+    def _clients_fit(self) -> Self:
+        check_model(self.dataset, self.model, self.image_size)
+        needed = self.num_clients * self.num_images
+        if self.client_indices and len(self.client_indices) != needed:
+            raise ValueError(
+                f"client_indices names {len(self.client_indices)} images; {self.num_clients} clients with "
+                f"{self.num_images} each need {needed}"
+            )
+        if self.client_indices and self.num_tries > 1:
+            raise ValueError("client_indices fixes the batches, so num_tries must be 1")
+        if self.pretrained and (self.checkpoint is not None or self.stage != "untrained"):
+            raise ValueError("pretrained excludes checkpoint and stage: the victim has one set of weights")
+        if self.pretrained:
+            channels = facts.DATASETS[self.dataset].channels
+            check_pretrained(self.model, stem=self.stem, channels=channels)
+        if self._is_set("local_lr") and self.local_steps == 1:
+            raise ValueError("local_lr needs local_steps above 1: a client that sends its gradient takes no step")
+        aggregated = self.reconstruct_mode != "per-client"
+        for option in ("normalize_gradients", "apply_agg_step"):
+            if getattr(self, option) and not aggregated:
+                raise ValueError(
+                    f"{option} acts on the aggregated gradient: it needs reconstruct_mode aggregated or both"
+                )
+        if aggregated and self.num_clients > 1 and (self.local_steps > 1 or not self.bn_eval):
+            what = "local_steps above 1" if self.local_steps > 1 else "no_bn_eval"
+            raise ValueError(
+                f"{what}: the mean of several clients is then that of no joint batch, which the server would match; "
+                "use reconstruct_mode per-client or num_clients 1"
+            )
+        if self.client_indices and (self.distribution != "random"):
+            raise ValueError("client_indices fixes the batches, so a distribution has no effect")
+        if self._is_set("agg_lr") and not self.apply_agg_step:
+            raise ValueError("agg_lr needs apply_agg_step")
+        return self
+
+    @property
+    def lpips_weights(self) -> Path | None:
+        """The weights of LPIPS, if they are given and the images are large enough for it."""
+        size = facts.dataset_facts(self.dataset, self.image_size).image_size
+        return self.lpips if size >= SMALLEST_SIDE else None
+
+
+class ImageAttack(FederatedOptions):
+    """What all reconstructions have in common: the matching loss, the labels, where results go."""
+
+    attack: str = Field(default="dlg", description="what results call this attack")
+    labels: Literal["optimise", "ilrg", "idlg", "truth"] = Field(
+        default="optimise", description="labels are optimised along, restored by iLRG or iDLG, or given"
+    )
+    cost_fn: str = Field(
+        default="l2",
+        description="objective: l2, l1, max (squared, absolute, largest difference), sim, simlocal (one minus cosine)",
+    )
+    indices: Literal["def", "first", "first4", "first5", "first10", "last5", "last10", "top10", "top50"] = Field(
+        default="def", description="parameters that take part in the objective"
+    )
+    weights: Literal["equal", "linear", "exp"] = Field(default="equal", description="of the parameters")
+    restarts: int = Field(default=1, ge=1, description="starts of each problem; the smallest matching loss is kept")
+    tv_weight: float = Field(default=0.0, ge=0, description="factor of the total variation")
+    dummy_seed: int | None = Field(default=None, ge=0, description="seed of the starts (default: --seed)")
+    log_every: int = Field(default=20, ge=1, description="iterations between two snapshots")
+    at_once: int | None = runtime(None, "starts that go through the model together (default: all)", ge=1)
+    save: bool = runtime(True, "save images")
+    save_dir: Path = runtime(Path("outputs/reconstructions"), "where run folders are made")
+
+    @field_validator("attack")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        paths.check_name(value)
+        if not is_attack(value):
+            raise ValueError(f"{value!r} names rows that are no attack's; choose another name")
+        return value
+
+    @field_validator("cost_fn")
+    @classmethod
+    def _known_objective(cls, value: str) -> str:
+        if value not in facts.OBJECTIVES:
+            raise ValueError(f"unknown objective {value!r}; known: {', '.join(facts.OBJECTIVES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _labels_are_possible(self) -> Self:
+        most = self.num_images * (self.num_clients if self.reconstruct_mode != "per-client" else 1)
+        if self.labels == "ilrg" and self.normalize_gradients:
+            raise ValueError("labels ilrg reads counts off the gradient's size, which normalize_gradients takes away")
+        if self.output is not None and self._is_set("save_dir"):
+            raise ValueError("save_dir has no effect beside output: all files go where output is")
+        if self.labels == "idlg" and most > 1:
+            raise ValueError(f"labels idlg restores the label of one image, not of {most}; use ilrg")
+        return self
+
+    @property
+    def setting_id(self) -> str:
+        """Readable part of the run id."""
+        clients = f"-{self.num_clients}clients" if self.num_clients > 1 else ""
+        return f"{super().setting_id}{clients}-{self.attack}"
+
+
+class Reconstruct(ImageAttack):
+    """Image reconstruction by gradient matching."""
+
+    KIND: ClassVar[str] = "images"
+
+    rec_optimizer: Literal["lbfgs", "adam", "adamw", "sgd"] = Field(default="lbfgs", description="of the images")
+    rec_lr: float | None = Field(default=None, gt=0, description="its step size (default: 1 for lbfgs, else 0.1)")
+    lr_schedule: Literal["step", "constant"] = Field(
+        default="constant", description="step: a tenth of it after 3/8, 5/8 and 7/8 of the iterations"
+    )
+    iterations: int = Field(default=300, ge=1, description="of the optimiser")
+    signed: bool = Field(default=False, description="use only the sign of the derivative")
+    boxed: bool = Field(default=False, description="keep pixels in their valid range")
+    l2_weight: float = Field(default=0.0, ge=0, description="factor of the pixels' energy")
+    median: int = Field(default=0, ge=0, description="median filter every so many iterations; 0 is never")
+    loss_thresh: float = Field(default=0.0, ge=0, description="stop once all problems have a loss below this")
+    init: Literal["randn", "rand", "zeros", "auxiliary"] = Field(default="randn", description="images to start from")
+    init_scale: float = Field(default=1.0, gt=0, description="factor of the start (randn: its standard deviation)")
+
+    @model_validator(mode="after")
+    def _attack_is_possible(self) -> Self:
+        if self.signed and self.rec_optimizer == "lbfgs":
+            raise ValueError("signed needs rec_optimizer adam, adamw or sgd: L-BFGS needs the derivative itself")
+        if self.lr_schedule == "step" and self.rec_optimizer == "lbfgs":
+            raise ValueError("lr_schedule step needs rec_optimizer adam, adamw or sgd")
+        if self.init == "zeros" and self.restarts > 1:
+            raise ValueError("init zeros makes all restarts equal; use restarts 1")
+        if self.init == "zeros" and self._is_set("init_scale"):
+            raise ValueError("init_scale has no effect on init zeros")
+        return self
+
+    @property
+    def step_size(self) -> float:
+        """Step size of the optimiser."""
+        return self.rec_lr if self.rec_lr is not None else 1.0 if self.rec_optimizer == "lbfgs" else 0.1

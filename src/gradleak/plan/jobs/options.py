@@ -1,0 +1,237 @@
+"""Groups of options that several programs share: where a job runs, data set, batches, victim, defenses."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from gradleak.plan import catalogue as facts
+from gradleak.plan import plugins
+from gradleak.plan.distributions import check_batch
+from gradleak.plan.jobs.spec import Names, Spec, runtime, split_commas
+from gradleak.plan.model_options import DEFAULTS, OPTIONS, check_images, check_options
+
+
+class RuntimeOptions(Spec):
+    """Where a job runs, where its files are, and the plug-ins that it loads."""
+
+    data_root: Path = runtime(Path("data"), "folder of the data sets (--data-path is a synonym)")
+    download: bool = runtime(False, "let torchvision fetch a missing data set")
+    device: Literal["auto", "cpu", "cuda"] = runtime("auto", "auto takes a GPU when there is one")
+    output: Path | None = runtime(None, "CSV file for the metrics; its record, a JSON, is written beside it")
+    progress: bool = runtime(True, "show a progress bar on standard error")
+    modules: Names = Field(
+        default=(), description="plug-ins, comma-separated .py files: kinds that other options name (docs/extending.md)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _declare_plugins(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # Before the other fields are validated, because they may name what a plug-in brings.
+        plugins.declare(split_commas(values.get("modules", ())))
+        return values
+
+    def identity(self) -> dict[str, Any]:
+        """See :class:`gradleak.plan.jobs.spec.Spec`; a plug-in counts by its code, wherever its file is."""
+        identity = super().identity()
+        if self.modules:
+            identity["modules"] = plugins.digests(self.modules)
+        return identity
+
+
+class DatasetOptions(Spec):
+    """Which data set."""
+
+    dataset: str = Field(default="cifar100", description=f"data set: {', '.join(facts.DATASETS)}")
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _spell_dataset(cls, value: str) -> str:
+        name = facts.dataset_name(value)
+        facts.dataset_facts(name)
+        return name
+
+
+class BatchOptions(DatasetOptions):
+    """Which images a client holds. Batches depend on these fields alone."""
+
+    split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
+    num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
+    num_images: int = Field(default=24, ge=1, description="batch size B")
+    distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(facts.DISTRIBUTIONS)}")
+    num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
+    num_target_cls: int | None = Field(
+        default=None,
+        ge=1,
+        description="classes of a random2 or sim batch (default 5)",
+    )
+    num_tries: int = Field(default=50, ge=1, description="batches, each attacked once")
+    seed: int = Field(default=12, ge=0, description="seed of every random stream")
+
+    @field_validator("distribution")
+    @classmethod
+    def _known_distribution(cls, value: str) -> str:
+        if value not in facts.DISTRIBUTIONS:
+            raise ValueError(f"unknown distribution {value!r}; known: {', '.join(facts.DISTRIBUTIONS)}")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _class_numbers(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = dict(values)
+        distribution = values.get("distribution", "random")
+        for option, default, users in (
+            ("num_uniform_cls", 32, {"balanced"}),
+            ("num_target_cls", 5, {"random2", "sim"}),
+        ):
+            if distribution in users:
+                values[option] = default if values.get(option) is None else values[option]
+            elif values.get(option) is not None:
+                raise ValueError(f"{option} applies to distribution {' or '.join(sorted(users))} only")
+        return values
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        known = facts.DATASETS[self.dataset]
+        if self.dataset != "imagenet" and self.num_classes not in (None, known.num_classes):
+            raise ValueError(
+                f"num_classes {self.num_classes} is not that of {self.dataset}, which has {known.num_classes}"
+            )
+        size = known.sizes.get(self.split)
+        if size is not None and self.num_images > size and self.distribution != "sim":
+            raise ValueError(
+                f"num_images {self.num_images} is more than the {size} images of {self.dataset} ({self.split})"
+            )
+        check_batch(
+            self.distribution,
+            self.num_images,
+            self.num_classes or known.num_classes,
+            num_uniform_cls=self.num_uniform_cls or 0,
+            num_target_cls=self.num_target_cls or 0,
+        )
+        return self
+
+    @property
+    def distribution_id(self) -> str:
+        """The distribution with its parameter, e.g. ``balanced-32``."""
+        number = self.num_uniform_cls or self.num_target_cls
+        return f"{self.distribution}-{number}" if number else self.distribution
+
+
+class VictimOptions(Spec):
+    """The model that the server sent to the client."""
+
+    model: str = Field(default="lenet5", description=f"architecture: {', '.join(OPTIONS)}")
+    n_hidden: int = Field(default=1, ge=0, le=16, description="hidden layers of the FCN after the first")
+    n_dim: int = Field(default=300, ge=1, description="width of the FCN")
+    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
+        default="relu", description="of LeNet-5 and LeNet"
+    )
+    batchnorm: bool = Field(default=False, description="BatchNorm after each convolution of LeNet-5")
+    dropout: bool = Field(default=False, description="dropout 0.5 in the classifier of VGG (off while observing)")
+    stem: Literal["released", "imagenet"] = Field(default="released", description="first layers of a ResNet")
+    model_seed: int | None = Field(default=None, ge=0, description="seed of the victim's weights (default: --seed)")
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _spell_model(cls, value: str) -> str:
+        name = facts.model_name(value)
+        if name not in OPTIONS:
+            raise ValueError(f"unknown model {name!r}; known: {', '.join(OPTIONS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _options_apply(self) -> Self:
+        check_options(self.model, **self.model_options())
+        return self
+
+    def model_options(self) -> dict[str, Any]:
+        """Return the architecture options that differ from their defaults."""
+        return {name: getattr(self, name) for name in DEFAULTS if getattr(self, name) != DEFAULTS[name]}
+
+    @property
+    def model_id(self) -> str:
+        """The architecture with its options, e.g. ``fcn-n_hidden=3`` or ``lenet5-silu``."""
+        parts = [self.model]
+        for name, value in self.model_options().items():
+            parts.append(name if value is True else f"{name}={value}" if isinstance(value, int) else str(value))
+        return "-".join(parts)
+
+
+def check_model(dataset: str, model: str, image_size: int | None = None) -> None:
+    """Refuse images that a model cannot read; ``image_size`` replaces that of the data set, if it can be resized."""
+    known = facts.dataset_facts(dataset, image_size)
+    check_images(model, channels=known.channels, image_size=known.image_size)
+
+
+def defense_name(kind: str, strength: float) -> str:
+    """Return ``kind-strength``, e.g. ``dp-0.01``: the shortest text that reads back as exactly the strength.
+
+    It holds no ``+``, which joins the names of composed defenses.
+
+    Raises:
+        ValueError: an unknown kind, or a strength outside its range.
+    """
+    if kind not in facts.DEFENSES:
+        raise ValueError(f"unknown kind of defense {kind!r}; known: {', '.join(facts.DEFENSES)}")
+    high = facts.DEFENSES[kind].high
+    text = shortest(strength)
+    if not 0 < strength <= high:
+        what = f"the strength must be a number above 0 and at most {shortest(high)}"
+        raise ValueError(f"defense '{kind}-{text}': {what}")
+    return f"{kind}-{text}"
+
+
+def shortest(value: float) -> str:
+    """Return the shortest text that reads back as exactly this number, without a plus sign, e.g. ``4``, ``1e16``."""
+    return repr(float(value)).removesuffix(".0").replace("e+", "e")
+
+
+def defense_parts(name: str) -> tuple[str, float]:
+    """Return kind and strength of a defense that is written ``kind-strength``, in any spelling of the number.
+
+    Raises:
+        ValueError: an unknown kind, or no number; whether it is in range is for :func:`defense_name` to say.
+    """
+    kind, _, text = name.partition("-")
+    if kind not in facts.DEFENSES:
+        usable = ", ".join(f"{known}-STRENGTH" for known in facts.DEFENSES)
+        raise ValueError(f"unknown defense {name!r}; use {usable}")
+    try:
+        return kind, float(text)
+    except ValueError:
+        what = f"the strength must be a number above 0 and at most {shortest(facts.DEFENSES[kind].high)}"
+        raise ValueError(f"defense {name!r}: {what}") from None
+
+
+def canonical_defense(name: str) -> str:
+    """Return the one spelling of a defense, e.g. ``dp-1e-2`` -> ``dp-0.01``.
+
+    Raises:
+        ValueError: see :func:`defense_parts` and :func:`defense_name`.
+    """
+    return defense_name(*defense_parts(name))
+
+
+class DefenseOptions(Spec):
+    """What the client does to its gradient before sending it."""
+
+    defenses: Names = Field(
+        default=(),
+        description="in order, comma-separated: dp-STD, clip-BOUND, sparse-PERCENT, perturb-PERCENT",
+    )
+    defense_scope: Literal["head", "all"] = Field(
+        default="head",
+        description="defend the last layer's gradients alone, or those of all parameters together",
+    )
+
+    @field_validator("defenses")
+    @classmethod
+    def _known_defenses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_defense(name) for name in value)
+
+    @property
+    def defense_id(self) -> str:
+        """The defenses in order, e.g. ``clip-4+dp-0.01``, or ``none``."""
+        scope = "" if self.defense_scope == "head" or not self.defenses else "@all"
+        return "+".join(self.defenses) + scope if self.defenses else "none"

@@ -1,0 +1,125 @@
+"""One frozen type per kind of job: config entry, command line, sidecar and documentation at once.
+
+A field with ``identity=False`` says where or how a job runs, never what it computes; it is left out of the run id.
+The id hashes only what differs from the defaults, so a new option does not rename the runs that do not use it.
+Raise a kind's ``VERSION`` when its code changes what an equal spec computes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from gradleak.errors import InputError
+from gradleak.plan.typed import Typed
+
+
+def split_commas(value: object) -> Any:
+    """``"a,b"`` -> ``("a", "b")``; anything that is no text is returned as it is."""
+    return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
+"""Several names: a comma-separated text on the command line, a list in YAML."""
+
+
+def runtime(default: Any, description: str, **kwargs: Any) -> Any:
+    """Declare a field that cannot change a result: it is no part of the run id."""
+    return Field(default, description=description, json_schema_extra={"identity": False}, **kwargs)
+
+
+def digest_of(identity: dict[str, Any]) -> str:
+    """Return eight hex digits that name an identity."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class Spec(Typed):
+    """Base of all job specs."""
+
+    # A result of an infinite option is none.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    @classmethod
+    def is_identity(cls, name: str) -> bool:
+        """Whether the field can change a result."""
+        extra = cls.model_fields[name].json_schema_extra
+        return not (isinstance(extra, dict) and extra.get("identity") is False)
+
+    @classmethod
+    @cache
+    def _identity_defaults(cls) -> dict[str, Any]:
+        """Return the identity's fields with their defaults; looked up once, for grids of thousands of runs."""
+        return {name: field.default for name, field in cls.model_fields.items() if cls.is_identity(name)}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the run id hashes: the kind, its version and every value that is not the default."""
+        values = self.model_dump(mode="json")
+        changed = {
+            name: values[name]
+            for name, default in self._identity_defaults().items()
+            # The default of a field that must be given equals no value.
+            if getattr(self, name) != default
+        }
+        return {"kind": self.KIND, "version": self.VERSION, **changed}
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits that name this spec."""
+        return digest_of(self.identity())
+
+    @property
+    def run_id(self) -> str:
+        """Readable path that ends in the digest: a folder of its own for every identity."""
+        raise NotImplementedError
+
+    def to_argv(self, *, identity_only: bool = False) -> list[str]:
+        """Return the command-line options that rebuild this spec, without those at their defaults.
+
+        Args:
+            identity_only: leave out what only says where and how the job runs.
+        """
+        argv: list[str] = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if identity_only and not self.is_identity(name):
+                continue
+            if not field.is_required() and value == field.default:
+                continue
+            flag = "--" + name.replace("_", "-")
+            if isinstance(value, bool):
+                argv.append(flag if value else f"--no-{flag[2:]}")
+            else:
+                argv += [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+        return argv
+
+
+S = TypeVar("S", bound=Spec)
+
+
+def by_id(specs: Iterable[tuple[str, S]]) -> dict[str, S]:
+    """Return run id -> spec, equal specs once.
+
+    Args:
+        specs: run ids, which large grids work out once, and specs.
+
+    Raises:
+        InputError: specs of different identity whose digests are equal, which would overwrite each other's results.
+    """
+    found: dict[str, S] = {}
+    for run_id, spec in specs:
+        known = found.setdefault(run_id, spec)
+        if known != spec and known.identity() != spec.identity():
+            options = type(spec).model_fields
+            changed = sorted(name for name in options if getattr(known, name, None) != getattr(spec, name))
+            raise InputError(
+                f"{run_id}: is the id of two jobs that differ in {', '.join(changed)}; "
+                "change an option of one of them, such as its seed"
+            )
+    return found

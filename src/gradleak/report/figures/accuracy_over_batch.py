@@ -1,0 +1,51 @@
+"""iLRG's accuracies over the batch size."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from gradleak.report.figures.base import Request, register
+from gradleak.report.figures.panels import MARKS, Series, panels
+
+CAPTION = f"iLRG over the batch size. {MARKS}"
+
+Cell = dict[str, Any]
+
+
+def series(cells: list[Cell]) -> list[list[Cell]]:
+    """Group settings that differ in batch size alone, ascending, in order of first appearance.
+
+    Settings that were run at one batch size only are left out, unless there is nothing else.
+    """
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        key = tuple(value for name, value in cell.items() if name != "batch_size")
+        groups.setdefault(key, []).append(cell)
+    lines = [sorted(group, key=lambda cell: cell["batch_size"]) for group in groups.values()]
+    return [line for line in lines if len(line) > 1] or lines
+
+
+@register("accuracy_over_batch", CAPTION)
+def draw(request: Request) -> Figure:
+    """Draw one panel per accuracy, one line per victim and data set."""
+    lines = series(request.measured.cells_of("ilrg"))
+    shown = [
+        Series(request.labels.setting(cells[0], without=("batch_size",)), [(float(c["batch_size"]), c) for c in cells])
+        for cells in lines
+    ]
+    figure = panels(request, shown, "Batch size B", ("batch_size_and_depth",))
+    sizes = sorted({cell["batch_size"] for cells in lines for cell in cells})
+    for axes in figure.axes:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(_ticks(sizes)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+    return figure
+
+
+def _ticks(sizes: list[int]) -> list[float]:
+    """Powers of two over the range, at most eight of them."""
+    exponents = np.arange(np.floor(np.log2(sizes[0])), np.ceil(np.log2(sizes[-1])) + 1)
+    return [float(2**exponent) for exponent in exponents[:: max(1, -(-len(exponents) // 8))]]

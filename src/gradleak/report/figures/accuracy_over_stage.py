@@ -1,0 +1,77 @@
+"""iLRG's accuracies over the training of the victim, with the victim's own accuracy on a second axis."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gradleak.errors import InputError
+from gradleak.plan.jobs.training import stage_parts
+from gradleak.records import VICTIM
+from gradleak.report.figures.base import Request, register
+from gradleak.report.figures.panels import MARKS, Series, panels
+
+CAPTION = (
+    f"iLRG over the training of the victim; 0 is the untrained victim. {MARKS} Dashed, right axis: the victim's "
+    "accuracy on the validation images."
+)
+_GREY = "#555555"
+
+Cell = dict[str, Any]
+
+
+def unit(cells: list[Cell]) -> str | None:
+    """Return what stages of settings count, ``iter`` or ``epoch``; None if no victim is trained.
+
+    Raises:
+        InputError: they count both, which one axis cannot show.
+    """
+    units = {stage_parts(cell["stage"])[0] for cell in cells if cell["stage"] != "untrained"}
+    if len(units) > 1:
+        raise InputError("a figure over stages shows iterations or epochs; make a figure of each")
+    return next(iter(units), None)
+
+
+@register("accuracy_over_stage", CAPTION)
+def draw(request: Request) -> Figure:
+    """Draw one panel per accuracy, one line per victim that has a trained stage."""
+    cells = request.measured.cells_of("ilrg")
+    counted = unit(cells)
+    groups: dict[tuple[Any, ...], list[tuple[float, Cell]]] = {}
+    for cell in cells:
+        key = tuple(value for name, value in cell.items() if name != "stage")
+        place = 0.0 if cell["stage"] == "untrained" else float(stage_parts(cell["stage"])[1])
+        groups.setdefault(key, []).append((place, cell))
+    lines = [
+        Series(request.labels.setting(points[0][1], without=("stage",)), sorted(points, key=lambda point: point[0]))
+        for points in groups.values()
+        if len(points) > 1
+    ]
+    if not lines:
+        raise InputError(f"figure {request.name}: no victim of its experiments has more than one stage")
+    what = {"iter": "Training iterations", "epoch": "Training epochs", None: "Training"}[counted]
+    figure = panels(request, lines, what, ("training_stage", "trained_models"))
+    for axes in list(figure.axes):
+        _victims(axes, request, lines, last=axes is figure.axes[2])
+    legend = figure.legends[0]
+    handles = [*legend.legend_handles, Line2D([], [], color=_GREY, linestyle="--", label="victim's accuracy")]
+    legend.remove()
+    figure.legend(handles=[h for h in handles if h is not None], loc="outside lower center", ncols=3, columnspacing=1.6)
+    return figure
+
+
+def _victims(axes: Axes, request: Request, lines: list[Series], *, last: bool) -> None:
+    """Draw each victim's accuracy on a second axis, labelled at the last panel only."""
+    right = axes.twinx()
+    right.set_ylim(axes.get_ylim())
+    right.grid(visible=False)
+    for line in lines:
+        trained = [(place, cell) for place, cell in line.points if cell["stage"] != "untrained"]
+        heights = [request.measured.value(cell, VICTIM, "accuracy").mean for _, cell in trained]
+        right.plot([place for place, _ in trained], heights, color=_GREY, linestyle="--", linewidth=1.0)
+    if last:
+        right.spines["right"].set_visible(True)
+        right.set_ylabel("Victim's accuracy")
+    else:
+        right.tick_params(right=False, labelright=False)

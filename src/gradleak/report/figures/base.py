@@ -1,0 +1,170 @@
+"""What a figure's builder gets, the look that all figures share, and the registry."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gradleak.errors import InputError
+from gradleak.records import whole_file
+from gradleak.report.summary import Measured
+from gradleak.report.tables.base import Labels
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, which colour-blind readers can tell apart; the yellow is too pale for lines."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""Each line has a shape of its own, so that no figure depends on colour alone."""
+
+DPI = 200
+
+_STYLE = {
+    "font.family": "STIXGeneral",  # comes with matplotlib, so every machine draws the same letters
+    "mathtext.fontset": "stix",
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9.5,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "gradleak",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a builder gets.
+
+    Attributes:
+        measured: the cells of the figure's experiments.
+        published: one row per published figure, see :func:`gradleak.report.published.load`.
+        labels: names to write.
+        draft: whether to draw what there is instead of refusing missing cells.
+        name: the figure's name in the configuration, for messages.
+        images: run id -> its archive of images, for the kinds of :data:`gradleak.plan.catalogue.SHOWS_IMAGES`.
+    """
+
+    measured: Measured
+    published: pd.DataFrame
+    labels: Labels
+    draft: bool
+    name: str
+    images: Mapping[str, Path] = field(default_factory=dict)
+
+
+Builder = Callable[[Request], Figure]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A registered figure.
+
+    Attributes:
+        draw: makes the figure; called within :func:`style`.
+        caption: what the paper writes below it, plain text.
+    """
+
+    draw: Builder
+    caption: str
+
+
+_KINDS: dict[str, Kind] = {}
+
+
+def register(kind: str, caption: str) -> Callable[[Builder], Builder]:
+    """Register a figure under ``kind`` with the paper's caption; a name is never overwritten."""
+
+    def add(builder: Builder) -> Builder:
+        if kind in _KINDS:
+            raise ValueError(f"figure kind {kind!r} is registered twice")
+        _KINDS[kind] = Kind(builder, caption)
+        return builder
+
+    return add
+
+
+def kinds() -> list[str]:
+    """Names of all registered figures, sorted."""
+    return sorted(_KINDS)
+
+
+def find(kind: str) -> Kind:
+    """Return a registered figure.
+
+    Raises:
+        InputError: no such figure.
+    """
+    if kind not in _KINDS:
+        raise InputError(f"unknown figure kind {kind!r}; known: {', '.join(kinds())}")
+    return _KINDS[kind]
+
+
+def style() -> AbstractContextManager[None]:
+    """The look of all figures, whatever the user's matplotlibrc says."""
+    parameters: Any = {**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE}
+    return matplotlib.rc_context(parameters)
+
+
+def build(
+    kind: str,
+    frame: pd.DataFrame,
+    published: pd.DataFrame,
+    labels: Labels,
+    *,
+    images: Mapping[str, Path] | None = None,
+    draft: bool = False,
+    name: str | None = None,
+) -> Figure:
+    """Draw a figure.
+
+    Only figures whose module was imported are known; :mod:`gradleak.report.figures.all` imports every one.
+
+    Args:
+        kind: a registered name.
+        frame: rows of its experiments, each value once (:func:`gradleak.report.summary.read_experiments`).
+        published: what :func:`gradleak.report.published.load` gave.
+        labels: names to write.
+        images: run id -> its archive of images, for figures that show them.
+        draft: draw what there is instead of refusing missing cells.
+        name: the figure's name in messages (default: ``kind``).
+
+    Raises:
+        InputError: no such figure, or a cell that it needs is missing and this is no draft.
+    """
+    chosen = find(kind)
+    with style():
+        return chosen.draw(Request(Measured(frame), published, labels, draft, name or kind, images or {}))
+
+
+def wrapped(setting: str, width: int) -> str:
+    """Break a setting into lines of at most ``width`` characters, at its commas alone."""
+    return fill(", ".join(part.replace(" ", "\u00a0") for part in setting.split(", ")), width)
+
+
+def save(figure: Figure, pdf: Path, png: Path) -> None:
+    """Write a figure as PDF and PNG (200 dpi), each whole or not at all; equal figures give equal bytes."""
+    undated = {"Creator": None, "Producer": None, "CreationDate": None}
+    with style():
+        with whole_file(pdf) as temporary:
+            figure.savefig(temporary, format="pdf", metadata=undated)
+        with whole_file(png) as temporary:
+            figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})

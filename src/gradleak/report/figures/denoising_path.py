@@ -1,0 +1,58 @@
+"""Pictures: one image on its way through the denoising, per attack."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from gradleak.errors import InputError
+from gradleak.records import is_attack
+from gradleak.report.figures.base import Request, register
+from gradleak.report.figures.pictures import Block, drawn, read_archive
+from gradleak.report.image_rows import DIFFUSION, only_images
+from gradleak.report.statistics import CELL, applicable
+
+CAPTION = (
+    "The path of the denoising: the iterate of the first image of the first initialisation after some of the denoising "
+    "steps (numbers above the columns), from noise to the result, for each setting and attack with a diffusion prior. "
+    "The original is on the left of each row."
+)
+_STEPS = 4
+"""Iterates of a path that are shown at most, besides the original and the result."""
+
+
+@register("denoising_path", CAPTION)
+def draw(request: Request) -> Figure:
+    """Draw a block per setting with a row per attack that has a prior."""
+    frame: Any = applicable(only_images(request.measured.frame, (DIFFUSION,)))
+    attacked = frame[frame["method"].map(is_attack).astype(bool)]
+    blocks = []
+    for cell, of_cell in attacked.groupby(list(CELL), sort=False):
+        setting: dict[str, Any] = dict(zip(CELL, cell, strict=True))
+        paths = {}
+        for method, of_method in of_cell.groupby("method", sort=False):
+            run = str(of_method.sort_values("model_seed", kind="stable")["run"].iloc[0])
+            if run not in request.images and request.draft:
+                continue
+            found = read_archive(request, run, ("truth", "guess", "client", "path", "path_at"))
+            # An archive has the path of its first batch: of an aggregate only if no client was attacked by itself.
+            if (found["client"][0] < 0) == ("@" in setting["distribution"]):
+                paths[request.labels.method.get(str(method), str(method))] = found
+        if paths:
+            blocks.append(_block(request.labels.setting(setting), paths))
+    if not blocks:
+        raise InputError(f"figure {request.name}: its experiments have no run with a diffusion prior")
+    return drawn(blocks)
+
+
+def _block(heading: str, paths: dict[str, dict[str, NDArray[Any]]]) -> Block:
+    """Show the steps that all attacks have a snapshot of, evenly thinned out."""
+    common = sorted(set.intersection(*(set(found["path_at"].tolist()) for found in paths.values())))
+    picked = [common[int(i)] for i in np.linspace(0, len(common) - 1, min(_STEPS, len(common))).round()]
+    rows = []
+    for label, found in paths.items():
+        at = found["path_at"].tolist()
+        steps = [found["path"][at.index(step)] for step in picked]
+        rows.append((label, np.stack([found["truth"][0], *steps, found["guess"][0]])))
+    return Block(heading, rows, ("original", *map(str, picked), "result"))

@@ -1,0 +1,81 @@
+"""PSNR of the reconstructions under every defense."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gradleak.errors import InputError
+from gradleak.report.figures.base import COLOURS, MARKERS, Request, register, wrapped
+from gradleak.report.image_rows import Reconstructions, check
+from gradleak.report.statistics import applicable
+
+CAPTION = (
+    "PSNR of reconstructed images under defenses of the gradient. Markers: mean over all images. Bars: 95 % prediction "
+    "interval for one initialisation or, where there is one initialisation only, the 95 % interval of the mean over "
+    "batches, within the range of PSNR."
+)
+
+Cell = dict[str, Any]
+
+
+@register("psnr_over_defenses", CAPTION)
+def draw(request: Request) -> Figure:
+    """Draw a panel per setting, with a point per defense and attack.
+
+    Defenses are names and no scale, in the order of the configuration.
+    """
+    if not request.draft:
+        check(request.measured.frame, f"figure {request.name}")
+    found = Reconstructions.of(applicable(request.measured.frame))
+    if not found.cells():
+        raise InputError(f"figure {request.name}: its experiments have no attack that could be tried")
+    defenses = list(dict.fromkeys(cell["defense"] for cell in found.cells()))
+    settings: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in found.cells():
+        settings.setdefault(tuple(value for name, value in cell.items() if name != "defense"), []).append(cell)
+    figure = Figure(figsize=(6.5, 3.1), layout="constrained")
+    panels = figure.subplots(1, len(settings), sharey=True, squeeze=False).ravel().tolist()
+    for axes, cells in zip(panels, settings.values(), strict=True):
+        _panel(axes, request, found, cells, defenses)
+    panels[0].set_ylabel("PSNR (dB)")
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", label=request.labels.method.get(name, name))
+        for name, (colour, marker) in _looks(found).items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    return figure
+
+
+def _looks(found: Reconstructions) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each attack."""
+    return {
+        method: (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+        for number, method in enumerate(found.methods())
+    }
+
+
+def _panel(axes: Axes, request: Request, found: Reconstructions, cells: list[Cell], defenses: list[str]) -> None:
+    looks = _looks(found)
+    for number, (method, (colour, marker)) in enumerate(looks.items()):
+        attacked = [cell for cell in cells if method in found.methods(cell)]
+        # Beside each other, so that no marker hides another.
+        shift = 0.5 * (number + 0.5) / len(looks) - 0.25
+        places = [defenses.index(cell["defense"]) + shift for cell in attacked]
+        values = [found.measured.value(cell, method, "psnr") for cell in attacked]
+        of_one = [value.basis == "initialisations" for value in values]
+        low = [value.pi_low if several else value.ci_low for value, several in zip(values, of_one, strict=True)]
+        high = [value.pi_high if several else value.ci_high for value, several in zip(values, of_one, strict=True)]
+        axes.vlines(places, low, high, color=colour, alpha=0.5, linewidth=1.0)
+        axes.plot(places, [value.mean for value in values], color=colour, marker=marker, linestyle="none")
+    axes.set_title(wrapped(request.labels.setting(cells[0], without=("defense",)), 36), fontsize=8)
+    axes.set_xticks(range(len(defenses)), [request.labels.defended(name.removesuffix("@all")) for name in defenses])
+    axes.set_xlim(-0.5, len(defenses) - 0.5)
+    axes.tick_params(axis="x", rotation=30)
+    for label in axes.get_xticklabels():
+        label.set_horizontalalignment("right")
+        label.set_rotation_mode("anchor")
+    if any(name.endswith("@all") for name in defenses):
+        every = all(name.endswith("@all") for name in defenses if name != "none")
+        axes.set_xlabel("Defense of all layers' gradients" if every else "Defense")

@@ -1,0 +1,71 @@
+"""PSNR of the reconstructions while the attack runs."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gradleak.errors import InputError
+from gradleak.report.figures.base import COLOURS, MARKERS, Request, register, wrapped
+from gradleak.report.image_rows import SNAPSHOT, Reconstructions, check
+from gradleak.report.statistics import applicable
+
+CAPTION = (
+    "PSNR over the iterations of the attack, one panel per setting: mean over all images and batches of the start "
+    "whose matching loss is smallest in the end, as it stands at that iteration, paired with the originals as in the "
+    "end. What is kept is the iterate with the smallest loss, which need not be the last; the attacker cannot see "
+    "these curves."
+)
+_COLUMNS = 3
+
+
+@register("psnr_over_iterations", CAPTION)
+def draw(request: Request) -> Figure:
+    """Draw a panel per setting, each with an axis of iterations of its own, and a line per attack."""
+    if not request.draft:
+        check(request.measured.frame, f"figure {request.name}")
+    found = Reconstructions.of(applicable(request.measured.frame))
+    cells = [cell for cell in found.cells() if any(found.snapshots(cell, name) for name in found.methods(cell))]
+    if not cells:
+        raise InputError(f"figure {request.name}: no run of its experiments has snapshots")
+    columns = min(_COLUMNS, len(cells))
+    rows = -(-len(cells) // columns)
+    figure = Figure(figsize=(6.5, 0.9 + 2.0 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+    methods = found.methods()
+    for axes, cell in zip(panels, cells, strict=False):
+        _panel(axes, request, found, cell, methods)
+    for axes in panels[len(cells) :]:
+        axes.set_axis_off()
+    for axes in panels[::columns]:
+        axes.set_ylabel("PSNR (dB)")
+    handles = [
+        Line2D([], [], color=_colour(number), marker=_marker(number), label=request.labels.method.get(name, name))
+        for number, name in enumerate(methods)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    return figure
+
+
+def _panel(axes: Axes, request: Request, found: Reconstructions, cell: dict[str, Any], methods: list[str]) -> None:
+    here = found.methods(cell)
+    for place, method in enumerate(here):
+        number = methods.index(method)
+        iterations = found.snapshots(cell, method)
+        means = [found.measured.value(cell, method, f"{SNAPSHOT}{each}").mean for each in iterations]
+        every = max(1, len(iterations) // 8)  # more markers than that would hide the line
+        below = len(here) - 1 - place  # wider, so that a line on top does not hide it where they coincide
+        look = {"linewidth": 1.2 + 1.0 * below, "markersize": 3.5 + 2.0 * below, "markevery": every}
+        axes.plot(iterations, means, color=_colour(number), marker=_marker(number), **look)
+    axes.set_title(wrapped(request.labels.setting(cell), 36), fontsize=8)
+    axes.set_xlabel("Iteration")
+    axes.set_xlim(left=0)
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _marker(number: int) -> str:
+    return MARKERS[number % len(MARKERS)]

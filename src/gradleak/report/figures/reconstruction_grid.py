@@ -1,0 +1,72 @@
+"""Pictures: the originals of a setting above what every attack made of them."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gradleak.errors import InputError
+from gradleak.records import is_attack
+from gradleak.report.figures.base import Request, register
+from gradleak.report.figures.pictures import Block, Pixels, drawn, read_archive
+from gradleak.report.image_rows import only_images
+from gradleak.report.statistics import CELL, applicable
+
+CAPTION = (
+    "Originals (top rows) and what each attack made of them, in the one order that all metrics use: for each setting "
+    "the first images of the first initialisation, never picked by their quality."
+)
+MOST = 8
+"""Images of a setting that are shown at most: the first ones."""
+
+
+@register("reconstruction_grid", CAPTION)
+def draw(request: Request) -> Figure:
+    """Draw a block per setting: the originals, then a row per attack."""
+    blocks = _blocks(request)
+    if not blocks:
+        raise InputError(f"figure {request.name}: its experiments have no reconstructed images")
+    return drawn(blocks)
+
+
+def _blocks(request: Request) -> list[Block]:
+    """Read the archives of the first initialisation of every setting and attack."""
+    frame: Any = applicable(only_images(request.measured.frame))
+    attacked = frame[frame["method"].map(is_attack)]
+    found: list[Block] = []
+    for cell_values, of_cell in attacked.groupby(list(CELL), sort=False):
+        cell: dict[str, Any] = dict(zip(CELL, cell_values, strict=True))
+        rows: list[tuple[str, Pixels]] = []
+        truth: Pixels | None = None
+        first = ""
+        for method, of_method in of_cell.groupby("method", sort=False):
+            run = str(of_method.sort_values("model_seed", kind="stable")["run"].iloc[0])
+            if run not in request.images and request.draft:
+                continue
+            originals, guess = _read(request, run, aggregated="@" in cell["distribution"])
+            if truth is None:
+                truth, first = originals, run
+                rows.append(("original", truth[:MOST]))
+            if not np.array_equal(truth, originals):
+                raise InputError(
+                    f"figure {request.name}: runs {first} and {run} are one setting but attacked other images, or in "
+                    "another order; delete the older one and run it again"
+                )
+            rows.append((request.labels.method.get(str(method), str(method)), guess[:MOST]))
+        if rows:
+            found.append(Block(request.labels.setting(cell), rows))
+    return found
+
+
+def _read(request: Request, run: str, *, aggregated: bool) -> tuple[Pixels, Pixels]:
+    """Return originals and reconstructions of a run's clients, or of its aggregates.
+
+    Raises:
+        InputError: see :func:`read_archive`, or there are no images of the kind.
+    """
+    found = read_archive(request, run, ("truth", "guess", "client"))
+    truth, guess = found["truth"], found["guess"]
+    chosen = (found["client"] < 0) == aggregated
+    if truth.shape != guess.shape or truth.ndim != 4 or not chosen.any():
+        raise InputError(f"{request.images[run]}: does not hold the images of the setting; delete it and run again")
+    return truth[chosen], guess[chosen]

@@ -1,0 +1,177 @@
+"""Rows of image experiments, read so that one batch is one try.
+
+A client's batch, or the aggregate of a round, is an independent draw. The long schema keeps clients and images of a
+round apart by ``unit`` (``client1image0``, ``image0`` in an aggregate, ``client1`` for figures of a whole batch); here
+each batch gets a trial number of its own, so that statistics, intervals and counts are over batches.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gradleak.errors import InputError
+from gradleak.plan.metric_facts import IMAGE_METRICS
+from gradleak.records import OK, is_attack
+from gradleak.report.paired import Difference, paired_difference
+from gradleak.report.statistics import CELL
+from gradleak.report.summary import Measured
+
+MATCHING = "images"
+"""Kind of the jobs that reconstruct images by gradient matching alone."""
+
+DIFFUSION = "diffusion"
+"""Kind of the rows of matching with a diffusion prior."""
+
+KINDS = (MATCHING, DIFFUSION)
+"""Kinds of jobs that reconstruct images."""
+
+BEST_SIX = "psnr_six"
+"""Mean PSNR of the six images of a batch whose PSNR is highest: picked by the truth, shown for comparison only."""
+
+SNAPSHOT = "psnr_at_"
+"""What the metrics of snapshots begin with; the iteration follows."""
+
+_UNIT = r"^(?:client(?P<client>\d+))?(?:image(?P<image>\d+))?$"
+
+Cell = dict[str, Any]
+
+
+def only_images(frame: pd.DataFrame, kinds: Collection[str] = KINDS) -> pd.DataFrame:
+    """Return the rows of image experiments, of jobs of some kinds."""
+    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
+    return rows[rows["kind"].isin(kinds)]
+
+
+def without_images(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of all other experiments."""
+    rows: Any = frame
+    return rows[~rows["kind"].isin(KINDS)]
+
+
+def batches(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the attacks' rows with one trial number per batch, and :data:`BEST_SIX` where a batch has six images.
+
+    Rows of the job and of the victim are left out: a run that attacks aggregates alone has them under the clients'
+    batch size, at which nothing was attacked.
+    """
+    rows: Any = frame[frame["method"].map(is_attack).astype(bool)]
+    if rows.empty:
+        return rows
+    unit = rows["unit"].str.extract(_UNIT)
+    client = unit["client"].fillna("0").astype(int)
+    rows = rows.assign(trial=rows["trial"] * (client.max() + 1) + client)
+    return pd.concat([rows, _best_six(rows)], ignore_index=True)
+
+
+def _best_six(rows: Any) -> pd.DataFrame:
+    good = rows[(rows["metric"] == "psnr") & (rows["status"] == OK)].sort_values("value", ascending=False)
+    batch = [name for name in rows.columns if name not in ("unit", "metric", "value")]
+    of_batch = good.groupby(batch, sort=False, dropna=False)["value"]
+    best = of_batch.agg(lambda psnr: psnr.head(6).mean() if len(psnr) >= 6 else None)
+    found = best.dropna().reset_index().assign(unit="", metric=BEST_SIX)
+    return found[list(rows.columns)].astype({"value": float})
+
+
+def check(frame: pd.DataFrame, where: str) -> None:
+    """Require the metrics of an attack from every run that gave values.
+
+    Args:
+        frame: rows of image experiments.
+        where: the view, for the message.
+
+    Raises:
+        InputError: there are no rows, or a run misses a metric; names the first such run.
+    """
+    if frame.empty:
+        raise InputError(f"{where}: its experiments have no rows; set draft: true to build it anyway")
+    attacks = frame[frame["method"].map(is_attack)]
+    have = attacks.groupby("run", sort=False)["metric"].agg(set).to_dict()
+    lost = set(attacks["run"]) - set(attacks.loc[attacks["status"] == OK, "run"])
+    for run in frame["run"].unique():
+        if run in lost:  # What gave no value does not say which metrics it would have had.
+            continue
+        missing = [name for name in IMAGE_METRICS if name not in have.get(run, ())]
+        if missing:
+            raise InputError(f"{where}: run {run} has no {missing[0]}; delete it and run it again, or set draft: true")
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """The settings of image experiments.
+
+    Attributes:
+        measured: their summary, over batches.
+    """
+
+    measured: Measured
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, kinds: Collection[str] = KINDS) -> "Reconstructions":
+        """Summarise the rows of jobs of some kinds."""
+        return cls(Measured(batches(only_images(frame, kinds))))
+
+    def _rows(self, cell: Cell, method: str) -> Any:
+        frame: Any = self.measured.frame
+        if frame.empty:
+            return frame
+        here = frame["method"] == method
+        for name in CELL:
+            here &= frame[name] == cell[name]
+        return frame[here]
+
+    def cells(self) -> list[Cell]:
+        """Return the settings in order of first appearance."""
+        return self.measured.cells()
+
+    def methods(self, cell: Cell | None = None) -> list[str]:
+        """Return the attacks on a setting, or on any, in order of first appearance."""
+        frame: Any = self.measured.frame
+        for name in CELL if cell else ():
+            frame = frame[frame["method"].notna() & (frame[name] == (cell or {})[name])]
+        return list(dict.fromkeys(frame["method"]))
+
+    def images(self, cell: Cell, method: str) -> int:
+        """Return how many images count: those of batches that did not diverge."""
+        rows = self._rows(cell, method)
+        return int(((rows["metric"] == "psnr") & (rows["status"] == OK)).sum())
+
+    def diverged_restarts(self, cell: Cell, method: str) -> int:
+        """Return how many starts diverged, in all batches together."""
+        rows = self._rows(cell, method)
+        return int(rows.loc[rows["metric"] == "diverged_restarts", "value"].sum())
+
+    def snapshots(self, cell: Cell, method: str) -> list[int]:
+        """Return the iterations of which the PSNR is known, ascending."""
+        names = self._rows(cell, method)["metric"]
+        found = {name for name in names if name.startswith(SNAPSHOT)}
+        return sorted(int(name.removeprefix(SNAPSHOT)) for name in found)
+
+    def difference(self, cell: Cell, method: str, other: str) -> Difference:
+        """Return the paired difference in PSNR of two attacks on a setting, in dB."""
+        return paired_difference(self._rows(cell, method), self._rows(cell, other), "psnr")
+
+    def beside_matching(self, cell: Cell, method: str, policies: Mapping[str, str]) -> dict[str, Difference]:
+        """Compare an attack with a prior with every attack without that gets its labels in the same way.
+
+        Args:
+            cell: the setting.
+            method: the attack; of one without a prior nothing is returned.
+            policies: run id -> how the run gets labels, see ``labels`` of :class:`gradleak.plan.jobs.images.ImageAttack`;
+                runs that are not in it are compared with nothing.
+
+        Returns:
+            Name of the other attack -> paired difference in PSNR, where at least one batch can be paired.
+        """
+        ours = self._rows(cell, method)
+        if set(ours["kind"]) != {DIFFUSION}:
+            return {}
+        labels = {policies.get(run) for run in ours["run"]}
+        found: dict[str, Difference] = {}
+        for other in self.methods(cell):
+            rows = self._rows(cell, other)
+            same = len(labels) == 1 and None not in labels and {policies.get(run) for run in rows["run"]} == labels
+            if same and set(rows["kind"]) == {MATCHING}:
+                found[other] = self.difference(cell, method, other)
+        return {other: difference for other, difference in found.items() if difference.value.n_trials}

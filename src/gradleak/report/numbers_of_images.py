@@ -1,0 +1,200 @@
+"""What the paper's prose quotes of gradient matching: keys that begin with ``images/``.
+
+Attacks that differ in their labels alone are told by their names in the configuration: ``ig`` optimises labels along,
+``ig-ilrg`` has them restored, ``ig-truth`` given.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from gradleak.plan.catalogue import stands_for
+from gradleak.records import OK
+from gradleak.report.image_rows import MATCHING, Reconstructions
+from gradleak.report.paired import Difference
+from gradleak.report.published_images import beside
+from gradleak.report.statistics import AGREES, DIFFERS
+from gradleak.report.tables.base import Labels, judgement
+from gradleak.report.tex import figure, listing
+
+RESTORED, GIVEN = "-ilrg", "-truth"
+"""Ends of the names of attacks whose labels are restored, or given."""
+
+_PLAIN = {"distribution": "random", "stage": "untrained", "defense": "none"}
+
+Cell = dict[str, Any]
+
+
+def span(numbers: Iterable[int]) -> str:
+    """Return ``3``, or ``1 to 3``; ``0`` for nothing."""
+    low, high = min(numbers := list(numbers), default=0), max(numbers, default=0)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def decibels(values: Iterable[float]) -> str:
+    """Return ``11.32``, or ``11.32 to 17.11``."""
+    low, high = (figure("psnr", pick(values)) for values in (list(values),) for pick in (min, max))
+    return low if low == high else f"{low} to {high}"
+
+
+def extent(found: Reconstructions, labels: Labels) -> dict[str, str]:
+    """How much was reconstructed; nothing if no image experiment is in the grid."""
+    frame: Any = found.measured.frame
+    if frame.empty:
+        return {}
+    psnr = frame[frame["metric"] == "psnr"]
+    batches = psnr[["run", "distribution", "seed", "trial", "status"]].drop_duplicates()
+    summary: Any = found.measured.summary
+    values = {
+        "runs": f"{frame['run'].nunique():,}",
+        "settings": str(len(found.cells())),
+        "batches": f"{len(batches):,}",
+        "images": f"{len(psnr):,}",
+        "initialisations": span(summary.loc[summary["metric"] == "psnr", "n_initialisations"]),
+        "data-sets": listing([labels.dataset.get(name, name) for name in dict.fromkeys(frame["dataset"])]),
+        "victims": listing([labels.model.get(name, name) for name in dict.fromkeys(frame["model"])]),
+        "methods": listing([labels.method.get(name, name) for name in found.methods()]),
+        "batch-sizes": listing([str(size) for size in sorted({int(size) for size in frame["batch_size"]})]),
+    }
+    diverged = int((batches["status"] != OK).sum())
+    dropped = int(frame.loc[frame["metric"] == "diverged_restarts", "value"].sum())
+    flags = {
+        "aggregated": frame["distribution"].str.contains("@").any(),
+        "defended": (frame["defense"] != "none").any(),
+        "trained": (frame["stage"] != "untrained").any(),
+        "lpips": (frame["metric"] == "lpips").any(),
+    }
+    values |= {name: "yes" for name, present in flags.items() if present}
+    values |= {name: f"{number:,}" for name, number in (("diverged", diverged), ("dropped", dropped)) if number}
+    return {f"images/{name}": value for name, value in values.items()}
+
+
+def options(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """How the attacks were run: iterations, starts, and what a client did other than usual."""
+    specs = [record["spec"] for record in sidecars if str(record.get("run", "")).startswith(f"{MATCHING}/")]
+    said = {
+        f"images/{name}": span({int(spec[name]) for spec in specs if name in spec})
+        for name in ("iterations", "restarts")
+        if any(name in spec for spec in specs)
+    }
+    flags = {
+        "batch-statistics": any(not spec.get("bn_eval", True) for spec in specs),
+        "local-steps": any(spec.get("local_steps", 1) > 1 for spec in specs),
+        "median": any(spec.get("median", 0) for spec in specs),
+    }
+    return said | {f"images/{name}": "yes" for name, present in flags.items() if present}
+
+
+def values(found: Reconstructions, labels: Labels) -> dict[str, str]:
+    """``value/METHOD/DATASET/MODEL/B/psnr`` of undefended, untrained victims; the full set before its sample."""
+    said: dict[str, str] = {}
+    cells = [cell for cell in found.cells() if all(cell[name] == word for name, word in _PLAIN.items())]
+    for cell in sorted(cells, key=lambda cell: stands_for(cell["dataset"]) == cell["dataset"]):
+        dataset = stands_for(cell["dataset"])
+        said[f"images/name/{dataset}"] = labels.dataset.get(cell["dataset"], cell["dataset"])
+        said[f"images/name/{cell['model']}"] = labels.model.get(cell["model"], cell["model"])
+        for method in found.methods(cell):
+            mean = _psnr(found, cell, method)
+            if mean == mean:
+                said[f"value/{method}/{dataset}/{cell['model']}/{cell['batch_size']}/psnr"] = figure("psnr", mean)
+    return said
+
+
+def _psnr(found: Reconstructions, cell: Cell, method: str) -> float:
+    return found.measured.value(cell, method, "psnr").mean
+
+
+def contrasts(found: Reconstructions, labels: Labels) -> dict[str, str]:
+    """What labels, aggregation and defenses do to the PSNR, each over the settings that allow the comparison.
+
+    ``images/restored/...`` and ``images/given/...``: ``settings``, ``gain`` (mean paired difference in dB to labels
+    optimised, or restored), and what :func:`signs` says of the intervals. ``images/aggregate/psnr`` beside
+    ``images/single/psnr``: means of aggregates and of the same victims' clients one by one.
+    ``images/defenses/(none|lowest|highest)``, and ``.../at``.
+    """
+    said: dict[str, str] = {}
+    said |= _gain("restored", found, "", RESTORED)
+    said |= _gain("given", found, RESTORED, GIVEN)
+    return said | _aggregates(found) | _defenses(found, labels)
+
+
+def _gain(name: str, found: Reconstructions, before: str, after: str) -> dict[str, str]:
+    pairs = [
+        found.difference(cell, base + after, base + before)
+        for cell in found.cells()
+        for base in (method.removesuffix(after) for method in found.methods(cell) if method.endswith(after))
+    ]
+    pairs = [pair for pair in pairs if pair.value.n_trials]
+    if not pairs:
+        return {}
+    said = {"settings": str(len(pairs)), "gain": decibels(pair.value.mean for pair in pairs)} | signs(pairs)
+    return {f"images/{name}/{key}": value for key, value in said.items()}
+
+
+def signs(pairs: Iterable[Difference]) -> dict[str, str]:
+    """Count paired differences by their 95 % intervals.
+
+    Returns:
+        ``judged``: how many have an interval, absent if none has; with it ``above`` and ``below``: how many lie above
+        and below 0 as a whole, and ``undecided``: how many hold 0.
+    """
+    judged = [pair.sign for pair in pairs if not math.isnan(pair.value.ci_low)]
+    counts = {"judged": len(judged), "above": judged.count(1), "below": judged.count(-1), "undecided": judged.count(0)}
+    return {name: str(count) for name, count in counts.items()} if judged else {}
+
+
+def _aggregates(found: Reconstructions) -> dict[str, str]:
+    """Pair aggregates with clients of the same data set, victim, stage, draw and defense under the same attack."""
+    single: dict[tuple[Any, ...], float] = {}
+    together: dict[tuple[Any, ...], float] = {}
+    for cell in found.cells():
+        drawn, aggregated, _ = cell["distribution"].partition("@")
+        for method in found.methods(cell):
+            key = (cell["dataset"], cell["model"], cell["stage"], drawn, cell["defense"], method)
+            (together if aggregated else single)[key] = _psnr(found, cell, method)
+    both = [key for key in together if key in single and together[key] == together[key] and single[key] == single[key]]
+    if not both:
+        return {}
+    return {
+        "images/aggregate/psnr": decibels(together[key] for key in both),
+        "images/single/psnr": decibels(single[key] for key in both),
+    }
+
+
+def _defenses(found: Reconstructions, labels: Labels) -> dict[str, str]:
+    """Mean PSNR without a defense, and the extremes under one, of settings that were attacked both ways."""
+    groups: dict[tuple[Any, ...], dict[str, float]] = {}
+    for cell in found.cells():
+        setting = tuple(value for name, value in cell.items() if name != "defense")
+        for method in found.methods(cell):
+            mean = _psnr(found, cell, method)
+            if mean == mean:
+                groups.setdefault((*setting, method), {})[cell["defense"]] = mean
+    compared = [group for group in groups.values() if "none" in group and len(group) > 1]
+    if not compared:
+        return {}
+    under = [(mean, name) for group in compared for name, mean in group.items() if name != "none"]
+    said = {"images/defenses/none": decibels(group["none"] for group in compared)}
+    for end, (mean, name) in (("lowest", min(under)), ("highest", max(under))):
+        said[f"images/defenses/{end}"] = figure("psnr", mean)
+        said[f"images/defenses/{end}/at"] = labels.defended(name.removesuffix("@all"))
+    return said
+
+
+def published(found: Reconstructions, figures: pd.DataFrame) -> dict[str, str]:
+    """How many published reconstructions were measured at their setting and number of iterations, and agree."""
+    verdicts = []
+    for cell in found.cells():
+        for method in found.methods(cell):
+            matched = beside(figures, found, cell, method, "psnr")[0]
+            if matched.exact:
+                verdicts.append(judgement(found.measured.value(cell, method, "psnr"), matched))
+    if not verdicts:
+        return {}
+    judged = [word for word in verdicts if word in (AGREES, DIFFERS)]
+    said = {"covered": str(len(verdicts))}
+    if judged:
+        said |= {"judged": str(len(judged)), "agreeing": str(judged.count(AGREES))}
+    return {f"images/published/{key}": value for key, value in said.items()}

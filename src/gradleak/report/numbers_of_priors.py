@@ -1,0 +1,74 @@
+"""What the paper's text says of attacks with a diffusion prior: beside matching alone, and beside their controls."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gradleak.report.image_rows import DIFFUSION, Reconstructions
+from gradleak.report.numbers_of_images import decibels, signs
+from gradleak.report.paired import Difference
+from gradleak.report.tables.base import Labels
+from gradleak.report.tex import figure, listing
+
+_MOST = 6
+"""Comparisons that the text lists at most; tables list all."""
+
+_UNITS = {"initialisations": "initialisations of the victim", "trials": "batches of one initialisation"}
+
+
+def controls_of(sidecars: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of the attacks that see no gradient of a client: the prior alone, or led by noise."""
+    specs = [record["spec"] for record in sidecars if str(record.get("run", "")).startswith(f"{DIFFUSION}/")]
+    return {spec["attack"] for spec in specs if spec["guidance"] == "none" or spec["control"] != "none"}
+
+
+def policies_of(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Run id -> how the run gets its labels, of runs that reconstruct images."""
+    return {record["run"]: record["spec"]["labels"] for record in sidecars if "labels" in record.get("spec", {})}
+
+
+def values(found: Reconstructions, sidecars: Iterable[Mapping[str, Any]], labels: Labels) -> dict[str, str]:
+    """Return ``images/diffusion/...`` of the settings that were attacked with a prior and without.
+
+    Every attack that is led by the clients' gradients is compared with every attack without a prior that gets its
+    labels in the same way (:meth:`gradleak.report.image_rows.Reconstructions.beside_matching`); none is picked by its
+    score.
+    ``comparisons``: how many there are; with intervals, what :func:`gradleak.report.numbers_of_images.signs` counts, and ``units``
+    that the intervals are over; ``list``: each with its interval, if they are few; ``controls``: mean PSNR of the
+    attacks that see no gradient.
+
+    Args:
+        found: attacks with and without a prior.
+        sidecars: the run.json of every run.
+        labels: names to write.
+    """
+    records = list(sidecars)
+    controls, policies = controls_of(records), policies_of(records)
+    differences: list[Difference] = []
+    words: list[str] = []
+    invented: list[float] = []
+    for cell in found.cells():
+        for method in found.methods(cell):
+            if method in controls:
+                invented.append(found.measured.value(cell, method, "psnr").mean)
+                continue
+            for other, difference in found.beside_matching(cell, method, policies).items():
+                differences.append(difference)
+                names = (labels.method.get(name, name) for name in (method, other))
+                words.append(f"{' against '.join(names)} on {labels.setting(cell)}: {_interval(difference)}")
+    said: dict[str, str] = {}
+    if differences:
+        said = {"comparisons": str(len(differences))} | signs(differences)
+        if "judged" in said:
+            units = dict.fromkeys(_UNITS[each.value.basis] for each in differences if each.value.basis in _UNITS)
+            said["units"] = " or ".join(units)
+        if len(differences) <= _MOST:
+            said["list"] = listing(words)
+    invented = [mean for mean in invented if mean == mean]
+    if invented:
+        said["controls"] = decibels(invented)
+    return {f"images/diffusion/{name}": value for name, value in said.items()}
+
+
+def _interval(difference: Difference) -> str:
+    mean, low, high = (figure(difference.value.metric, end) for end in (difference.value.mean, *difference.ends))
+    return f"{mean} dB [{low}, {high}]" if low != "—" else f"{mean} dB (too few tries for an interval)"

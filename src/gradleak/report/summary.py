@@ -1,0 +1,174 @@
+"""Measured cells: experiment CSVs read together, checked, summarised and looked up."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradleak.errors import InputError
+from gradleak.records import COLUMNS, NOT_APPLICABLE, OK, VICTIM
+from gradleak.report.frames import concatenate, read_experiment
+from gradleak.report.statistics import CELL, summarise
+
+_TIMES = ("seconds", "peak_memory_mb")
+_SAME_CELL = [name for name in COLUMNS if name not in ("run", "status", "value")]
+
+
+def read_experiments(paths: Iterable[Path]) -> pd.DataFrame:
+    """Read experiment CSVs and count every value once.
+
+    Raises:
+        InputError: a file is missing or malformed, or see :func:`distinct`.
+    """
+    return distinct(concatenate(read_experiment(path) for path in paths))
+
+
+def distinct(frame: pd.DataFrame) -> pd.DataFrame:
+    """Drop rows that several experiments share.
+
+    A run may belong to several experiments, and two runs may differ in nothing but the methods that they
+    compare; a value that both hold counts once.
+
+    Raises:
+        InputError: two runs measured different values for one trial of one cell, so they differ in an option
+            that the long schema does not show (such as ``alpha`` or ``split``) and must not be averaged.
+    """
+    doubled = frame.duplicated(_SAME_CELL, keep=False) & ~frame["metric"].isin(_TIMES)
+    if doubled.any():
+        again: Any = frame[doubled]
+        unlike = _unlike(again)
+        if len(unlike):
+            same = (again[_SAME_CELL] == list(unlike[0])).all(axis=1)
+            runs = ", ".join(dict.fromkeys(again.loc[same, "run"]))
+            raise InputError(
+                f"runs {runs} fall into one cell but differ in an option that tables do not show "
+                "(such as alpha or split); show their experiments in separate tables"
+            )
+    return frame.drop_duplicates(_SAME_CELL, ignore_index=True)
+
+
+def unambiguous(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the settings of which :func:`distinct` would refuse the runs, and drop doubled rows.
+
+    Text speaks of all experiments at once; a setting that stands for several (two values of ``alpha``, say) has no one
+    number to quote.
+    """
+    setting = [*CELL, "method", "model_seed", "metric"]
+    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
+    unlike = _unlike(rows[~rows["metric"].isin(_TIMES)])
+    if not len(unlike):
+        return distinct(frame)
+    refused = pd.MultiIndex.from_frame(unlike.to_frame()[setting].drop_duplicates())
+    return distinct(rows[~pd.MultiIndex.from_frame(rows[setting]).isin(refused)])
+
+
+def _unlike(frame: pd.DataFrame) -> Any:
+    """Return the trials of cells for which rows hold different values, or one a value and another none."""
+    found = frame.groupby(_SAME_CELL, sort=False).agg(
+        low=("value", "min"), high=("value", "max"), statuses=("status", "nunique")
+    )
+    equal = np.isclose(found["low"], found["high"], rtol=1e-9, atol=1e-12, equal_nan=True)
+    return found.index[~equal | (found["statuses"] > 1)]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A summarised metric; fields as in :func:`gradleak.report.statistics.summarise`, NaN where there is nothing."""
+
+    metric: str = ""
+    mean: float = float("nan")
+    sd: float = float("nan")
+    n_initialisations: int = 0
+    n_trials: int = 0
+    n_diverged: int = 0
+    n_not_applicable: int = 0
+    ci_low: float = float("nan")
+    ci_high: float = float("nan")
+    pi_low: float = float("nan")
+    pi_high: float = float("nan")
+    basis: str = "missing"
+
+
+class Measured:
+    """The cells of some experiments.
+
+    Attributes:
+        frame: their rows, each value once.
+        summary: one row per cell, method and metric.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        tries: Any = frame[(frame["trial"] >= 0) | (frame["method"] == VICTIM)]
+        self.summary = summarise(tries)
+        keys = self.summary[[*CELL, "method", "metric"]].itertuples(index=False, name=None)
+        values = self.summary[list(Value.__dataclass_fields__)].itertuples(index=False, name=None)
+        self._values = {key: Value(*row) for key, row in zip(keys, values, strict=True)}
+        of_method: dict[tuple[Any, ...], list[Value]] = {}
+        for (*place, _), value in self._values.items():
+            of_method.setdefault(tuple(place), []).append(value)
+        # A method that gave nothing does not say which metrics it would have had.
+        self._lost = {place: found[0] for place, found in of_method.items() if not any(v.n_trials for v in found)}
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Return the settings in order of first appearance."""
+        found: Any = self.frame[list(CELL)].drop_duplicates()
+        return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+
+    def cells_of(self, method: str) -> list[dict[str, Any]]:
+        """Return the settings without those on which the method could not be tried."""
+        return [cell for cell in self.cells() if self.applies(cell, method)]
+
+    def value(self, cell: dict[str, Any], method: str, metric: str) -> Value:
+        """Return a summarised metric.
+
+        Its ``basis`` is ``missing`` if no run has rows for it; of a method that gave no value at all, every metric
+        is as its other ones: diverged or not applicable.
+        """
+        place = (*(cell[name] for name in CELL), method)
+        if (*place, metric) in self._values:
+            return self._values[*place, metric]
+        return replace(self._lost[place], metric=metric) if place in self._lost else Value(metric)
+
+    def applies(self, cell: dict[str, Any], method: str) -> bool:
+        """Whether nothing kept a method from being tried on a setting."""
+        lost = self._lost.get((*(cell[name] for name in CELL), method))
+        return lost is None or lost.basis != NOT_APPLICABLE
+
+    def check(self, needs: Sequence[tuple[str, str]], where: str) -> None:
+        """Require rows for every (method, metric) from every run, but of methods that gave no value in it.
+
+        Args:
+            needs: what the view shows.
+            where: the view, for the message.
+
+        Raises:
+            InputError: rows are missing; names the first run and counts the others.
+        """
+        frame = self.frame
+        if frame.empty:
+            raise InputError(f"{where}: its experiments have no rows; set draft: true to build it anyway")
+        # A run may be one of several that share a cell (other methods), so the cell of an initialisation
+        # counts.
+        place = [*CELL, "model_seed"]
+        wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
+        have = frame[[*place, "method", "metric"]].drop_duplicates()
+        joined: Any = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
+        rows: Any = frame
+        tried: Any = pd.MultiIndex.from_frame(rows[[*place, "method"]])
+        lost = tried[rows["status"] != OK].difference(tried[rows["status"] == OK])
+        excused = pd.MultiIndex.from_frame(joined[[*place, "method"]]).isin(lost)
+        missing = joined[(joined["_merge"] == "left_only") & ~excused]
+        if missing.empty:
+            return
+        first = missing.iloc[0]
+        run = frame.loc[(frame[place] == first[place].to_list()).all(axis=1), "run"].iloc[0]
+        more = f" ({len(missing) - 1} more cells are missing)" if len(missing) > 1 else ""
+        raise InputError(
+            f"{where}: run {run} (B={first['batch_size']}, model_seed={first['model_seed']}) has no "
+            f"{first['metric']} of {first['method']}{more}; "
+            "add the attack to the experiment or set draft: true"
+        )

@@ -1,0 +1,320 @@
+"""What a table is, what its builder gets, and the registry that names the builders."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradleak.errors import InputError
+from gradleak.plan.jobs.training import stage_parts
+from gradleak.records import NOT_APPLICABLE
+from gradleak.report import published_images
+from gradleak.report.published import NO_VERDICT, Match, match
+from gradleak.report.statistics import CELL
+from gradleak.report.summary import Measured, Value
+from gradleak.report.tex import figure
+
+MISSING = "?"
+"""What a draft shows for a cell without rows."""
+
+WITHHELD = "n/a"
+"""What is shown for an attack that could not be tried."""
+
+WITHHELD_NOTE = (
+    "n/a in place of a value: not applicable, since the defense withholds or the victim lacks a gradient that the "
+    "attack needs; such tries are in no n, mean or interval."
+)
+"""Added to the note of a table that has such cells."""
+
+RANGE_NOTE = "Intervals end where the range of their metric does. "
+"""Part of the note of a table with intervals."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the readable table.
+
+    Attributes:
+        header: its title, plain text.
+        group: title over neighbouring columns of the same group; empty for none.
+        align: ``l``, ``c`` or ``r``.
+    """
+
+    header: str
+    group: str = ""
+    align: str = "c"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the readable table: cells of plain text, or a heading across all columns.
+
+    Attributes:
+        cells: one text per column; empty for a heading.
+        heading: text across all columns.
+        rule: whether something separates it from the line above.
+    """
+
+    cells: tuple[str, ...] = ()
+    heading: str = ""
+    rule: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be written as CSV, Markdown and LaTeX.
+
+    Attributes:
+        caption: what it shows, plain text.
+        note: how to read it, plain text; empty for none.
+        columns: of the readable forms.
+        lines: of the readable forms.
+        numbers: the same values in full precision, one row per setting, for the CSV form.
+        long: whether it may run over several pages.
+    """
+
+    caption: str
+    note: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    numbers: pd.DataFrame
+    long: bool = False
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How tables and figures write data sets, models, methods and defenses; an id without a label stays as it is."""
+
+    dataset: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)
+    method: Mapping[str, str] = field(default_factory=dict)
+    defense: Mapping[str, str] = field(default_factory=dict)
+
+    def stage(self, stage: str) -> str:
+        """Return a stage in words, e.g. ``100 iterations``."""
+        if stage == "untrained" or stage.startswith("checkpoint-"):
+            return stage
+        unit, number = stage_parts(stage)
+        return f"{number} {'epoch' if unit == 'epoch' else 'iteration'}{'s' if number != 1 else ''}"
+
+    def distribution(self, distribution: str) -> str:
+        """Return a distribution in words, e.g. ``balanced, 32 classes`` or ``random, 4 clients aggregated``."""
+        drawn, _, clients = distribution.partition("@")
+        name, _, classes = drawn.partition("-")
+        words = name.replace("_", " ") + (f", {classes} classes" if classes else "")
+        return f"{words}, {clients.removesuffix('clients')} clients aggregated" if clients else words
+
+    def defended(self, defense: str) -> str:
+        """Return a composition of defenses in words, e.g. ``clipping at 4 + noise 1e-2``."""
+        names, _, scope = defense.partition("@")
+        words = " + ".join(self.defense.get(name, name) for name in names.split("+"))
+        return f"{words} (all layers)" if scope else words
+
+    def where(self, cell: Mapping[str, Any], without: Collection[str] = ()) -> str:
+        """Return what sets the cell apart from random batches of an untrained, undefended victim."""
+        words = {
+            "distribution": ("random", self.distribution),
+            "stage": ("untrained", self.stage),
+            "defense": ("none", self.defended),
+        }
+        unusual = [name for name, (usual, _) in words.items() if name not in without and cell[name] != usual]
+        return ", ".join(words[name][1](cell[name]).removeprefix("random, ") for name in unusual)
+
+    def setting(self, cell: Mapping[str, Any], *, without: Collection[str] = ()) -> str:
+        """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``, without some columns of the schema."""
+        words = {
+            "model": self.model.get(cell["model"], cell["model"]),
+            "dataset": self.dataset.get(cell["dataset"], cell["dataset"]),
+            "batch_size": f"B={cell['batch_size']}",
+            "": self.where(cell, without),
+        }
+        return ", ".join(word for name, word in words.items() if word and name not in without)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a builder gets.
+
+    Attributes:
+        measured: the cells of the table's experiments.
+        published: one row per published figure, see :func:`gradleak.report.published.load`.
+        rerun: the rerun of the released code, see :func:`gradleak.report.published.load_rerun`.
+        labels: names to write.
+        draft: whether missing cells are shown instead of refused.
+        name: the table's name in the configuration, for messages.
+        published_images: one row per published reconstruction, see :func:`gradleak.report.published_images.load`.
+        policies: run id -> how an image attack gets its labels; attacks of other runs are not compared in pairs.
+    """
+
+    measured: Measured
+    published: pd.DataFrame
+    rerun: pd.DataFrame
+    labels: Labels
+    draft: bool
+    name: str
+    published_images: pd.DataFrame = field(default_factory=published_images.empty)
+    policies: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, needs: list[tuple[str, str]]) -> None:
+        """Refuse missing cells unless this is a draft; ``needs`` holds (method, metric) pairs."""
+        if not self.draft:
+            self.measured.check(needs, f"table {self.name}")
+
+    def find(self, cell: dict[str, Any], method: str, metric: str, experiments: tuple[str, ...]) -> tuple[Value, Match]:
+        """Return the measured value and the published figures that belong beside it."""
+        return (
+            self.measured.value(cell, method, metric),
+            match(self.published, cell, method, metric, experiments),
+        )
+
+
+Builder = Callable[[Request], Table]
+_BUILDERS: dict[str, Builder] = {}
+
+
+def register(kind: str) -> Callable[[Builder], Builder]:
+    """Register a builder under ``kind``; a name is never overwritten."""
+
+    def add(builder: Builder) -> Builder:
+        if kind in _BUILDERS:
+            raise ValueError(f"table kind {kind!r} is registered twice")
+        _BUILDERS[kind] = builder
+        return builder
+
+    return add
+
+
+def kinds() -> list[str]:
+    """Names of all registered tables, sorted."""
+    return sorted(_BUILDERS)
+
+
+_NOTHING = {"missing": MISSING, NOT_APPLICABLE: WITHHELD}
+"""Bases of values that nothing was measured for -> what tables show."""
+
+
+def build(
+    kind: str,
+    frame: pd.DataFrame,
+    published: pd.DataFrame,
+    labels: Labels,
+    *,
+    rerun: pd.DataFrame | None = None,
+    images: pd.DataFrame | None = None,
+    policies: Mapping[str, str] | None = None,
+    draft: bool = False,
+    caption: str | None = None,
+    name: str | None = None,
+) -> Table:
+    """Build a table.
+
+    Only tables whose module was imported are known; :mod:`gradleak.report.tables.all` imports every one.
+
+    Args:
+        kind: a registered name.
+        frame: rows of its experiments, each value once (:func:`gradleak.report.summary.read_experiments`).
+        published: what :func:`gradleak.report.published.load` gave.
+        labels: names to write.
+        rerun: what :func:`gradleak.report.published.load_rerun` gave; none if omitted.
+        images: what :func:`gradleak.report.published_images.load` gave; none if omitted.
+        policies: run id -> how an image attack gets its labels; nothing is compared in pairs if omitted.
+        draft: show missing cells as ``?`` instead of refusing them.
+        caption: replaces the table's own.
+        name: the table's name in messages (default: ``kind``).
+
+    Raises:
+        InputError: no such table, or a cell that it needs is missing and this is no draft.
+    """
+    if kind not in _BUILDERS:
+        raise InputError(f"unknown table kind {kind!r}; known: {', '.join(kinds())}")
+    if rerun is None:
+        columns = ["source_log", "method", "metric"]
+        rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
+    images = published_images.empty() if images is None else images
+    request = Request(Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {})
+    table = _BUILDERS[kind](request)
+    if any(value == WITHHELD for line in table.lines for value in line.cells) and _withholds(frame):
+        table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
+    return table if caption is None else replace(table, caption=caption)
+
+
+def _withholds(frame: pd.DataFrame) -> bool:
+    return bool((frame["status"] == NOT_APPLICABLE).any())
+
+
+def judgement(value: Value, found: Match) -> str:
+    """Say whether the published figures lie in the prediction interval; a dash where there is nothing to judge."""
+    return NO_VERDICT if value.basis in _NOTHING else found.verdict(value.pi_low, value.pi_high)
+
+
+def tries(value: Value) -> str:
+    """Return n as ``3×20``: initialisations times tries that count, and how many diverged."""
+    if value.basis in _NOTHING:
+        return _NOTHING[value.basis]
+    m, n = value.n_initialisations, value.n_trials
+    shown = f"{m}×{n // m}" if m and n % m == 0 else f"{m} init., {n} tries" if m else "0"
+    return f"{shown} ({value.n_diverged} div.)" if value.n_diverged else shown
+
+
+def with_confidence(value: Value) -> str:
+    """Return ``mean [low, high]``: the 95 % interval of the mean."""
+    interval = f"[{_figure(value, value.ci_low)}, {_figure(value, value.ci_high)}]"
+    return _shown(value, f"{_figure(value, value.mean)} {interval}")
+
+
+def with_prediction(value: Value) -> str:
+    """Return ``mean [low, high]``: the prediction interval, or, after ``t:``, the interval over tries."""
+    if value.basis == "trials":
+        low, high, mark = value.ci_low, value.ci_high, "t: "
+    else:
+        low, high, mark = value.pi_low, value.pi_high, ""
+    return _shown(value, f"{_figure(value, value.mean)} [{mark}{_figure(value, low)}, {_figure(value, high)}]")
+
+
+def plain(value: Value, digits: int = 3) -> str:
+    """Return the mean alone."""
+    mean = _figure(value, value.mean, digits)
+    return _shown(value, mean, mean)
+
+
+def _figure(value: Value, of_it: float, digits: int = 3) -> str:
+    return figure(value.metric, of_it, digits)
+
+
+def _shown(value: Value, full: str, alone: str = "") -> str:
+    """Return ``full``, or ``alone`` (the mean if omitted) where there is no interval, or why there is nothing."""
+    if value.basis in _NOTHING:
+        return _NOTHING[value.basis]
+    if value.n_trials == 0:
+        return "diverged"
+    return full if value.basis != "none" else alone or _figure(value, value.mean)
+
+
+def numeric_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the setting's columns of the CSV form."""
+    return {name: cell[name] for name in CELL}
+
+
+def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict[str, Any]:
+    """Return one metric's columns of the CSV form, each beginning with ``prefix``."""
+    names = (
+        "mean",
+        "sd",
+        "n_initialisations",
+        "n_trials",
+        "n_diverged",
+        "n_not_applicable",
+        "ci_low",
+        "ci_high",
+        "pi_low",
+        "pi_high",
+    )
+    columns: dict[str, Any] = {f"{prefix}_{name}": getattr(value, name) for name in names}
+    if found is not None:
+        columns[f"{prefix}_published"] = found.mean
+        columns[f"{prefix}_published_values"] = "/".join(found.shown())
+        columns[f"{prefix}_published_batch_size"] = found.batch_size if found.values else np.nan
+        columns[f"{prefix}_verdict"] = judgement(value, found)
+    return columns

@@ -1,0 +1,93 @@
+"""Experiment 2: iLRG over batch size and depth, judged against the published figures."""
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.judged import Group, judged
+
+Cell = dict[str, Any]
+
+CAPTION = "iLRG over batch size and depth."
+
+
+def depth(model: str) -> tuple[str, int] | None:
+    """Return the family and depth of a model id, None if it belongs to no family.
+
+    The depth is the number of hidden layers after the first for the FCN, the number in the name for VGG and
+    ResNet.
+    """
+    if found := re.fullmatch(r"fcn(?:-n_hidden=(\d+))?", model):
+        return "FCN", int(found[1] or 1)
+    if found := re.fullmatch(r"(vgg|resnet)(\d+)((?:-.+)?)", model):
+        return {"vgg": "VGG", "resnet": "ResNet"}[found[1]] + found[3], int(found[2])
+    return None
+
+
+def _same(cell: Cell, *names: str) -> tuple[Any, ...]:
+    return tuple(cell[name] for name in (*names, "distribution", "stage", "defense"))
+
+
+def _gather(cells: list[Cell], key: Any) -> Iterator[list[Cell]]:
+    """Groups of two cells or more with equal keys, in order of first appearance; None is no key."""
+    keys = list(dict.fromkeys(key(cell) for cell in cells))
+    for one in keys:
+        group = [cell for cell in cells if key(cell) == one]
+        if one is not None and len(group) > 1:
+            yield group
+
+
+def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
+    """Arrange settings: over the batch size per victim, over the depth per family, then all others.
+
+    Returns:
+        (``batch size`` | ``depth`` | ``other``, settings in ascending order). A setting may be in both of the
+        first.
+    """
+    found = [
+        ("batch size", sorted(group, key=lambda cell: cell["batch_size"]))
+        for group in _gather(cells, lambda cell: _same(cell, "dataset", "model"))
+    ]
+
+    def family(cell: Cell) -> tuple[Any, ...] | None:
+        at = depth(cell["model"])
+        return (at[0], *_same(cell, "dataset", "batch_size")) if at else None
+
+    found += [
+        ("depth", sorted(group, key=lambda cell: (depth(cell["model"]) or ("", 0))[1]))
+        for group in _gather(cells, family)
+    ]
+    placed = [cell for _, group in found for cell in group]
+    rest = [cell for cell in cells if cell not in placed]
+    # Families of which only one depth was run are shown one after the other.
+    return found + [("other", list(group)) for _, group in groupby(rest, lambda cell: cell["dataset"])]
+
+
+@register("batch_size_and_depth")
+def build(request: Request) -> Table:
+    """Build the table: one line per setting, blocks by victim and family."""
+    groups = [
+        Group(_heading(request, axis, cells[0]), [(_setting(request, axis, cell), cell) for cell in cells])
+        for axis, cells in blocks(request.measured.cells())
+    ]
+    return judged(request, groups, caption=CAPTION, experiments=("batch_size_and_depth",))
+
+
+def _setting(request: Request, axis: str, cell: Cell) -> str:
+    """What changes within a block."""
+    model = request.labels.model.get(cell["model"], cell["model"])
+    return {"batch size": f"B={cell['batch_size']}", "depth": model}.get(axis, f"{model}, B={cell['batch_size']}")
+
+
+def _heading(request: Request, axis: str, cell: Cell) -> str:
+    labels = request.labels
+    where = f", {labels.where(cell)}" if labels.where(cell) else ""
+    dataset = labels.dataset.get(cell["dataset"], cell["dataset"])
+    if axis == "batch size":
+        return f"Batch size: {labels.model.get(cell['model'], cell['model'])}, {dataset}{where}"
+    if axis == "depth":
+        family = depth(cell["model"])
+        return f"Depth: {family[0] if family else cell['model']}, {dataset}, B={cell['batch_size']}{where}"
+    return f"Single settings: {dataset}{where}"

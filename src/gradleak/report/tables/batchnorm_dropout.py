@@ -1,0 +1,18 @@
+"""BatchNorm and dropout in the victim."""
+
+from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.judged import judged, over
+
+CAPTION = "iLRG on victims with and without BatchNorm and dropout, observed in evaluation mode."
+NOTE = (
+    "Dropout is off in evaluation mode, so a victim with it has the weights and the results of the one without it "
+    "at the same initialisation."
+)
+
+
+@register("batchnorm_dropout")
+def build(request: Request) -> Table:
+    """Build the table: one line per victim, under the data set and the batch size."""
+    labels = request.labels
+    groups = over(request, "model", lambda cell: labels.model.get(cell["model"], cell["model"]))
+    return judged(request, list(groups), caption=CAPTION, experiments=("batchnorm_dropout",), note=NOTE)

@@ -1,0 +1,18 @@
+"""What defenses of every strength leave of iLRG, for untrained and trained victims."""
+
+from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.judged import judged, over
+
+CAPTION = "iLRG against defenses of the last layer's gradient."
+NOTE = (
+    "Noise: Gaussian, of that standard deviation, on each entry; it is no differential privacy by itself. Clipping: "
+    "largest joint L2 norm. Sparsification: percent of each tensor's entries zeroed, the smallest. Soteria: percent of "
+    "the embedding pruned. a + b: a, then b."
+)
+
+
+@register("defenses")
+def build(request: Request) -> Table:
+    """Build the table: one line per defense, under the victim and its stage."""
+    groups = over(request, "defense", lambda cell: request.labels.defended(cell["defense"]))
+    return judged(request, list(groups), caption=CAPTION, experiments=("defenses",), note=NOTE)

@@ -1,0 +1,89 @@
+"""Where iLRG's error comes from: its approximations and what it recovers, against the truth."""
+
+import pandas as pd
+
+from gradleak.report.statistics import DIFFERS
+from gradleak.report.tables.base import (
+    RANGE_NOTE,
+    Column,
+    Line,
+    Request,
+    Table,
+    judgement,
+    numeric_cell,
+    numeric_value,
+    plain,
+    register,
+    tries,
+    with_prediction,
+)
+from gradleak.report.tables.judged import INTERVALS
+from gradleak.report.tables.training_stage import stage_order
+
+QUANTITIES = {
+    "approx1": "1: dW(i) ≈ db(i) E(i)",
+    "approx2": "2: dW[i] ≈ k(i)/B dW(i)",
+    "approx3": "3: db[i] ≈ k(i)/B db(i)",
+    "approx4": "4: softmax(W E(i) + b) ≈ P(i)",
+    "scale": "dW[i]/db[i] ≈ dW(i)/db(i)",
+    "approx_out": "W E(i) + b ≈ Z(i)",
+    "approx_probabilities": "softmax(Z(i)) ≈ P(i)",
+    "embedding": "recovered embedding",
+    "out": "recovered logits",
+    "probabilities": "recovered probabilities",
+}
+_COSINES = {"embedding": "embedding_cosine", "out": "output_cosine", "probabilities": "probability_cosine"}
+_PUBLISHED = ("error_analysis",)
+
+CAPTION = (
+    "Error analysis of iLRG: each approximation that it rests on, and each quantity that it recovers, against the "
+    f"truth of the same batch. {INTERVALS}"
+)
+NOTE = (
+    "For class i of the batch: k(i) its count; E(i), Z(i) and P(i) its mean embedding, logits and probabilities; dW(i) "
+    "and db(i) the gradients of its images alone (row i); dW[i] and db[i] rows of the observed gradient. MSE: mean "
+    "squared error. Rel.: mean relative error. Cosine: to the true class-wise mean. "
+    f"{RANGE_NOTE}*: published figure outside the "
+    "interval. —: not published, or not defined."
+)
+
+
+@register("error_analysis")
+def build(request: Request) -> Table:
+    """Build the table: a block per setting, a line per quantity."""
+    request.check([("ilrg", f"{name}_{error}") for name in QUANTITIES for error in ("mse", "mre")])
+    measured, lines, numbers = request.measured, [], []
+    cells = sorted(measured.cells(), key=lambda cell: (cell["dataset"], cell["model"], *stage_order(cell)))
+    for cell in cells:
+        n = tries(measured.value(cell, "ilrg", "approx1_mse"))
+        lines.append(Line(heading=f"{request.labels.setting(cell)} (n: {n})", rule=True))
+        for name, words in QUANTITIES.items():
+            value, found = request.find(cell, "ilrg", f"{name}_mse", _PUBLISHED)
+            word = judgement(value, found)
+            relative = measured.value(cell, "ilrg", f"{name}_mre")
+            cosine, cosine_found = request.find(cell, "ilrg", _COSINES.get(name, ""), _PUBLISHED)
+            lines.append(
+                Line(
+                    (
+                        words,
+                        with_prediction(value),
+                        found.text() + ("*" if word == DIFFERS else ""),
+                        word,
+                        plain(relative),
+                        with_prediction(cosine) if name in _COSINES else "—",
+                        cosine_found.text(),
+                    )
+                )
+            )
+            row = {**numeric_cell(cell), "quantity": name, **numeric_value("mse", value, found)}
+            numbers.append({**row, **numeric_value("mre", relative), **numeric_value("cosine", cosine, cosine_found)})
+    columns = (
+        Column("Quantity", align="l"),
+        Column("measured", "MSE"),
+        Column("publ.", "MSE"),
+        Column("Verdict", align="l"),
+        Column("Rel."),
+        Column("measured", "Cosine"),
+        Column("publ.", "Cosine"),
+    )
+    return Table(CAPTION, NOTE, columns, tuple(lines), pd.DataFrame(numbers), long=True)

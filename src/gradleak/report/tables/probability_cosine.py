@@ -1,0 +1,23 @@
+"""How well iLRG recovers class-wise embeddings, logits and probabilities: their cosines to the truth."""
+
+from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.judged import Group, judged
+
+CAPTION = "Cosine similarity of what iLRG recovers per class to the true class-wise means."
+METRICS = (("embedding_cosine", "Embedding"), ("output_cosine", "Logits"), ("probability_cosine", "Probabilities"))
+
+
+@register("probability_cosine")
+def build(request: Request) -> Table:
+    """Build the table: one line per setting, under the data set."""
+    cells = request.measured.cells()
+    labels = request.labels
+    groups = [
+        Group(
+            labels.dataset.get(dataset, dataset),
+            [(labels.setting(cell, without=("dataset",)), cell) for cell in cells if cell["dataset"] == dataset],
+        )
+        for dataset in dict.fromkeys(cell["dataset"] for cell in cells)
+    ]
+    published = ("probability_cosine", "trained_models", "error_analysis")
+    return judged(request, groups, caption=CAPTION, experiments=published, metrics=METRICS)

@@ -1,0 +1,1 @@
+"""One job, from spec to rows."""

@@ -1,0 +1,65 @@
+"""What an attack can do with what clients sent: batches that it can match, and rows of those that it cannot."""
+
+from collections.abc import Iterator
+
+import torch
+
+from gradleak.attacks.labels.base import declared
+from gradleak.clients.client import Client
+from gradleak.clients.rounds import Batch, Round
+from gradleak.notes import note
+from gradleak.plan.jobs.images import ImageAttack
+from gradleak.plan.metric_facts import IMAGE_METRICS
+from gradleak.records import Row
+from gradleak.runs.image_results import Reconstruction, rows_of
+
+_NO_METHOD = ("optimise", "truth")
+
+
+def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
+    """Whether a batch can be attacked: something was sent, and what its labels are restored from; says it if not."""
+    if not batch.observation.gradients:
+        note(f"{spec.attack} is not applicable: no gradient is sent")
+        return False
+    needs = () if spec.labels in _NO_METHOD else declared(spec.labels).needs
+    lacking = batch.observation.lacks(needs)
+    if lacking:
+        missing = " and ".join(lacking)
+        note(f"{spec.attack} is not applicable: labels by {spec.labels} need the gradient of {missing}, not sent")
+    return not lacking
+
+
+def alike(batches: list[Batch], client: Client) -> Iterator[tuple[list[Batch], Client]]:
+    """Yield batches of which the same gradients were sent, with the client that sends these."""
+    groups: dict[frozenset[str], list[Batch]] = {}
+    for batch in batches:
+        groups.setdefault(frozenset(batch.observation.gradients), []).append(batch)
+    for names, group in groups.items():
+        yield group, client.sending(list(names))
+
+
+def not_applicable(spec: ImageAttack, stage: str, round_: Round, batch: Batch) -> tuple[Reconstruction, list[Row]]:
+    """Return what stands for a batch that cannot be attacked: grey images, and its rows, all NaN.
+
+    Args:
+        spec: the run.
+        stage: of the victim, as results name it.
+        round_: where the batch is from.
+        batch: its images and what was sent of them.
+    """
+    truth = round_.pixels(batch.images.cpu())
+    metrics = [*IMAGE_METRICS, *(["lpips"] if round_.lpips is not None else [])]
+    made = Reconstruction(
+        trial=batch.trial,
+        client=batch.client,
+        truth=truth,
+        guess=torch.full_like(truth, 0.5),
+        true_labels=batch.labels,
+        labels=torch.full_like(batch.labels, -1),
+        metrics={name: torch.full((len(truth),), torch.nan) for name in metrics},
+        loss=torch.nan,
+        trace=torch.empty(0, 0),
+        snapshots={},
+        diverged=0,
+    )
+    return made, rows_of(spec, stage, made, torch.nan)

@@ -1,0 +1,107 @@
+"""What the programs that reconstruct images have in common: a run, its files, and a summary."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import TypeVar
+
+from gradleak import interrupts
+from gradleak.errors import InputError
+from gradleak.plan.jobs.images import ImageAttack
+from gradleak.plan.lpips_files import weights_digest
+from gradleak.provenance import Clock, write_results
+from gradleak.records import NOT_APPLICABLE, OK, check_output, check_place
+from gradleak.runs import image_output as output
+from gradleak.runs.image_results import Reconstruction
+from gradleak.runs.images import Result
+
+S = TypeVar("S", bound=ImageAttack)
+
+
+def execute(spec: S, run: Callable[[S], Result]) -> None:
+    """Run an attack, write its results beside ``--output`` or into a new folder, and print a summary.
+
+    Raises:
+        InputError: the output cannot be written, or see ``run``.
+        KeyboardInterrupt: the attack was interrupted before it had anything to write.
+        SystemExit: of status 130 or 143, after all is written, if the attack was interrupted.
+    """
+    keep = spec.save or spec.output is not None
+    if spec.output is not None:
+        check_output(spec.output)
+    elif keep:
+        check_place(spec.save_dir / "run" / "metrics.csv", f"--save-dir {spec.save_dir}")
+    weights = weights_digest(spec.lpips_weights)
+    clock = Clock(spec.KIND)
+    result = run(spec)
+    if result.interrupted and not any(len(made.trace) for made in result.reconstructions):
+        raise KeyboardInterrupt  # no iteration was done
+    folder = None
+    if keep:
+        with interrupts.held():  # a second signal must not part the metrics from the images
+            folder = _write(spec, result, clock, weights)
+    aggregates = [made for made in result.reconstructions if made.client < 0]
+    clients = [made for made in result.reconstructions if made.client >= 0]
+    for mode, found in (("client", clients), ("aggregate", aggregates)):
+        if found:
+            print(f"{mode:<10}{summary(found)}")
+    if result.interrupted:
+        print("interrupted: these are the best reconstructions so far", file=sys.stderr)
+    if folder is not None:
+        print(f"results: {folder}", file=sys.stderr)
+    if result.interrupted:
+        sys.exit(interrupts.status())  # a workflow must not take it for a finished run
+
+
+def _write(spec: ImageAttack, result: Result, clock: Clock, weights: str | None) -> Path:
+    """Write all files of a run and return their folder."""
+    metrics = (
+        spec.output or new_folder(spec.save_dir, f"run_{clock.started.astimezone():%Y%m%d_%H%M%S}") / "metrics.csv"
+    )
+    folder = metrics.parent
+    if spec.save and result.reconstructions:
+        output.write_contact_sheet(folder / "contact.png", result.reconstructions)
+        output.write_traces(folder / "trace.csv", result.reconstructions)
+        output.write_arrays(folder / "images.npz", result.reconstructions)
+        output.write_images(folder / "images", result.reconstructions)
+    extra = {"interrupted": result.interrupted, "lpips": weights}
+    write_results(metrics, result.rows, spec, clock, run=spec.run_id, device=result.device, **extra)
+    return folder
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder that no other process has, and return it: ``name``, else ``name-2``, ``name-3``, ...
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    folder, number = parent / name, 1
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                folder.mkdir()  # one process alone succeeds, on a shared disk too
+                return folder
+            except FileExistsError:
+                number += 1
+                folder = parent / f"{name}-{number}"
+    except OSError as error:
+        raise InputError(f"{parent}: cannot be written: {error.strerror}") from error
+
+
+def summary(found: Sequence[Reconstruction]) -> str:
+    """Return mean PSNR (dB), SSIM and label accuracy over the images, and how many batches and starts failed."""
+    good = [made for made in found if made.status == OK]
+    lost = sum(made.diverged for made in found)
+    unmade = sum(made.status == NOT_APPLICABLE for made in found)
+    more = f", {unmade} not applicable" if unmade else ""
+    counts = f"({len(good)} of {len(found)} batches, {lost} restarts diverged{more})"
+    if not good:
+        return counts
+    values = {
+        name: [float(value) for made in good for value in made.metrics[name]]
+        for name in ("psnr", "ssim", "label_accuracy")
+    }
+    means = "  ".join(f"{name} {fmean(numbers):.3f}" for name, numbers in values.items())
+    return f"{means}  median psnr {median(values['psnr']):.2f} dB  {counts}"

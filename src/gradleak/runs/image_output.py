@@ -1,0 +1,113 @@
+"""What a reconstruction leaves on disk besides its metrics: images, contact sheets, loss traces."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gradleak.records import whole_file
+from gradleak.runs.image_results import Reconstruction
+
+_PAD = 2
+_SHEET_WIDTH = 16
+_SMALLEST = 64
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """[..., c, h, w] in [0, 1] -> [..., h, w, c] uint8."""
+    return (images.clamp(0, 1) * 255).round().byte().movedim(-3, -1).cpu().numpy()
+
+
+def write_image(path: Path, image: Tensor) -> None:
+    """Write an image [c, h, w] in [0, 1] as PNG, lossless and of its own size, whole or not at all."""
+    _write_png(path, to_uint8(image))
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    with whole_file(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def sheet(rows: Sequence[Tensor]) -> Tensor:
+    """Arrange images in a grid: each row of the sheet is one of ``rows``, [n, c, h, w]; long rows are folded together.
+
+    Small images are enlarged by whole factors, so that pixels stay pixels.
+
+    Returns:
+        [c, height, width].
+    """
+    n = len(rows[0])
+    blocks = [row[first : first + _SHEET_WIDTH] for first in range(0, n, _SHEET_WIDTH) for row in rows]
+    c, h, w = rows[0].shape[1:]
+    factor = max(1, -(-_SMALLEST // h))
+    width = min(n, _SHEET_WIDTH)
+    canvas = torch.ones(c, len(blocks) * (h * factor + _PAD) + _PAD, width * (w * factor + _PAD) + _PAD)
+    for y, block in enumerate(blocks):
+        for x, image in enumerate(block):
+            top, left = _PAD + y * (h * factor + _PAD), _PAD + x * (w * factor + _PAD)
+            large = image.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
+            canvas[:, top : top + h * factor, left : left + w * factor] = large
+    return canvas
+
+
+def name(made: Reconstruction) -> str:
+    """Name of a batch in file names, e.g. ``round0_client1`` or ``round0_aggregated``."""
+    return f"round{made.trial}_" + ("aggregated" if made.client < 0 else f"client{made.client}")
+
+
+def write_contact_sheet(path: Path, found: Sequence[Reconstruction]) -> None:
+    """Write the originals of all batches above their reconstructions."""
+    originals, guesses = (
+        torch.cat(images) for images in zip(*((made.truth, made.guess) for made in found), strict=True)
+    )
+    _write_png(path, to_uint8(sheet([originals, guesses])))
+
+
+def write_traces(path: Path, found: Sequence[Reconstruction]) -> None:
+    """Write the matching losses: trial, client (-1: the aggregate), restart, iteration, loss (empty: diverged)."""
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("trial", "client", "restart", "iteration", "loss"))
+        for made in found:
+            for restart in range(made.trace.shape[1]):
+                for iteration, loss in enumerate(made.trace[:, restart].tolist(), start=1):
+                    shown = "" if loss != loss else f"{loss:.6g}"
+                    writer.writerow((made.trial, made.client, restart, iteration, shown))
+
+
+def write_arrays(path: Path, found: Sequence[Reconstruction]) -> None:
+    """Write images and labels of all batches as one NumPy archive, for figures.
+
+    It holds ``truth`` and ``guess`` [N, h, w, c] uint8, and ``true_labels``, ``labels``, ``trial``, ``client`` [N];
+    of the first image also its snapshots ``path`` [S, h, w, c] uint8 and their iterations ``path_at`` [S].
+    """
+    first = found[0]
+    iterates = torch.stack([first.guess[0], *(shown[0] for shown in first.snapshots.values())])[1:]
+    sizes = [len(made.truth) for made in found]
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            truth=to_uint8(torch.cat([made.truth for made in found])),
+            guess=to_uint8(torch.cat([made.guess for made in found])),
+            true_labels=torch.cat([made.true_labels for made in found]).numpy(),
+            labels=torch.cat([made.labels for made in found]).numpy(),
+            trial=np.repeat([made.trial for made in found], sizes),
+            client=np.repeat([made.client for made in found], sizes),
+            path=to_uint8(iterates),
+            path_at=np.array(list(first.snapshots), dtype=np.int64),
+        )
+
+
+def write_images(folder: Path, found: Sequence[Reconstruction]) -> None:
+    """Write every image and, per batch, a sheet of the snapshots: the originals, then one row per iteration logged."""
+    for made in found:
+        for number, (original, guess) in enumerate(zip(made.truth, made.guess, strict=True)):
+            write_image(folder / f"{name(made)}_image{number}_original.png", original)
+            write_image(folder / f"{name(made)}_image{number}_reconstructed.png", guess)
+        rows = [made.truth, *made.snapshots.values(), made.guess]
+        _write_png(folder / f"{name(made)}_snapshots.png", to_uint8(sheet(rows)))

@@ -1,0 +1,128 @@
+"""A batch and what an attack made of it: one assignment, metrics, rows."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gradleak.attacks.images.problem import Found
+from gradleak.clients.round_inputs import row
+from gradleak.clients.rounds import Batch, Round
+from gradleak.metrics.images import align, feature_cosine, image_metrics
+from gradleak.plan.jobs.images import ImageAttack
+from gradleak.records import NOT_APPLICABLE, OK, Row
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A batch and what was made of it; images in [0, 1], in the one order that all metrics use.
+
+    Attributes:
+        trial: the round.
+        client: its number, or -1 for the aggregate.
+        truth: [n, c, h, w].
+        guess: [n, c, h, w].
+        true_labels: [n] int64.
+        labels: [n] int64.
+        metrics: name -> [n].
+        loss: matching loss of the start that was chosen; infinite if all diverged.
+        trace: [iterations, R] matching losses of all starts.
+        snapshots: iteration -> [n, c, h, w].
+        diverged: starts whose loss ceased to be a number.
+    """
+
+    trial: int
+    client: int
+    truth: Tensor
+    guess: Tensor
+    true_labels: Tensor
+    labels: Tensor
+    metrics: dict[str, Tensor]
+    loss: float
+    trace: Tensor
+    snapshots: dict[int, Tensor]
+    diverged: int
+
+    @property
+    def status(self) -> str:
+        """See :class:`gradleak.records.Row`: ``diverged`` if every start did; not applicable if there was none.
+
+        An early interrupt leaves no loss either, and the start as it was.
+        """
+        starts = self.trace.shape[1]
+        if not starts:
+            return NOT_APPLICABLE
+        return "diverged" if not math.isfinite(self.loss) and self.diverged == starts else OK
+
+
+def compare(round_: Round, batch: Batch, found: Found, number: int) -> Reconstruction:
+    """Put what was found for a batch beside the truth, in one order for all metrics.
+
+    Args:
+        round_: where the batch is from.
+        batch: the truth.
+        found: what a solver gave for several batches.
+        number: which of them this is.
+    """
+    truth, guess = round_.pixels(batch.images.cpu()), round_.pixels(found.images[number].cpu())
+    order = align(truth, guess)
+    guess, labels = guess[order], found.labels[number].cpu()[order]
+    metrics = dict(image_metrics(truth, guess))
+    metrics["feature_cosine"] = feature_cosine(round_.server, truth, guess, round_.data.normalise)
+    if round_.lpips is not None:
+        metrics["lpips"] = round_.lpips(truth, guess)
+    metrics["label_accuracy"] = (labels == batch.labels).double()
+    return Reconstruction(
+        trial=batch.trial,
+        client=batch.client,
+        truth=truth,
+        guess=guess,
+        true_labels=batch.labels,
+        labels=labels,
+        metrics=metrics,
+        loss=float(found.loss[number]),
+        trace=found.trace[:, number],
+        snapshots={at: round_.pixels(shown[number])[order] for at, shown in found.snapshots.items()},
+        diverged=int(found.diverged[number].sum()),
+    )
+
+
+def rows_of(spec: ImageAttack, stage: str, made: Reconstruction, seconds: float) -> list[Row]:
+    """Return the rows of one batch: a unit per image, and figures of the batch.
+
+    Args:
+        spec: the run.
+        stage: of the victim, as results name it.
+        made: the batch.
+        seconds: that it took.
+    """
+    whole = len(made.truth)
+    aggregated = made.client < 0
+    place = f"{spec.distribution_id}@{spec.num_clients}clients" if aggregated else spec.distribution_id
+    who = "" if aggregated else f"client{made.client}"
+    values = {
+        (f"{who}image{image}", name): float(value) if made.status == OK else math.nan
+        for name, of_images in made.metrics.items()
+        for image, value in enumerate(of_images)
+    }
+    values |= {
+        (who, "seconds"): seconds,
+        (who, "matching_loss"): made.loss,
+        (who, "diverged_restarts"): float(made.diverged),
+    }
+    for at, shown in made.snapshots.items():
+        values[who, f"psnr_at_{at}"] = float(image_metrics(made.truth, shown)["psnr"].mean())
+    more = {"status": made.status, "batch_size": whole, "distribution": place}
+    return [
+        row(
+            spec,
+            stage,
+            spec.attack,
+            made.trial,
+            name,
+            math.nan if made.status == NOT_APPLICABLE else value,
+            unit=unit,
+            **more,
+        )
+        for (unit, name), value in values.items()
+    ]

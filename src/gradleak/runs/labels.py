@@ -1,0 +1,161 @@
+"""One label-restoration run: the tries of one victim, from spec to rows."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gradleak.attacks.labels.all import build
+from gradleak.attacks.labels.base import LabelGuess, declared
+from gradleak.clients.observation import (
+    HEAD,
+    BatchTruth,
+    Observation,
+    SideKnowledge,
+    chunk_size,
+    observe_full,
+    observe_head,
+)
+from gradleak.clients.round_inputs import defended, draw_batch, make_victim, row, stage_name
+from gradleak.data import datasets
+from gradleak.data.base import ImageDataset
+from gradleak.devices import choose_device
+from gradleak.errors import InputError
+from gradleak.metrics import analysis
+from gradleak.metrics.labels import floors, label_metrics, metric_names
+from gradleak.notes import note
+from gradleak.plan.distributions import CUSTOM_CLASSES
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.provenance import peak_memory_mb
+from gradleak.records import JOB, NOT_APPLICABLE, VICTIM, Row
+from gradleak.victims.models.base import Victim
+from gradleak.victims.training import victim_quality
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gives.
+
+    Attributes:
+        rows: the long table.
+        methods: the methods that ran, in the order asked for.
+        device: where the forward passes ran.
+    """
+
+    rows: list[Row]
+    methods: tuple[str, ...]
+    device: str
+
+
+def restore(spec: RestoreLabels) -> Result:
+    """Attack ``spec.num_tries`` batches of one victim with every method of the spec.
+
+    All methods of a try see the same observation. A method that needs a gradient which the client does not send gets
+    rows of status ``not applicable``; one line on standard error says so. Memory does not depend on the batch size,
+    because images are fetched and passed through the model chunk by chunk; only a defense of all gradients needs the
+    whole batch at once.
+
+    Raises:
+        InputError: data missing, or a request that the data cannot meet.
+    """
+    started = time.perf_counter()
+    device = choose_device(spec.device, share=True)
+    data = datasets.load(spec.dataset, split=spec.split, root=spec.data_root, download=spec.download)
+    if spec.num_classes not in (None, data.num_classes):
+        raise InputError(f"--num-classes {spec.num_classes}: {spec.dataset} has {data.num_classes} classes")
+    model = make_victim(spec, data).to(device)
+    methods = {name: build(name, alpha=spec.alpha) for name in spec.methods}
+    baselines = floors(spec.num_images, data.num_classes)
+    rows: list[Row] = []
+    stage = stage_name(spec)
+
+    def add(method: str, trial: int, metrics: dict[str, float], status: str = "ok") -> None:
+        rows.extend(row(spec, stage, method, trial, name, value, status=status) for name, value in metrics.items())
+
+    for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
+        client = _Client(spec, data, model, device, trial)
+        sent, truth = client.observe()
+        finite = sent.is_finite()
+        for name, method in methods.items():
+            lacking = sent.lacks(declared(name).needs)
+            if lacking:
+                note(f"{name} is not applicable: the client sends no gradient of {' and '.join(lacking)}")
+            if lacking or not finite:
+                unknown = dict.fromkeys(_metrics_of(spec, name), math.nan)
+                add(name, trial, unknown, status=NOT_APPLICABLE if lacking else "diverged")
+                continue
+            observation = _tell(sent, name, truth.counts)
+            begin = time.perf_counter()
+            guess = method(observation)
+            found = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
+            if spec.analysis and guess.embeddings is not None and not sent.lacks(HEAD):
+                found |= analysis.analyse(observation, guess, truth, model.head)
+            found |= _restored_instances(spec, guess)
+            add(name, trial, found)
+        for name, guess in baselines.items() if finite else ():
+            add(name, trial, label_metrics(guess, truth))
+    whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
+    add(VICTIM, -1, victim_quality(spec))
+    add(JOB, -1, whole)
+    return Result(rows, spec.methods, str(device))
+
+
+@dataclass(frozen=True)
+class _Client:
+    """The client of one try: its batch, and the gradient that it sends."""
+
+    spec: RestoreLabels
+    data: ImageDataset
+    model: Victim
+    device: torch.device
+    trial: int
+
+    @cached_property
+    def indices(self) -> Tensor:
+        """[B] int64, the images of the batch."""
+        return draw_batch(self.spec, self.data, self.trial)
+
+    def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Fetch the batch part by part, so that memory does not depend on its size."""
+        size = self.spec.chunk_size or chunk_size(self.data.facts.image_size)
+        for part in torch.split(self.indices, size):
+            yield self.data.fetch(part), self.data.labels[part]
+
+    def observe(self) -> tuple[Observation, BatchTruth]:
+        """Return what the server gets, defended as the spec says, and the truth."""
+        spec = self.spec
+        observation, truth = observe_head(self.model, self.chunks(), device=self.device)
+        if not spec.defenses:
+            return observation, truth
+        if spec.defense_scope == "all":
+            images, labels = self.data.fetch(self.indices), self.data.labels[self.indices]
+            observation = observe_full(self.model, images.to(self.device), labels.to(self.device))
+        return defended(spec, observation, self.chunks, self.trial), truth
+
+
+def _tell(observation: Observation, method: str, counts: Tensor) -> Observation:
+    """Grant the side knowledge that a method is defined with: only simplified iLRG has any."""
+    return replace(observation, side=SideKnowledge(counts > 0)) if method == "ilrg-simplified" else observation
+
+
+def _metrics_of(spec: RestoreLabels, method: str) -> list[str]:
+    """Return the metrics that a method has in this run wherever it runs, its time apart."""
+    gives = declared(method).gives
+    names = dict.fromkeys(metric_names(gives))
+    if spec.analysis and "embeddings" in gives:
+        names |= dict.fromkeys(analysis.METRICS)
+    if spec.distribution.startswith("custom") and "counts" in gives:
+        names |= dict.fromkeys(f"restored_class_{c}" for c in CUSTOM_CLASSES)
+    return list(names)
+
+
+def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:
+    """Counts of the three classes that the custom distributions are made of, as the extreme-batch table shows."""
+    if not spec.distribution.startswith("custom") or guess.counts is None:
+        return {}
+    return {f"restored_class_{c}": float(guess.counts[c]) for c in CUSTOM_CLASSES}

@@ -1,5 +1,0 @@
-"""Tables of the paper, one file per kind.
-
-:mod:`gradleak.tables.base` is the contract and the registry, :mod:`gradleak.tables.all` registers every kind
-and re-exports ``build`` and ``kinds``.
-"""

@@ -1,0 +1,77 @@
+"""The state of an unfinished training: everything that its next step depends on, in one file.
+
+Random draws are functions of seed and step, so no generator needs saving.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gradleak.code_digest import code_digest
+from gradleak.plan.jobs.training import TrainVictim
+from gradleak.records import whole_file
+
+
+@dataclass
+class State:
+    """A training between two steps.
+
+    Attributes:
+        step: steps done.
+        num_images: size of the training set that it saw.
+        loss_sum: sum of the losses of the steps since the last entry of the history.
+        history: entries (step, split, metric, value) so far.
+        model: state dict of the model.
+        optimizer: state dict of the optimiser.
+    """
+
+    step: int
+    num_images: int
+    loss_sum: float
+    history: list[tuple[int, str, str, float]]
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+
+
+def state_path(spec: TrainVictim) -> Path:
+    """Return where the state of a training is kept: beside its checkpoint, named by the training and its code.
+
+    No training goes on from a state that other code made.
+    """
+    return spec.folder / f"state-{spec.training_digest}-{code_digest(spec.KIND)}.pt"
+
+
+def save(state: State, path: Path) -> None:
+    """Write a state whole or not at all, and drop those of other code beside it."""
+    with whole_file(path) as temporary:
+        torch.save(asdict(state), temporary)
+    for other in path.parent.glob("state-*.pt"):
+        if other != path:  # of other code, so nothing goes on from it
+            other.unlink(missing_ok=True)
+
+
+def newest(spec: TrainVictim, *, stop: int, num_images: int) -> State | None:
+    """Return the furthest saved state of this training that is not after ``stop``, or None.
+
+    The stages of a shared training find each other's states, the last one included. A state that cannot be read,
+    or that saw a training set of another size, is passed over.
+    """
+    best: tuple[int, Path] | None = None
+    for path in sorted(spec.folder.parent.glob(f"*-seed{spec.seed}-*/{state_path(spec).name}")):
+        content = _read(path, mmap=True)
+        if content is None or content["num_images"] != num_images or content["step"] > stop:
+            continue
+        if best is None or content["step"] > best[0]:
+            best = content["step"], path
+    content = _read(best[1], mmap=False) if best else None
+    # Another stage may have replaced the file in between.
+    return State(**content) if content is not None and content["step"] <= stop else None
+
+
+def _read(path: Path, *, mmap: bool) -> dict[str, Any] | None:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception:  # a damaged file fails with an error of any type, and costs the training nothing but time
+        return None
