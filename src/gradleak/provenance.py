@@ -12,15 +12,22 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gradleak import __version__
 from gradleak.code_digest import code_digest
-from gradleak.plan.jobs.spec import Spec
 from gradleak.records import Row, write_rows, write_text
 from gradleak.sidecars import sidecar_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "snakemake")
+
+
+class _Spec(Protocol):
+    """What is recorded of a job's options, see :class:`gradleak.plan.jobs.spec.Spec`."""
+
+    def identity(self) -> dict[str, Any]: ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
 def _git(*arguments: str) -> str | None:
@@ -100,7 +107,7 @@ class Clock:
 
 
 def write_results(
-    metrics: Path, rows: Iterable[Row], spec: Spec, clock: Clock, *, run: str, device: str, **more: Any
+    metrics: Path, rows: Iterable[Row], spec: _Spec, clock: Clock, *, run: str, device: str, **more: Any
 ) -> None:
     """Write the metrics of a run and then its record, see :func:`gradleak.sidecars.sidecar_of`.
 
@@ -111,7 +118,7 @@ def write_results(
     write_sidecar(sidecar_of(metrics), spec, clock, run=run, device=device, metrics=asdict(written), **more)
 
 
-def write_sidecar(path: Path, spec: Spec, clock: Clock, *, run: str, device: str, **more: Any) -> None:
+def write_sidecar(path: Path, spec: _Spec, clock: Clock, *, run: str, device: str, **more: Any) -> None:
     """Write a record: the spec, where it came from and what it ran on. See :mod:`gradleak.sidecars`."""
     record = {
         "run": run,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradleak.clients.observation import BatchTruth, Observation, chunk_size, observe_full, observe_head
+from gradleak.clients.observation import BatchTruth, Observation, observe_full, observe_head
 from gradleak.plan.model_options import OPTIONS
+from gradleak.victims.chunks import chunk_size
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.build import build
 

@@ -90,19 +90,6 @@ class BatchTruth:
     own_residual_embeddings: Tensor | None = None
 
 
-def chunk_size(image_size: int) -> int:
-    """Return how many images to put through a victim at once.
-
-    The largest activations grow with the pixels: 64 images up to 80 px, then as many as have the pixels of
-    those 64, so 8 at 224 px. Peak memory then hardly depends on the batch size, and a chunk is still large
-    enough to keep the convolutions at their peak.
-
-    Args:
-        image_size: height and width in pixels.
-    """
-    return max(1, min(64, 64 * 80**2 // image_size**2))
-
-
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that require a gradient, each once, in the order of the model.
 
@@ -175,7 +162,7 @@ def observe_head(
     Args:
         model: the victim; it is put into eval mode, and lives on ``device``.
         chunks: pairs (images [n, channels, height, width] float32, labels [n] int64), n up to
-            :func:`chunk_size`; the batch is their union, and memory depends on the largest chunk only.
+            :func:`gradleak.victims.chunks.chunk_size`; the batch is their union, and memory depends on the largest chunk only.
         device: where the forward pass runs.
 
     Returns:

@@ -15,7 +15,6 @@ from gradleak.clients.round_inputs import client_images, defended, make_victim
 from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
 from gradleak.devices import choose_device
-from gradleak.metrics.lpips import Lpips, load_lpips
 from gradleak.plan.jobs.images import FederatedOptions
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.pretrained import load_pretrained
@@ -51,14 +50,12 @@ class Round:
         server: the model that the server sent, on the device.
         client: simulates a client of that model.
         device: where it runs.
-        lpips: the perceptual distance, if its weights are there and the images are large enough for it.
     """
 
     data: ImageDataset
     server: Victim
     client: Client
     device: torch.device
-    lpips: Lpips | None = None
 
     def pixels(self, x: Tensor) -> Tensor:
         """What the model reads -> [0, 1], clamped."""
@@ -86,10 +83,9 @@ def prepare(spec: FederatedOptions) -> Round:
         load_pretrained(model, spec.model)
     model = model.to(device)
     rule = ClientRule(local_steps=spec.local_steps, local_lr=spec.local_lr, bn_eval=spec.bn_eval)
-    lpips = load_lpips(spec.lpips_weights) if spec.lpips_weights else None
     side, channels = data.facts.image_size, data.facts.channels
     names = sent_names(model, torch.zeros(2, channels, side, side, device=device))
-    return Round(data, model, Client(model, rule, names), device, lpips)
+    return Round(data, model, Client(model, rule, names), device)
 
 
 def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch]]:

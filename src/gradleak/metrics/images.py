@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from gradleak.clients.observation import chunk_size
 from gradleak.metrics.ssim import ssim
 from gradleak.plan.metric_facts import PSNR_CAP
+from gradleak.victims.chunks import chunk_size
 from gradleak.victims.models.base import Victim
 
 _WORSE_THAN_ANY = 2.0

@@ -6,53 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
+from gradleak.pictures import sheet, to_uint8, write_image, write_png
 from gradleak.records import whole_file
 from gradleak.runs.image_results import Reconstruction
-
-_PAD = 2
-_SHEET_WIDTH = 16
-_SMALLEST = 64
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """[..., c, h, w] in [0, 1] -> [..., h, w, c] uint8."""
-    return (images.clamp(0, 1) * 255).round().byte().movedim(-3, -1).cpu().numpy()
-
-
-def write_image(path: Path, image: Tensor) -> None:
-    """Write an image [c, h, w] in [0, 1] as PNG, lossless and of its own size, whole or not at all."""
-    _write_png(path, to_uint8(image))
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    with whole_file(path) as temporary:
-        picture.save(temporary, format="PNG")
-
-
-def sheet(rows: Sequence[Tensor]) -> Tensor:
-    """Arrange images in a grid: each row of the sheet is one of ``rows``, [n, c, h, w]; long rows are folded together.
-
-    Small images are enlarged by whole factors, so that pixels stay pixels.
-
-    Returns:
-        [c, height, width].
-    """
-    n = len(rows[0])
-    blocks = [row[first : first + _SHEET_WIDTH] for first in range(0, n, _SHEET_WIDTH) for row in rows]
-    c, h, w = rows[0].shape[1:]
-    factor = max(1, -(-_SMALLEST // h))
-    width = min(n, _SHEET_WIDTH)
-    canvas = torch.ones(c, len(blocks) * (h * factor + _PAD) + _PAD, width * (w * factor + _PAD) + _PAD)
-    for y, block in enumerate(blocks):
-        for x, image in enumerate(block):
-            top, left = _PAD + y * (h * factor + _PAD), _PAD + x * (w * factor + _PAD)
-            large = image.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
-            canvas[:, top : top + h * factor, left : left + w * factor] = large
-    return canvas
 
 
 def name(made: Reconstruction) -> str:
@@ -65,7 +22,7 @@ def write_contact_sheet(path: Path, found: Sequence[Reconstruction]) -> None:
     originals, guesses = (
         torch.cat(images) for images in zip(*((made.truth, made.guess) for made in found), strict=True)
     )
-    _write_png(path, to_uint8(sheet([originals, guesses])))
+    write_png(path, to_uint8(sheet([originals, guesses])))
 
 
 def write_traces(path: Path, found: Sequence[Reconstruction]) -> None:
@@ -110,4 +67,4 @@ def write_images(folder: Path, found: Sequence[Reconstruction]) -> None:
             write_image(folder / f"{name(made)}_image{number}_original.png", original)
             write_image(folder / f"{name(made)}_image{number}_reconstructed.png", guess)
         rows = [made.truth, *made.snapshots.values(), made.guess]
-        _write_png(folder / f"{name(made)}_snapshots.png", to_uint8(sheet(rows)))
+        write_png(folder / f"{name(made)}_snapshots.png", to_uint8(sheet(rows)))

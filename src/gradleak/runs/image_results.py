@@ -9,6 +9,7 @@ from gradleak.attacks.images.problem import Found
 from gradleak.clients.round_inputs import row
 from gradleak.clients.rounds import Batch, Round
 from gradleak.metrics.images import align, feature_cosine, image_metrics
+from gradleak.metrics.lpips import Lpips
 from gradleak.plan.jobs.images import ImageAttack
 from gradleak.records import NOT_APPLICABLE, OK, Row
 
@@ -55,7 +56,7 @@ class Reconstruction:
         return "diverged" if not math.isfinite(self.loss) and self.diverged == starts else OK
 
 
-def compare(round_: Round, batch: Batch, found: Found, number: int) -> Reconstruction:
+def compare(round_: Round, batch: Batch, found: Found, number: int, lpips: Lpips | None) -> Reconstruction:
     """Put what was found for a batch beside the truth, in one order for all metrics.
 
     Args:
@@ -63,14 +64,15 @@ def compare(round_: Round, batch: Batch, found: Found, number: int) -> Reconstru
         batch: the truth.
         found: what a solver gave for several batches.
         number: which of them this is.
+        lpips: the perceptual distance, if its weights are there and the images are large enough for it.
     """
     truth, guess = round_.pixels(batch.images.cpu()), round_.pixels(found.images[number].cpu())
     order = align(truth, guess)
     guess, labels = guess[order], found.labels[number].cpu()[order]
     metrics = dict(image_metrics(truth, guess))
     metrics["feature_cosine"] = feature_cosine(round_.server, truth, guess, round_.data.normalise)
-    if round_.lpips is not None:
-        metrics["lpips"] = round_.lpips(truth, guess)
+    if lpips is not None:
+        metrics["lpips"] = lpips(truth, guess)
     metrics["label_accuracy"] = (labels == batch.labels).double()
     return Reconstruction(
         trial=batch.trial,

@@ -20,6 +20,7 @@ from gradleak.clients.round_inputs import client_images, row, stage_name
 from gradleak.clients.rounds import Batch, Round, aggregate, client_batches, prepare, updated
 from gradleak.data.base import ImageDataset
 from gradleak.errors import InputError
+from gradleak.metrics.lpips import load_lpips
 from gradleak.plan.jobs.images import ImageAttack, Reconstruct
 from gradleak.provenance import peak_memory_mb
 from gradleak.records import JOB, VICTIM, Row
@@ -110,6 +111,7 @@ def attack(
     """
     began = time.perf_counter()
     result = Result(device=str(round_.device))
+    lpips = load_lpips(spec.lpips_weights) if spec.lpips_weights else None
     rounds = list(client_batches(spec, round_))
     groups: list[list[Batch]] = []
     if spec.reconstruct_mode != "aggregated":
@@ -135,7 +137,7 @@ def attack(
             result.interrupted |= found.interrupted
             seconds = (time.perf_counter() - start_of_group) / len(batches)
             for number, batch in enumerate(batches):
-                made = compare(round_, batch, found, number)
+                made = compare(round_, batch, found, number, lpips)
                 result.reconstructions.append(made)
                 result.rows += rows_of(spec, stage, made, seconds)
     whole = {"seconds": time.perf_counter() - began, "peak_memory_mb": peak_memory_mb()}

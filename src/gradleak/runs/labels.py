@@ -17,7 +17,6 @@ from gradleak.clients.observation import (
     BatchTruth,
     Observation,
     SideKnowledge,
-    chunk_size,
     observe_full,
     observe_head,
 )
@@ -33,6 +32,7 @@ from gradleak.plan.distributions import CUSTOM_CLASSES
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.provenance import peak_memory_mb
 from gradleak.records import JOB, NOT_APPLICABLE, VICTIM, Row
+from gradleak.victims.chunks import chunk_size
 from gradleak.victims.models.base import Victim
 from gradleak.victims.training import victim_quality
 

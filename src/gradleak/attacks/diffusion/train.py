@@ -28,10 +28,10 @@ from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
+from gradleak.pictures import sheet, write_image
 from gradleak.plan.jobs.diffusion import TrainPrior, avoided
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import whole_file
-from gradleak.runs.image_output import sheet, write_image
 from gradleak.streams import stream
 
 INDEX = "model_index.json"

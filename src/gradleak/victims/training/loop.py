@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from gradleak.clients.observation import chunk_size
 from gradleak.data import datasets
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
@@ -19,6 +18,7 @@ from gradleak.plan.jobs.training import TrainVictim
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import whole_file
 from gradleak.victims import checkpoints
+from gradleak.victims.chunks import chunk_size
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.build import build
 from gradleak.victims.training import state as states
