@@ -53,31 +53,31 @@ def synthetic(size: int) -> dict[str, Any]:
             "many_labels": {
                 "attacks": ["ilrg", "rlg"],
                 "axes": [
-                    {"dataset": "mnist", "model": "fcn3", "num_images": [4, 8, 16, 32, 64], **seeds}
+                    {"dataset": "mnist", "model": "fcn3", "batch_size": [4, 8, 16, 32, 64], **seeds}
                     | {"defense": noisy},
-                    {"dataset": "cifar100", "model": ["lenet5", "vgg16", "resnet18"], "num_images": 24, **seeds}
+                    {"dataset": "cifar100", "model": ["lenet5", "vgg16", "resnet18"], "batch_size": 24, **seeds}
                     | {"distribution": ["random", "extreme", "custom_imbalanced", "unique", "sim"]},
                 ],
             },
             "many_stages": {
                 "attacks": ["ilrg"],
                 "axes": [
-                    {"dataset": "mnist", "model": "fcn3", "num_images": 24, "defense": noisy[:4], **seeds}
+                    {"dataset": "mnist", "model": "fcn3", "batch_size": 24, "defense": noisy[:4], **seeds}
                     | {"stage": ["iter100", "iter500", "iter1000"], "schedule": "shared", "length": "iter1000"},
-                    {"dataset": "cifar100", "model": "resnet18", "num_images": 24, "defense": noisy[:4], **seeds}
+                    {"dataset": "cifar100", "model": "resnet18", "batch_size": 24, "defense": noisy[:4], **seeds}
                     | {"stage": ["epoch1", "epoch10"]},
                 ],
             },
             "many_images": {
                 "kind": "images",
                 "attacks": ["dlg", "dlg-ilrg", "ig", "ig-ilrg", "diffusion", "diffusion-dps"],
-                "axes": [{"dataset": "mnist", "model": "lenet-dlg", "num_images": 1, "defense": noisy, **seeds}],
+                "axes": [{"dataset": "mnist", "model": "lenet-dlg", "batch_size": 1, "defense": noisy, **seeds}],
             },
             "many_rounds": {
                 "kind": "images",
                 "attacks": ["ig-truth"],
                 "axes": [
-                    {"dataset": "cifar100", "model": "lenet-dlg", "num_images": 1, **seeds}
+                    {"dataset": "cifar100", "model": "lenet-dlg", "batch_size": 1, **seeds}
                     | {"num_clients": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}
                 ],
             },

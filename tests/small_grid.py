@@ -15,10 +15,10 @@ BASE: dict[str, Any] = {
     },
     "attacks": {"ilrg": {"kind": "ilrg", "label": "iLRG"}, "gi": {"kind": "gi", "label": "GI"}},
     "experiments": {
-        "a": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": "fcn", "num_images": [4, 8]}]},
+        "a": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": "fcn", "batch_size": [4, 8]}]},
         "b": {
             "attacks": ["ilrg"],
-            "axes": [{"dataset": "digits", "model": ["fcn", "deep"], "num_images": 8}],
+            "axes": [{"dataset": "digits", "model": ["fcn", "deep"], "batch_size": 8}],
         },
     },
     "tables": {"t": {"kind": "batch_size_and_depth", "experiments": ["a"]}},

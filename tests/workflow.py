@@ -17,12 +17,12 @@ SMALL: dict[str, Any] = {
     "experiments": {
         "comparison": {
             "axes": [
-                {"dataset": "mnist-sample", "model": "fcn3", "num_images": 8},
-                {"dataset": "cifar100-sample", "model": "lenet5", "num_images": 4},
+                {"dataset": "mnist-sample", "model": "fcn3", "batch_size": 8},
+                {"dataset": "cifar100-sample", "model": "lenet5", "batch_size": 4},
             ]
         },
         "batch_size_and_depth": {
-            "axes": [{"dataset": "mnist-sample", "model": "fcn3", "num_images": [8, 16]}],
+            "axes": [{"dataset": "mnist-sample", "model": "fcn3", "batch_size": [8, 16]}],
         },
     },
     # What the user writes may break neither page nor spreadsheet.

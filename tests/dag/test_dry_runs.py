@@ -27,7 +27,7 @@ def test_small_grid_plans_each_run_once(workflow):
 def test_full_data_is_checked_once(workflow):
     config: dict[str, Any] = copy.deepcopy(SMALL)
     for experiment in config["experiments"].values():
-        experiment["axes"] = [{"dataset": ["mnist", "cifar100"], "model": "lenet5", "num_images": [8, 16]}]
+        experiment["axes"] = [{"dataset": ["mnist", "cifar100"], "model": "lenet5", "batch_size": [8, 16]}]
     workflow.configure(config)
     jobs = workflow.planned()
     assert jobs["check_data"] == 2

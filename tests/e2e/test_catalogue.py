@@ -10,7 +10,7 @@ import torch
 from tests.unit.metrics.test_lpips import random_weights
 from tests.workflow import Workflow
 
-SMALL = {"num_images": 4, "num_tries": 2, "model_seed": 1}
+SMALL = {"batch_size": 4, "num_tries": 2, "model_seed": 1}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_image_runs_are_repeated_when_the_weights_of_lpips_are_others(workflow):
                 "attacks": ["dlg"],
                 "axes": [
                     {"dataset": "cifar100-sample", "model": "lenet-dlg", "num_clients": 1, "iterations": 2, **SMALL}
-                    | {"num_images": 1, "num_tries": 1}
+                    | {"batch_size": 1, "num_tries": 1}
                 ],
             }
         },

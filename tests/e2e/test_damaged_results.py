@@ -12,10 +12,10 @@ from tests.workflow import Workflow
 CONFIG: dict[str, Any] = {
     "defaults": {"num_tries": 3, "model_seed": [1, 2]},
     "experiments": {
-        "comparison": {"axes": [{"dataset": "mnist-sample", "model": "fcn3", "num_images": 8}]},
+        "comparison": {"axes": [{"dataset": "mnist-sample", "model": "fcn3", "batch_size": 8}]},
         "inversion": {
             "attacks": ["dlg"],
-            "axes": [{"dataset": "mnist-sample", "model": "fcn3", "num_images": 1, "iterations": 2, "model_seed": 1,
+            "axes": [{"dataset": "mnist-sample", "model": "fcn3", "batch_size": 1, "iterations": 2, "model_seed": 1,
                       "num_tries": 1, "num_clients": 1}],
         },
     },

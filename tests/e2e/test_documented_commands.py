@@ -40,7 +40,7 @@ def training(command: str) -> TrainVictim:
 # What the documents say that the commands do, written without any shorthand.
 
 STAGES = ("untrained", "epoch100")
-COMPARED: dict[str, Any] = {"num_tries": 50, "num_images": 24, "methods": ("ilrg", "idlg", "gi", "rlg")}
+COMPARED: dict[str, Any] = {"num_tries": 50, "batch_size": 24, "methods": ("ilrg", "idlg", "gi", "rlg")}
 MNIST: dict[str, Any] = {"dataset": "mnist", "model": "fcn"}
 CIFAR100_VGG16: dict[str, Any] = {"dataset": "cifar100", "model": "vgg16", "num_tries": 20}
 
@@ -52,27 +52,27 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
         {"dataset": "imagenet", "model": "resnet50", **COMPARED},
     ],
     "Experiment2": [
-        *({**MNIST, "num_images": B} for B in (4, 8, 16)),
-        *({**MNIST, "num_images": 64, "n_hidden": n} for n in (0, 1, 2)),
-        *({"dataset": "cifar100", "model": f"vgg{n}", "num_images": 1024} for n in (11, 13, 16, 19)),
-        *({"dataset": "imagenet", "model": f"resnet{n}", "num_images": 2048} for n in (18, 34, 50, 101, 152)),
+        *({**MNIST, "batch_size": B} for B in (4, 8, 16)),
+        *({**MNIST, "batch_size": 64, "n_hidden": n} for n in (0, 1, 2)),
+        *({"dataset": "cifar100", "model": f"vgg{n}", "batch_size": 1024} for n in (11, 13, 16, 19)),
+        *({"dataset": "imagenet", "model": f"resnet{n}", "batch_size": 2048} for n in (18, 34, 50, 101, 152)),
     ],
     "extreme_distribution": [
-        {**CIFAR100_VGG16, "distribution": "custom_imbalanced", "num_images": B, "stage": stage}
+        {**CIFAR100_VGG16, "distribution": "custom_imbalanced", "batch_size": B, "stage": stage}
         for stage in STAGES
         for B in (24, 72, 216, 648)
     ],
     "train_stage": [
-        *({**MNIST, "num_tries": 20, "num_images": 8, "stage": stage}
+        *({**MNIST, "num_tries": 20, "batch_size": 8, "stage": stage}
           for stage in ("untrained", *(f"iter{n}" for n in range(100, 1001, 100)))),
-        *({**CIFAR100_VGG16, "num_images": 64, "stage": stage}
+        *({**CIFAR100_VGG16, "batch_size": 64, "stage": stage}
           for stage in ("untrained", *(f"epoch{n}" for n in range(10, 101, 10)))),
     ],
     "analysis": [
-        {**CIFAR100_VGG16, "num_images": 64, "analysis": True, "stage": stage} for stage in (*STAGES, "epoch40")
+        {**CIFAR100_VGG16, "batch_size": 64, "analysis": True, "stage": stage} for stage in (*STAGES, "epoch40")
     ],
     "defense": [
-        {"dataset": "cifar100", "model": "resnet18", "num_tries": 20, "num_images": 24, "stage": stage, "defenses": d}
+        {"dataset": "cifar100", "model": "resnet18", "num_tries": 20, "batch_size": 24, "stage": stage, "defenses": d}
         for family in (((), ("dp-0.0001",), ("dp-0.001",), ("dp-0.01",)),
                        (("sparse-10",), ("sparse-20",), ("sparse-40",), ("sparse-80",)))
         for stage in STAGES

@@ -35,7 +35,7 @@ IG: dict[str, Any] = {
     "iterations": 240_000,
     "dataset": "cifar100",
     "model": "resnet18",
-    "num_images": 16,
+    "batch_size": 16,
     "distribution": "random2",
     "num_target_cls": 10,
     "seed": 8888,
@@ -45,8 +45,8 @@ AGGREGATED: dict[str, Any] = {"reconstruct_mode": "aggregated"}
 EXPECTED: list[dict[str, Any]] = [
     IG,
     {**IG, "labels": "ilrg"},
-    {"num_clients": 3, "num_images": 1, "iterations": 200, "log_every": 20, "restarts": 3},
-    {"num_clients": 2, "num_images": 2, "client_indices": ("1", "5", "42", "100")},
+    {"num_clients": 3, "batch_size": 1, "iterations": 200, "log_every": 20, "restarts": 3},
+    {"num_clients": 2, "batch_size": 2, "client_indices": ("1", "5", "42", "100")},
     {"reconstruct_mode": "both"},
     {
         **AGGREGATED,
@@ -97,8 +97,8 @@ def test_diffusion_commands_are_the_documented_runs():
     assert cli.parse(TrainPrior, kept_off.split()).avoid == ("random-B1-clients1-tries1-seed12-train",)
     prior = cli.parse(TrainPrior, training.split())
     expected: list[dict[str, Any]] = [
-        {"num_clients": 1, "num_images": 1, "diffusion_steps": 50, "log_every": 20},
-        {"num_clients": 1, "num_images": 1, "dataset": "mnist", "guidance": "dps", "prior": str(prior.folder)},
+        {"num_clients": 1, "batch_size": 1, "diffusion_steps": 50, "log_every": 20},
+        {"num_clients": 1, "batch_size": 1, "dataset": "mnist", "guidance": "dps", "prior": str(prior.folder)},
     ]
     assert [spec.identity() for spec in found] == [DiffusionReconstruct(**values).identity() for values in expected]
     assert str(found[0].save_dir) == "outputs/diffusion_dlg"
@@ -149,9 +149,9 @@ def test_the_command_runs(command: str, places: Path, tmp_path: Path, capsys: py
     aggregated = [row for row in rows if "@" in row["distribution"]]
     alone = [row for row in rows if row["unit"].startswith("client") and row["metric"] == "psnr"]
     assert bool(aggregated) == (spec.reconstruct_mode != "per-client")
-    assert len(alone) == (spec.num_clients * spec.num_images if spec.reconstruct_mode != "aggregated" else 0)
+    assert len(alone) == (spec.num_clients * spec.batch_size if spec.reconstruct_mode != "aggregated" else 0)
     whole = {row["batch_size"] for row in aggregated}
-    assert whole <= {str(spec.num_clients * spec.num_images)}
+    assert whole <= {str(spec.num_clients * spec.batch_size)}
     assert {"psnr", "ssim", "mse", "feature_cosine", "label_accuracy", "matching_loss"} <= {
         row["metric"] for row in rows
     }

@@ -115,7 +115,7 @@ def test_each_configuration_is_right_by_itself(project, name):
 def test_the_attack_counts_what_the_bias_tells(finished, loaded):
     """The rows are those of a slow reference: gradient by autograd, counts by the formula of the page."""
     found = rows(finished, "bias").query("method == 'bias' and metric == 'lnacc'")
-    spec = RestoreLabels(dataset="mnist-sample", model="fcn", num_images=24)
+    spec = RestoreLabels(dataset="mnist-sample", model="fcn", batch_size=24)
     data = load("mnist-sample")
     model = build_model("fcn", num_classes=10, channels=1, image_size=28, seed=1)
     assert list(found["trial"]) == [0, 1]

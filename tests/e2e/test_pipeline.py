@@ -139,7 +139,7 @@ def test_results_survive_the_loss_of_snakemakes_own_notes(finished):
 
 def test_changing_one_parameter_replans_only_its_runs(finished):
     changed: dict[str, Any] = copy.deepcopy(SMALL)
-    changed["experiments"]["batch_size_and_depth"]["axes"][0]["num_images"] = [8, 32]
+    changed["experiments"]["batch_size_and_depth"]["axes"][0]["batch_size"] = [8, 32]
     finished.configure(changed)
     try:
         jobs = finished.planned()

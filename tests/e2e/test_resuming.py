@@ -19,7 +19,7 @@ CONFIG: dict[str, Any] = {
     "select": {"experiments": ["comparison"], "tables": [], "figures": []},
     "experiments": {
         "comparison": {
-            "axes": [{"dataset": "mnist-sample", "model": "fcn3", "num_images": 1024, "num_tries": TRIES}],
+            "axes": [{"dataset": "mnist-sample", "model": "fcn3", "batch_size": 1024, "num_tries": TRIES}],
         }
     },
     "defaults": {"model_seed": [1, 2, 3]},

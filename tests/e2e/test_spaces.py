@@ -55,7 +55,7 @@ def test_make_looks_at_the_configuration_before_it_makes_the_environment(folder,
 
 def test_rules_run_with_an_interpreter_in_such_a_folder(folder):
     workflow = Workflow(folder)
-    axes = [{"dataset": "mnist-sample", "model": "fcn3", "num_images": 8, "num_tries": 1, "model_seed": 1}]
+    axes = [{"dataset": "mnist-sample", "model": "fcn3", "batch_size": 8, "num_tries": 1, "model_seed": 1}]
     workflow.configure(
         {"experiments": {"comparison": {"axes": axes}}, "select": {"experiments": ["comparison"], "figures": []}}
     )

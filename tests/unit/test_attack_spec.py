@@ -9,7 +9,7 @@ from gradleak.plan.jobs.labels import RestoreLabels
 
 
 def test_runs_share_the_checkpoint_of_an_equal_training():
-    run = RestoreLabels(dataset="mnist", model="dnn", stage="iter100", num_images=8, model_seed=1)
+    run = RestoreLabels(dataset="mnist", model="dnn", stage="iter100", batch_size=8, model_seed=1)
     other = RestoreLabels(
         dataset="mnist", model="fcn", stage="iter100", methods=("gi",), seed=4, model_seed=1, split="val"
     )
@@ -22,7 +22,7 @@ def test_runs_share_the_checkpoint_of_an_equal_training():
     ("options", "message"),
     [
         ({"lr": 0.2}, "lr is an option of the victim's training"),
-        ({"batch_size": 64}, "batch_size is an option of the victim's training"),
+        ({"train_batch_size": 64}, "train_batch_size is an option of the victim's training"),
         ({"defense_scope": "all"}, "defense_scope needs defenses"),
     ],
 )

@@ -28,7 +28,7 @@ def parse(text: str) -> RestoreLabels:
 
 def test_underscores_and_hyphens_are_the_same():
     assert parse("--num_images 8 --exp_name a_b") == parse("--num-images 8 --exp-name a_b")
-    assert parse("--num_images=8").num_images == 8
+    assert parse("--num_images=8").batch_size == 8
 
 
 def test_values_keep_their_underscores():
@@ -89,8 +89,8 @@ def test_all_faults_are_named_together():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("--num_images -3", "--num_images: Input should be greater than or equal to 1 (given: '-3')"),
-        ("--num-images -3", "--num-images: Input should be greater than or equal to 1 (given: '-3')"),
+        ("--num_images -3", "--num_images: Input should be greater than or equal to 1 (given: -3)"),
+        ("--num-images -3", "--num-images: Input should be greater than or equal to 1 (given: -3)"),
         ("--samples_per_client=-3", "--samples_per_client: Input should be greater than or equal to 1 (given: -3)"),
         ("--tv -1", "--tv: Input should be greater than or equal to 0 (given: -1.0)"),
         ("--max_iterations 0", "--max_iterations: Input should be greater than or equal to 1 (given: 0)"),
@@ -120,7 +120,7 @@ def test_what_is_found_later_calls_options_as_they_were_typed(monkeypatch, capsy
     def main(argv):
         cli.parse(Reconstruct, argv, shorthand=ReconstructShorthand)
         raise InputError(
-            "mnist: no folder a/num_images/b.num_images; point --data-path to it; --num-images, num_images 3"
+            "mnist: no folder a/batch_size/b.batch_size; point --data-path to it; --num-images, batch_size 3"
         )
 
     monkeypatch.setattr("sys.argv", ["program.py", "--num_images", "3", "--data_root", "x"])
@@ -128,7 +128,7 @@ def test_what_is_found_later_calls_options_as_they_were_typed(monkeypatch, capsy
         cli.run(main)
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "program.py: error: mnist: no folder a/num_images/b.num_images; point --data_root to it; "
+        "program.py: error: mnist: no folder a/batch_size/b.batch_size; point --data_root to it; "
         "--num_images, --num_images 3\n"
     )
 

@@ -79,8 +79,8 @@ def test_a_run_id_that_is_too_long_for_a_folder():
             "priors.p.options: steps: Input should be a valid integer",
         ),
         (
-            {"experiments/a/exclude": [{"num_images": True}]},
-            "experiments.a.exclude.0.num_images: Input should be a valid integer",
+            {"experiments/a/exclude": [{"batch_size": True}]},
+            "experiments.a.exclude.0.batch_size: Input should be a valid integer",
         ),
         (
             {"experiments/a/exclude": [{"model": "feedforward"}]},
@@ -94,7 +94,7 @@ def test_booleans_are_no_numbers_and_numbers_no_booleans(changes, fault):
 
 @pytest.mark.parametrize(
     "options",
-    [{"num_images": True}, {"seed": False}, {"alpha": True}, {"analysis": 1}, {"model_seed": True}, {"n_hidden": True}],
+    [{"batch_size": True}, {"seed": False}, {"alpha": True}, {"analysis": 1}, {"model_seed": True}, {"n_hidden": True}],
 )
 def test_specs_are_as_strict(options):
     with pytest.raises(ValidationError, match="Input should be a valid"):
@@ -108,9 +108,9 @@ def test_numbers_are_finite(options):
 
 
 def test_numbers_may_be_texts_and_booleans_may_be_booleans():
-    options: dict[str, Any] = {"num_images": "2", "tv_weight": "1e-2", "signed": True, "rec_optimizer": "adam"}
+    options: dict[str, Any] = {"batch_size": "2", "tv_weight": "1e-2", "signed": True, "rec_optimizer": "adam"}
     spec = Reconstruct(**options)
-    assert (spec.num_images, spec.tv_weight, spec.signed) == (2, 0.01, True)
+    assert (spec.batch_size, spec.tv_weight, spec.signed) == (2, 0.01, True)
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ CONFIG: dict[str, Any] = {
     "models": {"fcn": {"kind": "fcn", "label": "FCN-3"}},
     "attacks": {"ilrg": {"kind": "ilrg", "label": "iLRG"}},
     "experiments": {
-        "a": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": "fcn", "num_images": [4, 8]}]},
+        "a": {"attacks": ["ilrg"], "axes": [{"dataset": "digits", "model": "fcn", "batch_size": [4, 8]}]},
         "b": {
             "attacks": ["ilrg"],
-            "axes": [{"dataset": "digits", "model": "fcn", "num_images": 8, "stage": ["untrained", "iter10"]}],
+            "axes": [{"dataset": "digits", "model": "fcn", "batch_size": 8, "stage": ["untrained", "iter10"]}],
         },
     },
 }
@@ -44,7 +44,7 @@ CONFIG: dict[str, Any] = {
 
 
 def labels(**options: Any) -> RestoreLabels:
-    return RestoreLabels(**{"dataset": "mnist", "model": "fcn", "num_tries": 10, "num_images": 8, **options})
+    return RestoreLabels(**{"dataset": "mnist", "model": "fcn", "num_tries": 10, "batch_size": 8, **options})
 
 
 def do(results: Path, job: Job, seconds: float, *, start: float = 0, **record: Any) -> None:
@@ -102,14 +102,14 @@ def test_a_strength_is_scaled_and_another_defense_is_not_the_same(tmp_path):
 
 def test_several_sizes_give_a_fixed_and_a_proportional_part(tmp_path):
     for images in (8, 16, 64):
-        do(tmp_path, labels(num_images=images), 3 + 2 + 0.01 * 10 * images, start=3)
-    assert estimator(tmp_path).estimate(labels(num_images=512)).seconds == pytest.approx(5 + 51.2)
+        do(tmp_path, labels(batch_size=images), 3 + 2 + 0.01 * 10 * images, start=3)
+    assert estimator(tmp_path).estimate(labels(batch_size=512)).seconds == pytest.approx(5 + 51.2)
 
 
 def test_times_that_fall_with_the_size_do_not_become_negative(tmp_path):
-    do(tmp_path, labels(num_images=8), 9)
-    do(tmp_path, labels(num_images=64), 5)
-    assert estimator(tmp_path).estimate(labels(num_images=10_000)).seconds == pytest.approx(7)
+    do(tmp_path, labels(batch_size=8), 9)
+    do(tmp_path, labels(batch_size=64), 5)
+    assert estimator(tmp_path).estimate(labels(batch_size=10_000)).seconds == pytest.approx(7)
 
 
 def test_a_sample_stands_for_its_data_set_and_another_model_is_of_the_same_kind_alone(tmp_path):
@@ -128,8 +128,8 @@ def test_work_of_images_is_images_times_passes():
 
 
 def test_work_of_trainings_is_images_that_they_learn_from():
-    assert work_of(TrainPrior(dataset="mnist", steps=10, batch_size=64)) == 640
-    epoch = TrainVictim(dataset="mnist", model="fcn", stage="epoch2", batch_size=100)
+    assert work_of(TrainPrior(dataset="mnist", steps=10, train_batch_size=64)) == 640
+    epoch = TrainVictim(dataset="mnist", model="fcn", stage="epoch2", train_batch_size=100)
     assert work_of(epoch) == 120_000
     assert work_of(epoch, resumed=600) == 60_000
     assert math.isnan(steps_of(TrainVictim(dataset="imagenet", model="resnet18", stage="epoch1")))

@@ -87,13 +87,13 @@ def test_missing_classes_are_told_from_classes_without_images():
 
 
 def test_an_imagenet_folder_has_as_many_classes_as_its_user_says():
-    options = {"dataset": "imagenet", "model": "resnet18", "distribution": "unique", "num_images": 1500}
+    options = {"dataset": "imagenet", "model": "resnet18", "distribution": "unique", "batch_size": 1500}
     with pytest.raises(ValueError, match="more than the 1000 classes"):
         RestoreLabels(**options)
-    assert RestoreLabels(**options, num_classes=2000).num_images == 1500
+    assert RestoreLabels(**options, num_classes=2000).batch_size == 1500
 
 
 def test_a_number_of_classes_that_is_not_given_is_the_default():
-    spec = RestoreLabels(distribution="balanced", num_images=64, num_uniform_cls=None)
-    assert spec == RestoreLabels(distribution="balanced", num_images=64)
+    spec = RestoreLabels(distribution="balanced", batch_size=64, num_uniform_cls=None)
+    assert spec == RestoreLabels(distribution="balanced", batch_size=64)
     assert spec.num_uniform_cls == 32

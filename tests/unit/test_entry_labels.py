@@ -14,11 +14,11 @@ MINE: dict[str, Any] = {
     "defenses/mine": {"kind": "dp", "noise_std": "1e-2", "label": "my noise"},
     "experiments/a": {
         "attacks": ["mine"],
-        "axes": [{"dataset": "mine", "model": "mine", "num_images": 4, "defense": "mine"}],
+        "axes": [{"dataset": "mine", "model": "mine", "batch_size": 4, "defense": "mine"}],
     },
     "experiments/b": {
         "attacks": ["ilrg"],
-        "axes": [{"dataset": "digits", "model": "fcn", "num_images": 4, "defense": "theirs"}],
+        "axes": [{"dataset": "digits", "model": "fcn", "batch_size": 4, "defense": "theirs"}],
     },
 }
 IDS = {"dataset": "mnist-sample", "model": "fcn", "method": "ilrg", "defense": "dp-0.01"}
@@ -70,7 +70,7 @@ def test_what_no_run_is_left_of_names_nothing():
     grid = expand(
         {
             "models/same": {"kind": "fcn", "label": "same"},
-            "experiments/b/axes": [{"dataset": "digits", "model": ["same", "fcn"], "num_images": 8}],
+            "experiments/b/axes": [{"dataset": "digits", "model": ["same", "fcn"], "batch_size": 8}],
             "experiments/b/exclude": [{"model": "same"}],
         }
     )

@@ -26,7 +26,7 @@ def test_the_product_of_the_axes():
 def test_equal_runs_of_two_experiments_are_one_run():
     expanded = expand()
     shared = set(expanded.experiments["a"]) & set(expanded.experiments["b"])
-    assert {expanded.runs[run].num_images for run in shared} == {8}
+    assert {expanded.runs[run].batch_size for run in shared} == {8}
     assert len(expanded.runs) == 4 + 4 - 2
 
 
@@ -43,31 +43,31 @@ def test_exclude_drops_what_matches_all_keys():
 @pytest.mark.parametrize(
     ("rule", "left"),
     [
-        ({"num_images": "8"}, {4}),
-        ({"num_images": 8.0}, {4}),
+        ({"batch_size": "8"}, {4}),
+        ({"batch_size": 8.0}, {4}),
         ({"alpha": "1e-1"}, {4, 8}),
-        ({"alpha": 1, "num_images": 8}, {4}),
-        ({"analysis": False, "num_images": 4}, {8}),
-        ({"defense": "none", "num_images": 4}, {8}),
-        ({"distribution": "random", "num_images": 8}, {4}),
+        ({"alpha": 1, "batch_size": 8}, {4}),
+        ({"analysis": False, "batch_size": 4}, {8}),
+        ({"defense": "none", "batch_size": 4}, {8}),
+        ({"distribution": "random", "batch_size": 8}, {4}),
     ],
 )
 def test_exclude_compares_values_and_not_how_they_are_written(rule, left):
     """Defaults are values too: the second block of the experiment names what the first leaves to them."""
     full = {"alpha": ["1.0", "1e-2"], "analysis": [True], "defense": "d", "distribution": "unique"}
-    first = {"dataset": "digits", "model": "fcn", "num_images": [4, 8]}
+    first = {"dataset": "digits", "model": "fcn", "batch_size": [4, 8]}
     expanded = expand(
         {
             "defenses": {"d": {"kind": "dp", "noise_std": 0.1, "label": "d"}},
             "experiments/a": {
                 "attacks": ["ilrg"],
-                "axes": [first, {**first, "num_images": 9, **full}],
+                "axes": [first, {**first, "batch_size": 9, **full}],
                 "exclude": [rule],
             },
         }
     )
     runs = [expanded.runs[run] for run in expanded.experiments["a"]]
-    assert {run.num_images for run in runs} == left | {9}
+    assert {run.batch_size for run in runs} == left | {9}
 
 
 def test_exclude_sees_what_an_attack_says():
@@ -113,7 +113,7 @@ def test_equal_ids_of_different_trainings_are_refused(monkeypatch):
 
 def test_changing_one_parameter_renames_only_its_runs():
     before = expand()
-    after = expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": [4, 16]}]})
+    after = expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "batch_size": [4, 16]}]})
     assert set(before.experiments["b"]) == set(after.experiments["b"])
     assert len(set(before.experiments["a"]) & set(after.experiments["a"])) == 2
 
@@ -144,6 +144,10 @@ def test_select_picks(select, experiments, tables, figures):
             "my.yaml: experiments.a.axes.0.model: unknown model 'vgg'; known: fcn, deep",
         ),
         (
+            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 8}]},
+            "my.yaml: experiments.a.axes.0.num_images: is called batch_size now",
+        ),
+        (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "batch": 3}]},
             "my.yaml: experiments.a.axes.0.batch: unknown axis 'batch'",
         ),
@@ -168,8 +172,8 @@ def test_select_picks(select, experiments, tables, figures):
             "my.yaml: select.tables: t shows a, which select.experiments leaves out",
         ),
         (
-            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 5001}]},
-            "my.yaml: experiments.a.axes.0: num_images 5001 is more than the 5000 images of mnist-sample",
+            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "batch_size": 5001}]},
+            "my.yaml: experiments.a.axes.0: batch_size 5001 is more than the 5000 images of mnist-sample",
         ),
         (
             {"experiments/a/exclude": [{"model": "fcn"}]},
@@ -248,7 +252,7 @@ def test_the_large_grids_run_every_published_row_at_its_size(name, rows):
     expanded = grid.expand(configuration.load(merged("config.yaml", name), NO_FILES), NO_FILES)
     tries: dict[tuple[Any, ...], list[int]] = {}
     for spec in expanded.runs.values():
-        cell = (spec.dataset, spec.model_id, spec.stage, spec.num_images, spec.distribution_id, spec.defense_id)
+        cell = (spec.dataset, spec.model_id, spec.stage, spec.batch_size, spec.distribution_id, spec.defense_id)
         tries.setdefault(cell, []).append(spec.num_tries)
     cells = rows[[*CELL, "tries"]].drop_duplicates().itertuples(index=False, name=None)
     missing = [(*cell, size) for *cell, size in cells if max(tries.get(tuple(cell), [0])) < size]

@@ -10,7 +10,7 @@ from gradleak.plan.jobs.labels import RestoreLabels
 
 def test_default_spec_is_the_documented_default():
     spec = RestoreLabels()
-    assert (spec.dataset, spec.model, spec.num_images, spec.num_tries, spec.seed) == (
+    assert (spec.dataset, spec.model, spec.batch_size, spec.num_tries, spec.seed) == (
         "cifar100",
         "lenet5",
         24,

@@ -14,7 +14,7 @@ from gradleak.runs.labels import restore
 
 def test_every_metric_of_labels_has_a_range_and_lies_in_it():
     spec = RestoreLabels(
-        dataset="mnist-sample", model="fcn", num_images=4, num_tries=1, methods=("ilrg", "rlg"), analysis=True
+        dataset="mnist-sample", model="fcn", batch_size=4, num_tries=1, methods=("ilrg", "rlg"), analysis=True
     )
     rows = restore(spec).rows
     for name in {row.metric for row in rows}:

@@ -25,8 +25,8 @@ def test_documented_spellings_are_the_same_run():
         ({"num_target_cls": 3}, "random2 or sim only"),
         ({"num_uniform_cls": 3}, "balanced only"),
         ({"num_classes": 10}, "which has 100"),
-        ({"dataset": "cifar100-sample", "num_images": 21}, "more than the 20 images"),
-        ({"num_images": 0}, "greater than or equal to 1"),
+        ({"dataset": "cifar100-sample", "batch_size": 21}, "more than the 20 images"),
+        ({"batch_size": 0}, "greater than or equal to 1"),
         ({"colour": "red"}, "Extra inputs are not permitted"),
     ],
 )

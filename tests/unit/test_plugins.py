@@ -63,7 +63,7 @@ def test_declaring_reads_and_runs_nothing(write):
     assert facts.DATASETS["scans"].sizes == {"train": 30, "val": 5, "all": 35}
     assert facts.stands_for("scans") == "scans"
     with pytest.raises(ValidationError, match="more than the 30 images"):
-        RestoreLabels(dataset="scans", model="fcn", num_images=31)
+        RestoreLabels(dataset="scans", model="fcn", batch_size=31)
 
 
 @pytest.mark.parametrize(

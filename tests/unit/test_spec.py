@@ -22,7 +22,7 @@ def test_where_a_job_runs_is_no_part_of_its_identity(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"num_images": 25},
+        {"batch_size": 25},
         {"num_tries": 51},
         {"seed": 13},
         {"model_seed": 3},
@@ -49,7 +49,7 @@ def test_ids_are_paths_and_commands_rebuild_their_spec(shares, seed, methods, di
     spec = RestoreLabels(
         dataset="mnist",
         model="fcn",
-        num_images=4 * shares,
+        batch_size=4 * shares,
         seed=seed,
         methods=methods,
         distribution=distribution,

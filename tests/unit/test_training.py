@@ -24,7 +24,14 @@ from gradleak.victims.training.images import PADDING, crop_and_flip, order
 
 def spec(folder: Path, **options: Any) -> TrainVictim:
     """A training that takes a fraction of a second."""
-    values = {"dataset": "mnist-sample", "model": "fcn", "stage": "iter7", "batch_size": 16, "n_dim": 20, **options}
+    values = {
+        "dataset": "mnist-sample",
+        "model": "fcn",
+        "stage": "iter7",
+        "train_batch_size": 16,
+        "n_dim": 20,
+        **options,
+    }
     return TrainVictim(**values, checkpoint_dir=folder, device="cpu", progress=False)
 
 
@@ -115,7 +122,7 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, monkeypatch, killed_at,
 
 def test_resuming_in_the_middle_of_an_epoch(tmp_path, monkeypatch):
     """An epoch of 4 steps and a state every 3: the resumed training must find its place in the permutation."""
-    straight, killed = (spec(tmp_path / name, stage="iter11", batch_size=1250) for name in "ab")
+    straight, killed = (spec(tmp_path / name, stage="iter11", train_batch_size=1250) for name in "ab")
     train(straight)
     with monkeypatch.context() as context:
         kill_after(context, 7)
@@ -151,21 +158,21 @@ def test_stages_count_exactly(tmp_path, monkeypatch, stage, expected):
     taken = []
     step = loops._Runner._step
     monkeypatch.setattr(loops._Runner, "_step", lambda self, *args: (taken.append(args), step(self, *args))[1])
-    training = spec(tmp_path, stage=stage, batch_size=1200)
+    training = spec(tmp_path, stage=stage, train_batch_size=1200)
     assert train(training).steps == expected
     assert len(taken) == expected
     assert all(len(indices) == 1200 for _, indices in taken)
 
 
 def test_a_plan_drops_what_is_left_over(tmp_path):
-    assert plan(spec(tmp_path, stage="epoch2", batch_size=128), 60_000) == Plan(468, 936, 936, 468)
-    shared = spec(tmp_path, stage="epoch2", schedule="shared", length="epoch10", batch_size=128)
+    assert plan(spec(tmp_path, stage="epoch2", train_batch_size=128), 60_000) == Plan(468, 936, 936, 468)
+    shared = spec(tmp_path, stage="epoch2", schedule="shared", length="epoch10", train_batch_size=128)
     assert plan(shared, 60_000) == Plan(468, 4680, 936, 468)
-    mixed = spec(tmp_path, stage="iter800", schedule="shared", length="epoch1", batch_size=128)
+    mixed = spec(tmp_path, stage="iter800", schedule="shared", length="epoch1", train_batch_size=128)
     with pytest.raises(InputError, match="800 steps, after the end of epoch1, 468 steps"):
         plan(mixed, 60_000)
     with pytest.raises(InputError, match="has 100 training images"):
-        plan(spec(tmp_path, batch_size=128), 100)
+        plan(spec(tmp_path, train_batch_size=128), 100)
 
 
 def test_the_learning_rate_drops_at_three_five_and_seven_eighths():
@@ -215,13 +222,13 @@ def test_a_shared_schedule_stops_on_the_way_and_later_stages_go_on(tmp_path, mon
 
 
 def test_a_few_epochs_learn_the_digits(tmp_path):
-    result = train(spec(tmp_path, stage="epoch3", batch_size=64, n_dim=100))
+    result = train(spec(tmp_path, stage="epoch3", train_batch_size=64, n_dim=100))
     assert result.accuracy > 0.9
     assert result.loss < 0.5
 
 
 def test_batchnorm_statistics_are_learned(tmp_path):
-    training = spec(tmp_path, model="lenet5", batchnorm=True, n_dim=300, stage="iter3", batch_size=32)
+    training = spec(tmp_path, model="lenet5", batchnorm=True, n_dim=300, stage="iter3", train_batch_size=32)
     train(training)
     trained = weights(training)
     means = [value for name, value in trained.items() if name.endswith("running_mean")]
@@ -258,7 +265,7 @@ def test_crops_are_windows_of_the_padded_image():
 
 def test_weights_of_a_run_are_trained_once(tmp_path, capsys):
     run = RestoreLabels(
-        dataset="mnist-sample", model="fcn", n_dim=20, stage="iter3", batch_size=16,
+        dataset="mnist-sample", model="fcn", n_dim=20, stage="iter3", train_batch_size=16,
         checkpoint_dir=tmp_path, device="cpu", progress=False,
     )  # fmt: skip
     path = victim_weights(run)

@@ -10,13 +10,13 @@ STAGES = ("iter300", "iter20", "iter100", "epoch1")
 
 
 def trainings(**options: Any) -> dict[str, TrainVictim]:
-    runs = [RestoreLabels(dataset="mnist", model="fcn", num_images=4, stage=stage, **options) for stage in STAGES]
+    runs = [RestoreLabels(dataset="mnist", model="fcn", batch_size=4, stage=stage, **options) for stage in STAGES]
     return {victim.run_id: victim for victim in victims_of({run.run_id: run for run in runs}).values()}
 
 
 def test_untrained_victims_need_no_training():
     assert len(trainings()) == 4
-    run = RestoreLabels(dataset="mnist", model="fcn", num_images=4)
+    run = RestoreLabels(dataset="mnist", model="fcn", batch_size=4)
     assert victims_of({run.run_id: run}) == {}
 
 

@@ -72,8 +72,9 @@ class Client:
     Args:
         model: the model that the server sent; it is copied.
         rule: what the client does.
-        names: parameters that it trains, names of :func:`gradleak.clients.observation.trainable`; all by default. Those that the
-            output does not depend on have a gradient of zeros (:func:`gradleak.clients.observation.sent_names` leaves them out).
+        names: parameters that it trains, names of :func:`gradleak.clients.observation.trainable`; all by default. Those
+            that the output does not depend on have a gradient of zeros (:func:`gradleak.clients.observation.sent_names`
+            leaves them out).
 
     Attributes:
         names: parameters whose gradients it sends.

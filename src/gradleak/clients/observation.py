@@ -162,7 +162,8 @@ def observe_head(
     Args:
         model: the victim; it is put into eval mode, and lives on ``device``.
         chunks: pairs (images [n, channels, height, width] float32, labels [n] int64), n up to
-            :func:`gradleak.victims.chunks.chunk_size`; the batch is their union, and memory depends on the largest chunk only.
+            :func:`gradleak.victims.chunks.chunk_size`; the batch is their union, and memory depends on the largest
+            chunk only.
         device: where the forward pass runs.
 
     Returns:

@@ -55,7 +55,7 @@ def client_keys(spec: BatchOptions, trial: int, client: int) -> tuple[object, ..
 
     The first client's are those of the label experiments, which have one client.
     """
-    keys = (spec.dataset, spec.distribution_id, spec.num_images, spec.seed, trial)
+    keys = (spec.dataset, spec.distribution_id, spec.batch_size, spec.seed, trial)
     return (*keys, f"client{client}") if client else keys
 
 
@@ -69,7 +69,7 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
         data.labels,
         data.num_classes,
         spec.distribution,
-        spec.num_images,
+        spec.batch_size,
         stream("batch", *client_keys(spec, trial, client)),
         num_uniform_cls=spec.num_uniform_cls or 0,
         num_target_cls=spec.num_target_cls or 0,
@@ -91,7 +91,7 @@ def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tenso
         raise InputError(
             f"--client-indices: {int(outside[0])} is outside the {len(data)} images; use 0 to {len(data) - 1}"
         )
-    return [list(chosen.split(spec.num_images))]
+    return [list(chosen.split(spec.batch_size))]
 
 
 def defended(
@@ -152,7 +152,7 @@ def row(
         dataset=spec.dataset,
         model=spec.model_id,
         stage=stage,
-        batch_size=spec.num_images if batch_size is None else batch_size,
+        batch_size=spec.batch_size if batch_size is None else batch_size,
         distribution=spec.distribution_id if distribution is None else distribution,
         defense=spec.defense_id,
         model_seed=spec.victim_seed,

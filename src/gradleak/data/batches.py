@@ -20,7 +20,7 @@ def select(
     labels: Tensor,
     num_classes: int,
     distribution: str,
-    num_images: int,
+    batch_size: int,
     rng: np.random.Generator,
     *,
     num_uniform_cls: int = 32,
@@ -49,7 +49,7 @@ def select(
         labels: [N] int64, the class of each image of the data set.
         num_classes: C of the data set; some classes may have no images.
         distribution: a name of :data:`gradleak.plan.catalogue.DISTRIBUTIONS`.
-        num_images: B.
+        batch_size: B.
         rng: the stream of the batch; equal streams and labels give equal batches.
         num_uniform_cls: number of classes of balanced.
         num_target_cls: number of classes of random2 and sim.
@@ -62,16 +62,16 @@ def select(
     """
     if distribution not in DRAWS:
         raise InputError(f"unknown distribution {distribution!r}; known: {', '.join(DRAWS)}")
-    if num_images < 1:
-        raise InputError(f"num_images is {num_images}; a batch has at least 1 image")
-    if num_images > len(labels) and distribution != "sim":
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; a batch has at least 1 image")
+    if batch_size > len(labels) and distribution != "sim":
         raise InputError(
-            f"num_images {num_images} is more than the {len(labels)} images of the data set; use at most {len(labels)}"
+            f"batch_size {batch_size} is more than the {len(labels)} images of the data set; use at most {len(labels)}"
         )
-    pool = _Pool.of(labels, num_classes, distribution, num_images, rng)
+    pool = _Pool.of(labels, num_classes, distribution, batch_size, rng)
     check_batch(
         distribution,
-        num_images,
+        batch_size,
         num_classes,
         num_uniform_cls=num_uniform_cls,
         num_target_cls=num_target_cls,
@@ -94,19 +94,19 @@ class _Pool:
     members: np.ndarray
     starts: np.ndarray
     distribution: str
-    num_images: int
+    batch_size: int
     rng: np.random.Generator
 
     @classmethod
     def of(
-        cls, labels: Tensor, num_classes: int, distribution: str, num_images: int, rng: np.random.Generator
+        cls, labels: Tensor, num_classes: int, distribution: str, batch_size: int, rng: np.random.Generator
     ) -> "_Pool":
         array = labels.cpu().numpy()
         available = np.bincount(array, minlength=num_classes)
         if len(available) > num_classes:
             raise ValueError(f"label {len(available) - 1} is outside the {num_classes} classes")
         members = np.argsort(array, kind="stable")
-        return cls(available, members, np.cumsum(available) - available, distribution, num_images, rng)
+        return cls(available, members, np.cumsum(available) - available, distribution, batch_size, rng)
 
     def error(self, text: str) -> InputError:
         return InputError(f"distribution {self.distribution}: {text}")
@@ -116,7 +116,7 @@ class _Pool:
         enough = np.flatnonzero(self.available >= each)
         if number > len(enough):
             raise self.error(
-                f"num_images {self.num_images} needs {_count(number, 'class', 'classes')} with at least "
+                f"batch_size {self.batch_size} needs {_count(number, 'class', 'classes')} with at least "
                 f"{_count(each, 'image')} and the data set has {len(enough)} "
                 f"(its largest class has {_count(int(self.available.max()), 'image')})"
             )
@@ -138,32 +138,32 @@ class _Pool:
 
 
 def _random(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    return pool.rng.choice(len(pool.members), pool.num_images, replace=False)
+    return pool.rng.choice(len(pool.members), pool.batch_size, replace=False)
 
 
 def _extreme(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    return pool.images(pool.classes(1, pool.num_images), np.array([pool.num_images]))
+    return pool.images(pool.classes(1, pool.batch_size), np.array([pool.batch_size]))
 
 
 def _balanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    each = pool.num_images // num_uniform_cls
+    each = pool.batch_size // num_uniform_cls
     return pool.images(pool.classes(num_uniform_cls, each), np.full(num_uniform_cls, each))
 
 
 def _unique(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    return pool.images(pool.classes(pool.num_images, 1), np.ones(pool.num_images, dtype=np.int64))
+    return pool.images(pool.classes(pool.batch_size, 1), np.ones(pool.batch_size, dtype=np.int64))
 
 
 def _random2(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
     counts = np.sort(_composition(pool, num_target_cls))[::-1]
     limits = np.sort(pool.available)[::-1][:num_target_cls]
-    if limits.sum() < pool.num_images:
+    if limits.sum() < pool.batch_size:
         raise pool.error(
-            f"num_images {pool.num_images} is more than the {limits.sum()} images of the {num_target_cls} "
+            f"batch_size {pool.batch_size} is more than the {limits.sum()} images of the {num_target_cls} "
             f"largest classes (num_target_cls {num_target_cls}); use at most {limits.sum()}"
         )
     fitting = np.minimum(counts, limits)
-    excess = pool.num_images - fitting.sum()
+    excess = pool.batch_size - fitting.sum()
     if excess:
         fitting = fitting + pool.rng.multivariate_hypergeometric(limits - fitting, excess)
     # The largest count chooses first. Classes fit for it fit every later count, so no choice leads to a dead
@@ -178,11 +178,11 @@ def _random2(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarr
 
 
 def _custom_imbalanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    return _custom(pool, np.array([1, pool.num_images - 2, 1]))
+    return _custom(pool, np.array([1, pool.batch_size - 2, 1]))
 
 
 def _custom_balanced(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
-    return _custom(pool, np.full(3, pool.num_images // 3))
+    return _custom(pool, np.full(3, pool.batch_size // 3))
 
 
 def _sim(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarray:
@@ -214,8 +214,8 @@ def _custom(pool: _Pool, counts: np.ndarray) -> np.ndarray:
 def _composition(pool: _Pool, parts: int) -> np.ndarray:
     """Draw positive counts [parts] that sum to B, every such list being equally likely."""
     # Counts are the gaps between distinct cuts of a line of B images.
-    cuts = np.sort(pool.rng.choice(pool.num_images - 1, parts - 1, replace=False)) + 1
-    return np.diff(cuts, prepend=0, append=pool.num_images)
+    cuts = np.sort(pool.rng.choice(pool.batch_size - 1, parts - 1, replace=False)) + 1
+    return np.diff(cuts, prepend=0, append=pool.batch_size)
 
 
 def _count(number: int, noun: str, plural: str = "") -> str:

@@ -1,7 +1,8 @@
 """Data sets by name.
 
 To add one, write a loader (split, root, download) -> :class:`ImageDataset` in a file of this folder, name it
-in :data:`LOADERS`, and state its constants in :data:`gradleak.plan.catalogue.DATASETS`. A plug-in uses :func:`register`.
+in :data:`LOADERS`, and state its constants in :data:`gradleak.plan.catalogue.DATASETS`. A plug-in uses
+:func:`register`.
 """
 
 from collections.abc import Callable

@@ -93,8 +93,11 @@ class TrainVictimShorthand(Shorthand):
 
 
 class AttackShorthand(Shorthand):
-    """Documented spellings that all attacks have: a trained victim, and a defense."""
+    """Documented spellings that all attacks have: the size of a batch, a trained victim, and a defense."""
 
+    SYNONYMS: ClassVar[dict[str, str]] = {**Shorthand.SYNONYMS, "num_images": "batch_size"}
+
+    num_images: int | None = Field(default=None, description="synonym of --batch-size")
     trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
     defense: bool = Field(default=False, description="defend the gradient by --defense-method")
     defense_method: Literal["dp", "clip", "sparse", "perturb"] = Field(default="dp", description="with --defense")
@@ -159,13 +162,13 @@ class FederatedShorthand(AttackShorthand):
     SYNONYMS: ClassVar[dict[str, str]] = {
         **AttackShorthand.SYNONYMS,
         "arch": "model",
-        "samples_per_client": "num_images",
+        "samples_per_client": "batch_size",
         "dataset_split": "split",
         "tv": "tv_weight",
     }
 
     arch: str | None = Field(default=None, description="synonym of --model")
-    samples_per_client: int | None = Field(default=None, description="synonym of --num-images")
+    samples_per_client: int | None = Field(default=None, description="synonym of --batch-size")
     dataset_split: str | None = Field(default=None, description="synonym of --split")
     tv: float | None = Field(default=None, description="synonym of --tv-weight")
     exp_name: str | None = Field(default=None, description="same as --save-dir outputs/NAME")

@@ -18,6 +18,9 @@ IMAGE_ATTACKS: dict[str, type[Reconstruct] | type[DiffusionReconstruct]] = {
 CATALOGUE_AXES = ("dataset", "model")
 """Axes that every experiment has; their values are names of the catalogue."""
 
+RENAMED = {"num_images": "batch_size"}
+"""Axes of earlier versions, and what they are called now. ``batch_size`` was the training's: ``train_batch_size``."""
+
 UNDEFENDED = "none"
 """The value of the axis ``defense`` that stands for no defense."""
 

@@ -113,7 +113,7 @@ def _add(
 
 
 def _hyphens(argument: str) -> str:
-    """``--num_images=24`` -> ``--num-images=24``; values are left as they are."""
+    """``--batch_size=24`` -> ``--batch-size=24``; values are left as they are."""
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")

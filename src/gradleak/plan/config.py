@@ -124,9 +124,7 @@ class PriorEntry(_Part):
 class AttackEntry(_Entry):
     """An attack: a label-restoration method, or settings of image reconstruction; and its name in tables."""
 
-    kind: str = Field(
-        description="method, see gradleak.attacks.labels; matching or diffusion: see gradleak.attacks.images and gradleak.attacks.diffusion"
-    )
+    kind: str = Field(description="method, see gradleak.attacks.labels; or matching or diffusion, see gradleak.attacks")
     label: str = Field(description="how tables and figures write it")
     options: dict[str, Scalar] = Field(
         default_factory=dict, description="of image attacks: options of the job that make the attack, e.g. cost_fn"

@@ -22,7 +22,8 @@ def read_grid(paths: Sequence[Path]) -> Grid:
     """Read config files, later ones over earlier ones, and expand them.
 
     Raises:
-        InputError: see :meth:`gradleak.plan.config_sources.Sources.read`; or every fault of the configuration, one a line.
+        InputError: see :meth:`gradleak.plan.config_sources.Sources.read`; or every fault of the configuration, one a
+            line.
     """
     sources = Sources.read(paths)
     raw: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """What each label distribution asks of the size of a batch and of the number of classes.
 
-The plan layer asks before there are any data, :mod:`gradleak.data.batches` again when it knows which classes have images.
-:func:`gradleak.data.batches.select` says what the distributions are.
+The plan layer asks before there are any data, :mod:`gradleak.data.batches` again when it knows which classes have
+images. :func:`gradleak.data.batches.select` says what the distributions are.
 """
 
 from gradleak.errors import InputError
@@ -12,7 +12,7 @@ CUSTOM_CLASSES = (0, 18, 92)
 
 def check_batch(
     distribution: str,
-    num_images: int,
+    batch_size: int,
     num_classes: int,
     *,
     num_uniform_cls: int,
@@ -23,7 +23,7 @@ def check_batch(
 
     Args:
         distribution: a name of :data:`gradleak.plan.catalogue.DISTRIBUTIONS`.
-        num_images: B, at least 1.
+        batch_size: B, at least 1.
         num_classes: C of the data set.
         num_uniform_cls: number of classes of balanced.
         num_target_cls: number of classes of random2 and sim.
@@ -37,21 +37,21 @@ def check_batch(
     match distribution:
         case "balanced":
             fault = _outside("num_uniform_cls", num_uniform_cls, present, num_classes)
-            fault = fault or _uneven(num_images, num_uniform_cls, f"num_uniform_cls {num_uniform_cls}")
+            fault = fault or _uneven(batch_size, num_uniform_cls, f"num_uniform_cls {num_uniform_cls}")
         case "unique":
-            fault = _outside("num_images", num_images, present, num_classes)
+            fault = _outside("batch_size", batch_size, present, num_classes)
         case "random2" | "sim":
             fault = _outside("num_target_cls", num_target_cls, present, num_classes)
-            if num_target_cls > num_images:
+            if num_target_cls > batch_size:
                 fault = (
-                    f"num_target_cls {num_target_cls} is more than num_images {num_images}; use at most {num_images}"
+                    f"num_target_cls {num_target_cls} is more than batch_size {batch_size}; use at most {batch_size}"
                 )
         case "custom_imbalanced":
             fault = _without_custom_classes(num_classes)
-            if num_images < 3:
-                fault = f"num_images {num_images} cannot hold 1, B - 2 and 1 images; use at least 3"
+            if batch_size < 3:
+                fault = f"batch_size {batch_size} cannot hold 1, B - 2 and 1 images; use at least 3"
         case "custom_balanced":
-            fault = _uneven(num_images, 3, "3") or _without_custom_classes(num_classes)
+            fault = _uneven(batch_size, 3, "3") or _without_custom_classes(num_classes)
     if fault is not None:
         raise InputError(f"distribution {distribution}: {fault}")
 
@@ -66,13 +66,13 @@ def _outside(option: str, value: int, present: int, num_classes: int) -> str | N
     return None
 
 
-def _uneven(num_images: int, parts: int, name: str) -> str | None:
+def _uneven(batch_size: int, parts: int, name: str) -> str | None:
     """Say that a batch has no equal parts, and which sizes have."""
-    if num_images % parts == 0:
+    if batch_size % parts == 0:
         return None
-    lower = num_images // parts * parts
+    lower = batch_size // parts * parts
     nearest = f"{lower} or {lower + parts}" if lower else f"{parts}"
-    return f"num_images {num_images} is not a multiple of {name}; use {nearest}"
+    return f"batch_size {batch_size} is not a multiple of {name}; use {nearest}"
 
 
 def _without_custom_classes(num_classes: int) -> str | None:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from gradleak.errors import InputError
 from gradleak.plan import catalogue as facts
 from gradleak.plan import plugins
-from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, UNDEFENDED, Run, axes_of, composed, values_of
+from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, RENAMED, UNDEFENDED, Run, axes_of, composed, values_of
 from gradleak.plan.cli import describe
 from gradleak.plan.config import Axis, Config, Experiment, View
 from gradleak.plan.config_sources import Sources
@@ -167,7 +167,9 @@ def _check_axes(where: str, experiment: Experiment, config: Config, faults: Faul
             if axis not in point:
                 faults.add(f"{where}.{number}", f"{axis} is missing")
         for key, axis in point.items():
-            if key not in known:
+            if key in RENAMED:
+                faults.add(f"{where}.{number}.{key}", f"is called {RENAMED[key]} now")
+            elif key not in known:
                 faults.unknown(f"{where}.{number}.{key}", "axis", key, known)
             _check_values(f"{where}.{number}.{key}", key, axis, config, faults)
 

@@ -15,7 +15,7 @@ class Spelling:
 
     Args:
         argv: the command line.
-        fields: names of the options in types and checks, e.g. ``num_images``.
+        fields: names of the options in types and checks, e.g. ``batch_size``.
         synonyms: other names that options have on the command line, and the field that each stands for.
     """
 
@@ -29,7 +29,7 @@ class Spelling:
         self._word = re.compile(rf"(?<![\w./-])({'|'.join(map(re.escape, names))})(?![\w/-]|\.\w)") if names else None
 
     def flag(self, field: str) -> str:
-        """``num_images`` -> ``--num-images``, or what the user typed for it."""
+        """``batch_size`` -> ``--batch-size``, or what the user typed for it."""
         usual = "--" + field.replace("_", "-")
         return self._typed.get(field) or self._stands_for.get(self._synonyms.get(field, field), usual)
 

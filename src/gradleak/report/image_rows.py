@@ -158,8 +158,8 @@ class Reconstructions:
         Args:
             cell: the setting.
             method: the attack; of one without a prior nothing is returned.
-            policies: run id -> how the run gets labels, see ``labels`` of :class:`gradleak.plan.jobs.images.ImageAttack`;
-                runs that are not in it are compared with nothing.
+            policies: run id -> how the run gets labels, see ``labels`` of
+                :class:`gradleak.plan.jobs.images.ImageAttack`; runs that are not in it are compared with nothing.
 
         Returns:
             Name of the other attack -> paired difference in PSNR, where at least one batch can be paired.

@@ -32,9 +32,9 @@ def values(found: Reconstructions, sidecars: Iterable[Mapping[str, Any]], labels
     Every attack that is led by the clients' gradients is compared with every attack without a prior that gets its
     labels in the same way (:meth:`gradleak.report.image_rows.Reconstructions.beside_matching`); none is picked by its
     score.
-    ``comparisons``: how many there are; with intervals, what :func:`gradleak.report.numbers_of_images.signs` counts, and ``units``
-    that the intervals are over; ``list``: each with its interval, if they are few; ``controls``: mean PSNR of the
-    attacks that see no gradient.
+    ``comparisons``: how many there are; with intervals, what :func:`gradleak.report.numbers_of_images.signs` counts,
+    and ``units`` that the intervals are over; ``list``: each with its interval, if they are few; ``controls``: mean
+    PSNR of the attacks that see no gradient.
 
     Args:
         found: attacks with and without a prior.

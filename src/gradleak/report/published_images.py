@@ -27,8 +27,8 @@ def load(path: Path) -> pd.DataFrame:
     """Read the published reconstructions as one row per figure, for :func:`gradleak.report.published.match`.
 
     Returns:
-        Columns ``experiment``, ``source_log``, those of :data:`gradleak.report.statistics.CELL`, ``method``, ``iterations``,
-        ``metric`` and ``published`` in dB (as printed, two decimals).
+        Columns ``experiment``, ``source_log``, those of :data:`gradleak.report.statistics.CELL`, ``method``,
+        ``iterations``, ``metric`` and ``published`` in dB (as printed, two decimals).
 
     Raises:
         InputError: the file is missing, lacks a column, or has a word where a number belongs.

@@ -60,8 +60,8 @@ class Run:
     """A finished run.
 
     Attributes:
-        frame: the metrics of its images, one trial per batch (see :func:`gradleak.report.image_rows.batches`); ``where``
-            is round and client in words.
+        frame: the metrics of its images, one trial per batch (see :func:`gradleak.report.image_rows.batches`);
+            ``where`` is round and client in words.
         record: its run.json.
     """
 

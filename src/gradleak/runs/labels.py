@@ -70,7 +70,7 @@ def restore(spec: RestoreLabels) -> Result:
         raise InputError(f"--num-classes {spec.num_classes}: {spec.dataset} has {data.num_classes} classes")
     model = make_victim(spec, data).to(device)
     methods = {name: build(name, alpha=spec.alpha) for name in spec.methods}
-    baselines = floors(spec.num_images, data.num_classes)
+    baselines = floors(spec.batch_size, data.num_classes)
     rows: list[Row] = []
     stage = stage_name(spec)
 

@@ -24,10 +24,10 @@ class Labels:
     classes: Tensor
     num_classes: int
 
-    def draw(self, distribution: str, num_images: int, seed: int = 0, **options: int) -> Tensor:
+    def draw(self, distribution: str, batch_size: int, seed: int = 0, **options: int) -> Tensor:
         """Return the indices [B] of a batch."""
         rng = np.random.default_rng(seed)
-        return select(self.classes, self.num_classes, distribution, num_images, rng, **options)
+        return select(self.classes, self.num_classes, distribution, batch_size, rng, **options)
 
     def counts(self, batch: Tensor) -> Counter[int]:
         """Return the images per class of a batch."""

@@ -32,7 +32,7 @@ def prior_spec(folder: Path, **options: Any) -> TrainPrior:
         "split": "train",
         "channels": "8,8",
         "steps": 3,
-        "batch_size": 4,
+        "train_batch_size": 4,
         "device": "cpu",
         "progress": False,
         "prior_dir": folder,
@@ -234,9 +234,9 @@ def test_numbering_across_splits():
 
 
 def test_names_of_batches():
-    spec = attack_spec("p", num_images=8, num_clients=3, num_tries=2, distribution="random2", num_target_cls=4, seed=7)
+    spec = attack_spec("p", batch_size=8, num_clients=3, num_tries=2, distribution="random2", num_target_cls=4, seed=7)
     batches, clients = avoided(batches_id(spec), "mnist")
-    assert (batches.distribution_id, batches.num_images, batches.num_tries, batches.seed, clients) == (
+    assert (batches.distribution_id, batches.batch_size, batches.num_tries, batches.seed, clients) == (
         "random2-4",
         8,
         2,

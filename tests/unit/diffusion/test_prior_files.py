@@ -19,7 +19,7 @@ def spec(folder: Path) -> TrainPrior:
         dataset="mnist-sample",
         channels=("8", "8"),
         steps=1,
-        batch_size=4,
+        train_batch_size=4,
         prior_dir=folder,
         progress=False,
         device="cpu",

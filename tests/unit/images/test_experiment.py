@@ -29,14 +29,14 @@ def spec(**options: Any) -> Reconstruct:
 
 def test_the_first_client_holds_the_batch_of_the_label_experiments():
     data = datasets.load("mnist-sample")
-    mine = spec(num_images=4, num_clients=2)
-    labels = RestoreLabels(dataset="mnist-sample", model="fcn", num_images=4)
+    mine = spec(batch_size=4, num_clients=2)
+    labels = RestoreLabels(dataset="mnist-sample", model="fcn", batch_size=4)
     assert torch.equal(draw_batch(mine, data, 0, 0), draw_batch(labels, data, 0))
     assert not torch.equal(draw_batch(mine, data, 0, 1), draw_batch(mine, data, 0, 0))
 
 
 def test_the_aggregate_is_the_gradient_of_the_joint_batch():
-    mine = spec(num_images=2, num_clients=3)
+    mine = spec(batch_size=2, num_clients=3)
     round_ = rounds.prepare(mine)
     (batches,) = rounds.client_batches(mine, round_)
     whole = rounds.aggregate(mine, batches)
@@ -68,7 +68,7 @@ def test_the_servers_step_is_down_the_gradient():
 
 
 def test_label_policies():
-    mine = spec(num_images=4, num_clients=1)
+    mine = spec(batch_size=4, num_clients=1)
     (batches,) = rounds.client_batches(mine, rounds.prepare(mine))
     batch = batches[0]
     assert known_labels("optimise", batch.observation, batch.labels) is None
@@ -81,7 +81,7 @@ def test_label_policies():
     blind = known_labels("ilrg", batch.observation, torch.zeros_like(batch.labels))
     assert blind is not None
     assert torch.equal(restored, blind)
-    one = spec(num_images=1, num_clients=1)
+    one = spec(batch_size=1, num_clients=1)
     (single,) = rounds.client_batches(one, rounds.prepare(one))
     label = known_labels("idlg", single[0].observation, torch.zeros(1))
     assert label is not None
@@ -105,7 +105,7 @@ def test_starts():
 
 
 def test_auxiliary_starts_are_other_images_of_the_label():
-    mine = spec(num_clients=1, num_images=2, labels="truth", init="auxiliary")
+    mine = spec(num_clients=1, batch_size=2, labels="truth", init="auxiliary")
     round_ = rounds.prepare(mine)
     ((batch,),) = rounds.client_batches(mine, round_)
     labels = batch.labels.sort().values
@@ -126,7 +126,7 @@ def test_more_restarts_leave_the_first_ones_as_they_were():
 
 
 def test_rows_of_both_modes():
-    result = experiment.run(spec(num_clients=2, num_images=2, reconstruct_mode="both", num_tries=2, log_every=1))
+    result = experiment.run(spec(num_clients=2, batch_size=2, reconstruct_mode="both", num_tries=2, log_every=1))
     assert len(result.reconstructions) == 2 * 2 + 2
     psnr = [row for row in result.rows if row.metric == "psnr"]
     alone = {(row.trial, row.unit) for row in psnr if row.distribution == "random"}
@@ -159,7 +159,7 @@ def test_a_victim_that_is_no_number_gives_diverged_rows(tmp_path):
 
 
 def test_given_indices_are_the_batches():
-    mine = spec(num_clients=2, num_images=1, client_indices="7,3")
+    mine = spec(num_clients=2, batch_size=1, client_indices="7,3")
     round_ = rounds.prepare(mine)
     (batches,) = rounds.client_batches(mine, round_)
     assert [int(b.labels) for b in batches] == [int(round_.data.labels[7]), int(round_.data.labels[3])]
@@ -175,7 +175,7 @@ def test_given_indices_are_the_batches():
         ({"client_indices": "1,2", "num_tries": 2}, "num_tries must be 1"),
         ({"signed": True}, "signed needs rec_optimizer adam"),
         ({"lr_schedule": "step"}, "lr_schedule step needs rec_optimizer adam"),
-        ({"labels": "idlg", "num_images": 2}, "restores the label of one image, not of 2; use ilrg"),
+        ({"labels": "idlg", "batch_size": 2}, "restores the label of one image, not of 2; use ilrg"),
         ({"normalize_gradients": True}, "it needs reconstruct_mode aggregated or both"),
         ({"apply_agg_step": True}, "it needs reconstruct_mode aggregated or both"),
         ({"agg_lr": 0.5}, "agg_lr needs apply_agg_step"),

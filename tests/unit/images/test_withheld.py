@@ -79,7 +79,7 @@ def attacked(found: list[Row]) -> list[Row]:
 
 
 def test_the_matching_loss_of_the_true_batch_is_zero_on_what_was_sent():
-    mine = spec(num_clients=1, num_images=2, defenses=("hide-1",))
+    mine = spec(num_clients=1, batch_size=2, defenses=("hide-1",))
     round_ = rounds.prepare(mine)
     ((batch,),) = rounds.client_batches(mine, round_)
     assert "head.bias" not in batch.observation.gradients

@@ -8,7 +8,7 @@ from gradleak.runs.labels import restore
 
 
 def rows(**options: object) -> list[Row]:
-    values = {"dataset": "mnist-sample", "model": "fcn", "num_images": 8, "num_tries": 2, "device": "cpu", **options}
+    values = {"dataset": "mnist-sample", "model": "fcn", "batch_size": 8, "num_tries": 2, "device": "cpu", **options}
     return restore(RestoreLabels(**values, progress=False)).rows  # pyright: ignore[reportArgumentType]
 
 
@@ -17,7 +17,7 @@ def values(found: list[Row], metric: str, method: str = "ilrg") -> list[float]:
 
 
 def test_an_untrained_fcn_leaks_its_counts():
-    assert values(rows(num_images=4, num_tries=5), "leacc") == pytest.approx([1.0] * 5)
+    assert values(rows(batch_size=4, num_tries=5), "leacc") == pytest.approx([1.0] * 5)
 
 
 def test_methods_share_batches_and_results_repeat():
@@ -27,13 +27,13 @@ def test_methods_share_batches_and_results_repeat():
 
 
 def test_victim_seed_moves_the_victim_and_no_batch():
-    one, other = rows(model_seed=1, num_images=64), rows(model_seed=2, num_images=64)
+    one, other = rows(model_seed=1, batch_size=64), rows(model_seed=2, batch_size=64)
     assert values(one, "leacc", "floor-blank") == values(other, "leacc", "floor-blank")
     assert values(one, "probability_cosine") != values(other, "probability_cosine")
 
 
 def test_chunks_do_not_change_the_answer():
-    assert values(rows(num_images=64, chunk_size=5), "lnacc") == values(rows(num_images=64), "lnacc")
+    assert values(rows(batch_size=64, chunk_size=5), "lnacc") == values(rows(batch_size=64), "lnacc")
 
 
 @pytest.mark.parametrize("distribution", ["random", "extreme", "unique", "random2", "sim"])
@@ -42,7 +42,7 @@ def test_distributions_run(distribution):
 
 
 def test_imagenet_images_are_decoded_for_the_chosen_only():
-    found = rows(dataset="imagenet-sample", model="resnet18", stem="imagenet", num_images=2, num_tries=1)
+    found = rows(dataset="imagenet-sample", model="resnet18", stem="imagenet", batch_size=2, num_tries=1)
     assert values(found, "leacc") == pytest.approx([1.0], abs=0.01)
 
 
@@ -53,12 +53,12 @@ def test_the_simplified_variant_is_told_the_classes():
 
 
 def test_defenses_change_the_gradient_and_are_named():
-    plain = rows(num_images=64)
-    defended = rows(num_images=64, defenses=("clip-4", "dp-0.1"))
+    plain = rows(batch_size=64)
+    defended = rows(batch_size=64, defenses=("clip-4", "dp-0.1"))
     assert {row.defense for row in defended} == {"clip-4+dp-0.1"}
     assert values(defended, "lnacc") != values(plain, "lnacc")
     assert values(defended, "leacc", "floor-blank") == values(plain, "leacc", "floor-blank")
-    assert values(rows(num_images=64, defenses=("clip-4", "dp-0.1")), "lnacc") == values(defended, "lnacc")
+    assert values(rows(batch_size=64, defenses=("clip-4", "dp-0.1")), "lnacc") == values(defended, "lnacc")
 
 
 def test_a_defense_of_all_gradients_clips_their_joint_norm():
@@ -73,19 +73,19 @@ def test_every_defense_runs(defense):
 
 
 def test_analysis_measures_the_approximations():
-    found = rows(analysis=True, num_images=16)
+    found = rows(analysis=True, batch_size=16)
     for metric in ("approx1_mse", "approx4_mse", "embedding_mse", "soteria_embedding_cosine", "out_mre"):
         assert len(values(found, metric)) == 2, metric
-    assert "approx1_mse" not in {row.metric for row in rows(num_images=16)}
+    assert "approx1_mse" not in {row.metric for row in rows(batch_size=16)}
 
 
 def test_a_trained_victim_is_trained_once_and_leaks_less(tmp_path):
-    options = {"stage": "iter30", "checkpoint_dir": tmp_path, "num_images": 64, "num_tries": 5}
+    options = {"stage": "iter30", "checkpoint_dir": tmp_path, "batch_size": 64, "num_tries": 5}
     trained = rows(**options)
     assert {row.stage for row in trained} == {"iter30"}
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert len(written) == 1
     assert values(rows(**options), "irec") == values(trained, "irec")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == written
-    untrained = rows(num_images=64, num_tries=5)
+    untrained = rows(batch_size=64, num_tries=5)
     assert sum(values(trained, "irec")) < sum(values(untrained, "irec"))

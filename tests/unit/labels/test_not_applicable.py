@@ -77,7 +77,7 @@ def plugin(tmp_path, monkeypatch) -> Iterator[str]:
 
 
 def rows(**options: Any) -> list[Row]:
-    usual: dict[str, Any] = {"dataset": "mnist-sample", "model": "fcn", "num_images": 12, "num_tries": 2}
+    usual: dict[str, Any] = {"dataset": "mnist-sample", "model": "fcn", "batch_size": 12, "num_tries": 2}
     usual |= {"methods": ALL, "device": "cpu", "progress": False}
     return restore(RestoreLabels(**{**usual, **options})).rows
 

@@ -76,7 +76,7 @@ def train(spec: TrainPrior) -> Trained:
             f"{len(spec.channels) - 1} times; give fewer widths"
         )
     allowed = _allowed(spec, data)
-    if len(allowed) < spec.batch_size:
+    if len(allowed) < spec.train_batch_size:
         raise InputError(
             f"{len(allowed)} images of {spec.dataset} ({spec.split}) are left to learn from; use a smaller --batch-size"
         )
@@ -147,7 +147,7 @@ class _Run:
     def _step(self, step: int) -> float:
         """Draws are functions of seed and step, so a resumed training takes the steps of an uninterrupted one."""
         rng = stream("prior-step", self.spec.seed, step)
-        chosen = self.allowed[torch.from_numpy(rng.integers(len(self.allowed), size=self.spec.batch_size))]
+        chosen = self.allowed[torch.from_numpy(rng.integers(len(self.allowed), size=self.spec.train_batch_size))]
         images = ((self.data.fetch(chosen) * self.std + self.mean) * 2 - 1).to(self.device)
         noise = torch.from_numpy(rng.standard_normal(tuple(images.shape), dtype=np.float32)).to(self.device)
         times = torch.from_numpy(rng.integers(1000, size=len(images))).to(self.device)

@@ -25,8 +25,8 @@ FAIR = ("same", "scaled", "victim")
 
 _SEEDS = {"seed", "model_seed", "dummy_seed"}
 # What changes the number of images and passes, which work_of() counts, or what costs next to nothing.
-_SIZES = {"num_tries", "num_images", "num_clients", "client_indices", "restarts", "iterations", "local_steps"}
-_SIZES |= {"reconstruct_mode", "diffusion_steps", "match_steps", "refine_iterations", "steps", "batch_size"}
+_SIZES = {"num_tries", "batch_size", "num_clients", "client_indices", "restarts", "iterations", "local_steps"}
+_SIZES |= {"reconstruct_mode", "diffusion_steps", "match_steps", "refine_iterations", "steps", "train_batch_size"}
 _CHEAP = {"version", "split", "distribution", "num_uniform_cls", "num_target_cls", "log_every", "prior", "avoid"}
 # An attack costs the same on a victim of any stage, and a training the same with any of these.
 _CHEAP |= {"stage", "schedule", "length", "optimizer", "scheduler", "lr", "weight_decay", "warmup", "ema"}

@@ -61,13 +61,13 @@ def work_of(job: Job, resumed: float = 0) -> float:
         resumed: steps of the optimiser that an earlier stage of the same training has done.
     """
     if isinstance(job, RestoreLabels):
-        return job.num_tries * job.num_images
+        return job.num_tries * job.batch_size
     if isinstance(job, ImageAttack):
-        images = job.num_tries * job.num_clients * job.num_images * job.restarts * job.local_steps
+        images = job.num_tries * job.num_clients * job.batch_size * job.restarts * job.local_steps
         return images * (2 if job.reconstruct_mode == "both" else 1) * _passes(job)
     if isinstance(job, TrainVictim):
-        return (steps_of(job) - resumed) * job.batch_size
-    return job.steps * job.batch_size
+        return (steps_of(job) - resumed) * job.train_batch_size
+    return job.steps * job.train_batch_size
 
 
 def steps_of(victim: TrainVictim) -> float:
@@ -75,7 +75,7 @@ def steps_of(victim: TrainVictim) -> float:
     size = facts.DATASETS[victim.dataset].sizes.get("train")
     if size is None and stage_parts(victim.stage)[0] == "epoch":
         return float("nan")
-    return steps_to(victim.stage, size or 0, victim.batch_size)
+    return steps_to(victim.stage, size or 0, victim.train_batch_size)
 
 
 def _passes(job: ImageAttack) -> int:

@@ -20,7 +20,7 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
     @model_validator(mode="after")
     def _possible_victim(self) -> Self:
         if self.stage != "untrained" and self.checkpoint is None:
-            check_training(self.dataset, self.batch_size)
+            check_training(self.dataset, self.train_batch_size)
         else:
             unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
             if unused:
@@ -54,7 +54,7 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
     @property
     def setting_id(self) -> str:
         """Readable part of the run id: what the clients hold, and what they do to their gradients."""
-        batch = f"{self.distribution_id}-B{self.num_images}-seed{self.victim_seed}"
+        batch = f"{self.distribution_id}-B{self.batch_size}-seed{self.victim_seed}"
         if self.stage != "untrained":
             batch = f"{self.stage}-{batch}"
         return f"{batch}-{self.defense_id}" if self.defenses else batch

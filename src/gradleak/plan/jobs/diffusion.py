@@ -16,7 +16,7 @@ _BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-see
 
 def batches_id(spec: ImageAttack) -> str:
     """Return the name by which a prior is told to keep off the images of a run's clients."""
-    batches = f"{spec.distribution_id}-B{spec.num_images}-clients{spec.num_clients}-tries{spec.num_tries}"
+    batches = f"{spec.distribution_id}-B{spec.batch_size}-clients{spec.num_clients}-tries{spec.num_tries}"
     return f"{batches}-seed{spec.seed}-{spec.split}"
 
 
@@ -32,7 +32,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
     channels: Names = Field(default=("16", "32", "32"), description="width of the UNet at each resolution")
     layers: int = Field(default=1, ge=1, description="residual blocks at each resolution")
     steps: int = Field(default=1500, ge=1, description="of the optimiser")
-    batch_size: int = Field(default=64, ge=1, description="images per step")
+    train_batch_size: int = Field(default=64, ge=1, description="images per step")
     lr: float = Field(default=2e-3, gt=0, description="peak learning rate of AdamW; cosine decay after a short warm-up")
     ema: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights, which are what is saved")
     seed: int = Field(default=12, ge=0, description="seed of weights, noise and order")
@@ -79,7 +79,7 @@ def avoided(name: str, dataset: str) -> tuple[BatchOptions, int]:
             "like random-B1-clients1-tries9-seed12-train"
         )
     distribution, _, classes = found[1].partition("-")
-    options: dict[str, Any] = {"dataset": dataset, "distribution": distribution, "num_images": int(found[2])}
+    options: dict[str, Any] = {"dataset": dataset, "distribution": distribution, "batch_size": int(found[2])}
     if classes:
         options["num_uniform_cls" if distribution == "balanced" else "num_target_cls"] = int(classes)
     options |= {"num_tries": int(found[4]), "seed": int(found[5]), "split": found[6]}

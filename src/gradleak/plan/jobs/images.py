@@ -23,7 +23,7 @@ class FederatedOptions(AttackRun):
     activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
         default="sigmoid", description="of LeNet and LeNet-5 (relu for all models but LeNet, unless given)"
     )
-    num_images: int = Field(default=1, ge=1, description="images per client (--samples-per-client)")
+    batch_size: int = Field(default=1, ge=1, description="images per client (--samples-per-client)")
     num_tries: int = Field(default=1, ge=1, description="rounds, each with new batches")
     num_clients: int = Field(default=2, ge=1, description="clients of a round")
     client_indices: Names = Field(
@@ -72,11 +72,11 @@ class FederatedOptions(AttackRun):
     @model_validator(mode="after")
     def _clients_fit(self) -> Self:
         check_model(self.dataset, self.model, self.image_size)
-        needed = self.num_clients * self.num_images
+        needed = self.num_clients * self.batch_size
         if self.client_indices and len(self.client_indices) != needed:
             raise ValueError(
                 f"client_indices names {len(self.client_indices)} images; {self.num_clients} clients with "
-                f"{self.num_images} each need {needed}"
+                f"{self.batch_size} each need {needed}"
             )
         if self.client_indices and self.num_tries > 1:
             raise ValueError("client_indices fixes the batches, so num_tries must be 1")
@@ -152,7 +152,7 @@ class ImageAttack(FederatedOptions):
 
     @model_validator(mode="after")
     def _labels_are_possible(self) -> Self:
-        most = self.num_images * (self.num_clients if self.reconstruct_mode != "per-client" else 1)
+        most = self.batch_size * (self.num_clients if self.reconstruct_mode != "per-client" else 1)
         if self.labels == "ilrg" and self.normalize_gradients:
             raise ValueError("labels ilrg reads counts off the gradient's size, which normalize_gradients takes away")
         if self.output is not None and self._is_set("save_dir"):

@@ -57,7 +57,7 @@ class BatchOptions(DatasetOptions):
 
     split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
     num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
-    num_images: int = Field(default=24, ge=1, description="batch size B")
+    batch_size: int = Field(default=24, ge=1, description="batch size B")
     distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(facts.DISTRIBUTIONS)}")
     num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
     num_target_cls: int | None = Field(
@@ -98,13 +98,13 @@ class BatchOptions(DatasetOptions):
                 f"num_classes {self.num_classes} is not that of {self.dataset}, which has {known.num_classes}"
             )
         size = known.sizes.get(self.split)
-        if size is not None and self.num_images > size and self.distribution != "sim":
+        if size is not None and self.batch_size > size and self.distribution != "sim":
             raise ValueError(
-                f"num_images {self.num_images} is more than the {size} images of {self.dataset} ({self.split})"
+                f"batch_size {self.batch_size} is more than the {size} images of {self.dataset} ({self.split})"
             )
         check_batch(
             self.distribution,
-            self.num_images,
+            self.batch_size,
             self.num_classes or known.num_classes,
             num_uniform_cls=self.num_uniform_cls or 0,
             num_target_cls=self.num_target_cls or 0,

@@ -48,7 +48,7 @@ class TrainingOptions(Spec):
     lr: float = Field(default=0.1, gt=0, description="learning rate of the training")
     weight_decay: float = Field(default=5e-4, ge=0, description="weight decay of the training")
     warmup: bool = Field(default=False, description="raise the learning rate linearly over the first tenth")
-    batch_size: int = Field(default=128, ge=1, description="batch size of the training")
+    train_batch_size: int = Field(default=128, ge=1, description="batch size of the training")
     augment: bool = Field(default=False, description="random crop and flip in the training")
 
     @field_validator("stage", "length")
@@ -82,7 +82,7 @@ def check_training(dataset: str, batch_size: int) -> None:
     """Refuse a batch of the training that is larger than the train split, where its size is known."""
     size = facts.DATASETS[dataset].sizes.get("train")
     if size is not None and batch_size > size:
-        raise ValueError(f"batch_size {batch_size} is more than the {size} images of {dataset} (train)")
+        raise ValueError(f"train_batch_size {batch_size} is more than the {size} images of {dataset} (train)")
 
 
 class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions):
@@ -113,7 +113,7 @@ class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions
         if self.stage == "untrained":
             raise ValueError("a training needs a stage: --stage epoch<N> or iter<N>")
         check_model(self.dataset, self.model)
-        check_training(self.dataset, self.batch_size)
+        check_training(self.dataset, self.train_batch_size)
         return self
 
     @property

@@ -22,7 +22,7 @@ Builder = TypeVar("Builder", bound=Callable[..., Victim])
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
-    """Register a builder, or a subclass of :class:`gradleak.victims.models.base.Victim`, under ``name``, which must be new."""
+    """Register a builder, or a subclass of :class:`~gradleak.victims.models.base.Victim`, under a new ``name``."""
 
     def add(builder: Builder) -> Builder:
         if name in REGISTRY:
@@ -122,8 +122,8 @@ def build(
 
     Raises:
         InputError: unknown model, an option that the model does not have (see
-            :mod:`gradleak.plan.model_options`), images that it cannot read, or a plug-in's model that cannot be built or is
-            no victim (see :func:`gradleak.victims.models.check.check_victim`).
+            :mod:`gradleak.plan.model_options`), images that it cannot read, or a plug-in's model that cannot be built
+            or is no victim (see :func:`gradleak.victims.models.check.check_victim`).
     """
     options = {
         "activation": activation,

@@ -61,8 +61,9 @@ def train(spec: TrainVictim) -> Trained:
     resumes. On the CPU the resumed training gives the same bits as an uninterrupted one with as many threads. A stage
     before the end of a shared schedule keeps its state: a later stage goes on from it.
 
-    Each epoch is a new permutation of the images in batches of ``spec.batch_size``; the rest is dropped. On a GPU the
-    forward pass is bfloat16 autocast in channels_last; the accuracy is always that of the float32 model in eval mode.
+    Each epoch is a new permutation of the images in batches of ``spec.train_batch_size``; the rest is dropped. On a GPU
+    the forward pass is bfloat16 autocast in channels_last; the accuracy is always that of the float32 model in eval
+    mode.
 
     Recipe: Ma et al. 2023 (released iLRG code): SGD with Nesterov momentum 0.9, see :class:`TrainingOptions`.
 
@@ -134,8 +135,8 @@ class _Runner:
                 epoch, position = divmod(step, self.plan.steps_per_epoch)
                 if position == 0 or not len(permutation):
                     permutation = order(self.spec.dataset, self.spec.seed, epoch, len(self.images))
-                first = position * self.spec.batch_size
-                loss = self._step(step, permutation[first : first + self.spec.batch_size])
+                first = position * self.spec.train_batch_size
+                loss = self._step(step, permutation[first : first + self.spec.train_batch_size])
                 self.loss_sum += loss
                 done = step + 1
                 if done % _LOOK == 0 or done == self.plan.stop:

@@ -35,13 +35,14 @@ def plan(spec: TrainVictim, num_images: int) -> Plan:
     Raises:
         InputError: fewer images than a batch has, or a stage after the end of a shared training.
     """
-    steps_per_epoch = steps_to("epoch1", num_images, spec.batch_size)
+    steps_per_epoch = steps_to("epoch1", num_images, spec.train_batch_size)
     if steps_per_epoch == 0:
         raise InputError(
-            f"--batch-size {spec.batch_size}: {spec.dataset} has {num_images} training images; use at most that"
+            f"--train-batch-size {spec.train_batch_size}: {spec.dataset} has {num_images} training images; "
+            "use at most that"
         )
     length = spec.length or spec.stage
-    total, stop = (steps_to(stage, num_images, spec.batch_size) for stage in (length, spec.stage))
+    total, stop = (steps_to(stage, num_images, spec.train_batch_size) for stage in (length, spec.stage))
     if stop > total:
         raise InputError(f"--stage {spec.stage}: {stop} steps, after the end of {length}, {total} steps")
     every = steps_per_epoch if stage_parts(length)[0] == "epoch" else EVERY
