@@ -1,8 +1,10 @@
 """What a configuration costs before it is run: counts of its jobs, and means of past times."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from gradleak.plan.cost.jobs import DONE, KINDS, STATES, jobs_of
@@ -47,17 +49,19 @@ def costs_of(grid: Grid, results: Path, device: str | None = None) -> Costs:
     jobs = pd.DataFrame(jobs_of(grid, results), columns=["kind", "job", "experiments", "state"])
     jobs.insert(0, "rule", [KINDS[kind].rule for kind in jobs["kind"]])
     each = jobs.assign(experiment=jobs["experiments"]).explode("experiment", ignore_index=True)
-    took = each["job"].map(past["seconds"])
-    own = took.groupby([each["kind"], each["experiment"]]).transform("mean")
-    each["seconds"] = own.fillna(each["kind"].map(past.groupby("kind")["seconds"].mean()))
-    each["mean_of"] = own.isna().map({False: "experiment", True: "kind"}).where(each["seconds"].notna(), "-")
+    took = past["seconds"].to_dict()
+    of_kind = {kind: times["seconds"].mean() for kind, times in past.groupby("kind")}
+    each["took"] = [took.get(job, math.nan) for job in each["job"]]
+    own = each.groupby(["kind", "experiment"])["took"].transform("mean")
+    each["seconds"] = own.fillna(pd.Series([of_kind.get(kind, math.nan) for kind in each["kind"]]))
+    each["mean_of"] = np.select([own.notna(), each["seconds"].notna()], ["experiment", "kind"], "-")
     once = each.drop_duplicates("job", ignore_index=True)
-    return Costs(once.drop(columns="experiment"), _table(each, once), said)
+    return Costs(once.drop(columns=["experiment", "took"]), _table(each, once), said)
 
 
 def _table(each: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
     """Count jobs per experiment, and once each."""
-    shared = {"rule": "all, shared jobs once", "kind": "", "experiment": "", "mean s": float("nan"), "mean of": ""}
+    shared = {"rule": "all, shared jobs once", "kind": "", "experiment": "", "mean s": math.nan, "mean of": ""}
     rows = pd.concat([each.assign(**{"mean s": each["seconds"], "mean of": each["mean_of"]}), once.assign(**shared)])
     rows["jobs"] = 1
     for state in STATES:
@@ -69,13 +73,13 @@ def _table(each: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
 
 def text(costs: Costs, cores: int) -> str:
     """Return what ``make plan`` prints."""
-    to_do = costs.jobs[costs.jobs["state"] != DONE]
-    unknown = to_do["seconds"].isna()
-    hours = to_do["seconds"].sum() / 3600
+    to_do = costs.jobs.loc[costs.jobs["state"] != DONE]
+    known = to_do.dropna(subset="seconds")
+    hours = known["seconds"].sum() / 3600
     lines = [costs.table.to_string(float_format="{:.2f}".format, na_rep="-"), "", costs.past]
-    total = "no estimate" if unknown.all() else f"{hours:.2f} h in all, {hours / cores:.2f} h on {cores} cores"
+    total = f"{hours:.2f} h in all, {hours / cores:.2f} h on {cores} cores" if len(known) else "no estimate"
     lines.append(f"{len(to_do)} jobs to do (outdated or missing): {total}" if len(to_do) else "No jobs to do")
-    if unknown.any():
-        kinds = ", ".join(to_do.loc[unknown, "kind"].unique())
-        lines.append(f"Not in the hours: {unknown.sum()} jobs, of kinds without a past job ({kinds})")
+    if len(known) < len(to_do):
+        kinds = ", ".join(to_do["kind"].drop(known.index).unique())
+        lines.append(f"Not in the hours: {len(to_do) - len(known)} jobs, of kinds without a past job ({kinds})")
     return "\n".join([*lines, "Data checks, collecting, tables, figures and the paper are not timed"])

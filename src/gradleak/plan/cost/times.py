@@ -33,7 +33,7 @@ def past_jobs(results: Path, device: str | None = None) -> tuple[pd.DataFrame, s
                 rows.append((job, record["identity"]["kind"], record["device"].partition(":")[0], seconds))
     times = pd.DataFrame(rows, columns=["job", "kind", "device", "seconds"]).set_index("job")
     device = device or next(iter(times["device"].value_counts().index), "any device")
-    times = times[times["device"] == device]
+    times = times.loc[times["device"] == device]
     said = f"{len(times) or 'No'} timed jobs on {device} in {results}"
     return times, said + (f"; {unreadable} more cannot be read" if unreadable else "")
 

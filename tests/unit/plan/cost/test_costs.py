@@ -4,13 +4,14 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 from tests.workflow import ROOT
 
-from gradleak.plan.cost.costs import costs_of, text
+from gradleak.plan.cost.costs import Costs, costs_of, text
 from gradleak.plan.jobs.labels import RestoreLabels
 
 PLAN = ROOT / "workflow" / "scripts" / "plan.py"
@@ -24,8 +25,8 @@ def of(grid, experiment: str, *, stage: str = "untrained") -> list[RestoreLabels
     return [run for run in runs if (run.stage == "untrained") == (stage == "untrained")]
 
 
-def row(costs, *key: str) -> pd.Series:
-    return costs.table.loc[key]
+def row(costs: Costs, *key: str) -> dict[str, Any]:
+    return costs.table.to_dict("index")[key]
 
 
 def test_nothing_past_gives_no_number(tmp_path, grid):
@@ -52,7 +53,7 @@ def test_jobs_are_counted_by_state(tmp_path, grid, do):
     do(done)
     do(old, code="00000000")
     counts = row(costs_of(grid, tmp_path), "restore_labels", "labels", "a")
-    assert counts[["jobs", "done", "outdated", "missing"]].to_list() == [4, 1, 1, 2]
+    assert [counts[name] for name in ("jobs", "done", "outdated", "missing")] == [4, 1, 1, 2]
 
 
 def test_the_mean_is_that_of_the_experiment_or_else_of_the_kind(tmp_path, grid, do):
@@ -60,8 +61,9 @@ def test_the_mean_is_that_of_the_experiment_or_else_of_the_kind(tmp_path, grid, 
         do(job, seconds)
     do(RestoreLabels(dataset="cifar100", model="lenet5"), 800)  # of another configuration
     costs = costs_of(grid, tmp_path)
-    assert row(costs, "restore_labels", "labels", "a")[["mean s", "mean of"]].to_list() == [200, "experiment"]
-    assert row(costs, "restore_labels", "labels", "b")[["mean s", "mean of"]].to_list() == [400, "kind"]
+    a, b = (row(costs, "restore_labels", "labels", name) for name in ("a", "b"))
+    assert (a["mean s"], a["mean of"]) == (200, "experiment")
+    assert (b["mean s"], b["mean of"]) == (400, "kind")
     assert row(costs, "train_model", "train", "b")["mean of"] == "-"
 
 
