@@ -71,7 +71,7 @@ def synthetic(size: int) -> dict[str, Any]:
             "many_images": {
                 "kind": "images",
                 "attacks": ["dlg", "dlg-ilrg", "ig", "ig-ilrg", "diffusion", "diffusion-dps"],
-                "axes": [{"dataset": "mnist", "model": "lenet-dlg", "batch_size": 1, "defense": noisy, **seeds}],
+                "axes": [{"dataset": "mnist-sample", "model": "lenet-dlg", "batch_size": 1, "defense": noisy, **seeds}],
             },
             "many_rounds": {
                 "kind": "images",

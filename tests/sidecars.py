@@ -5,6 +5,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gradleak import records
+
+ROW = records.Row(
+    "labels/x",
+    "labels",
+    "ilrg",
+    "mnist",
+    "fcn",
+    "untrained",
+    8,
+    "random",
+    "none",
+    1,
+    12,
+    0,
+    "",
+    "ok",
+    "leacc",
+    0.5,
+)
+"""A row of a run of labels."""
+
 RECORD: dict[str, Any] = {
     "run": "labels/a",
     "spec": {},

@@ -1,198 +1,61 @@
-"""Made-up rows of the long schema, for tests of tables, figures and the paper."""
+"""A small smooth victim with every kind of layer that a client has to treat right, and spoilt messages of clients."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import numpy as np
-import pandas as pd
 import pytest
+import torch
+from tests.problems import Make, Sent, Spoil
+from torch import Tensor, nn
 
-from gradleak.plan import catalogue as facts
-from gradleak.records import COLUMNS
-from gradleak.report.tables.error_analysis import QUANTITIES
-
-ROOT = Path(__file__).parents[2]
-
-_COUNTED = ("leacc", "lnacc", "irec", "f1", "exact_match")
-_COSINES = ("embedding_cosine", "output_cosine", "probability_cosine")
-_ERRORS = tuple(f"{name}_{error}" for name in (*QUANTITIES, "soteria_embedding") for error in ("mse", "mre"))
-Rows = Callable[..., pd.DataFrame]
+from gradleak.clients.client import Client
+from gradleak.victims.models.base import Victim
 
 
-def _rows(
-    dataset: str,
-    model: str,
-    batch_size: int,
-    *,
-    model_seeds: tuple[int, ...] = (1, 2, 3),
-    tries: int = 4,
-    methods: tuple[str, ...] = ("ilrg", "idlg", "gi", "rlg"),
-    level: float = 0.9,
-    experiment: str = "made_up",
-    stage: str = "untrained",
-    distribution: str = "random",
-    defense: str = "none",
-    analysis: bool = False,
-    values: Mapping[tuple[str, str], float] | None = None,
-) -> pd.DataFrame:
-    """Rows of one setting; ``values`` fixes the figure of a (method, metric) everywhere."""
-    values = values or {}
-    classes = facts.DATASETS[dataset].num_classes
-    rng = np.random.default_rng(batch_size)
-    rows: list[dict[str, Any]] = []
-    for seed in model_seeds:
-        shift = 0.01 * (seed - 2)
-        cell = {
-            "run": f"labels/{dataset}/{model}/{stage}-{distribution}-B{batch_size}-seed{seed}-{defense}",
-            "kind": "labels",
-            "dataset": dataset,
-            "model": model,
-            "stage": stage,
-            "batch_size": batch_size,
-            "distribution": distribution,
-            "defense": defense,
-            "model_seed": seed,
-            "seed": 12,
-            "unit": "",
-            "status": "ok",
-            "experiment": experiment,
-        }
+class ToyVictim(Victim):
+    """Convolution, BatchNorm, SiLU, dropout, then the head: smooth everywhere, in float64."""
 
-        def put(method: str, metric: str, trial: int, value: float, cell: dict[str, Any] = cell) -> None:
-            value = values.get((method, metric), value)
-            rows.append({**cell, "method": method, "metric": metric, "trial": trial, "value": value})
-
-        for trial in range(tries):
-            noise = 0.004 * rng.standard_normal()
-            share = float(np.clip(level + shift + noise, 0, 1))
-            for method in methods:
-                names = (*_COUNTED, "count_l1", *_COSINES) if method.startswith("ilrg") else ("leacc", "f1")
-                for metric in names:
-                    put(method, metric, trial, 2 * (1 - share) if metric == "count_l1" else share)
-                put(method, "seconds", trial, 0.01)
-            if analysis:
-                for metric in _ERRORS:
-                    put("ilrg", metric, trial, 1e-5 * share)
-                put("ilrg", "soteria_embedding_cosine", trial, -share)
-            if distribution.startswith("custom"):
-                for c, count in ((0, 1), (18, batch_size - 2), (92, 1)):
-                    put("ilrg", f"restored_class_{c}", trial, count)
-            absent = (1 - 1 / classes) ** batch_size
-            for floor, height in (("floor-blank", absent), ("floor-uniform", absent / 2)):
-                for metric in ("leacc", "lnacc", "irec"):
-                    put(floor, metric, trial, 0.0 if metric == "irec" and floor == "floor-blank" else height)
-        if stage != "untrained":
-            put("victim", "accuracy", -1, 0.9 + shift)
-            put("victim", "loss", -1, 0.3)
-        put("job", "seconds", -1, 3.2)
-        put("job", "peak_memory_mb", -1, 700.0)
-    return pd.DataFrame(rows, columns=[*COLUMNS, "experiment"])
-
-
-@pytest.fixture(scope="session")
-def made_up() -> Rows:
-    """The function that makes the rows of a setting."""
-    return _rows
-
-
-def _image_rows(
-    dataset: str,
-    model: str,
-    batch_size: int,
-    *,
-    method: str = "ig",
-    model_seeds: tuple[int, ...] = (1,),
-    rounds: int = 1,
-    clients: int = 1,
-    aggregated: bool = False,
-    distribution: str = "random",
-    defense: str = "none",
-    psnr: float = 18.0,
-    iterations: tuple[int, ...] = (1, 100, 200),
-    diverged: tuple[int, ...] = (),
-    more: Mapping[str, float] | None = None,
-) -> pd.DataFrame:
-    """Rows of one setting of image reconstruction, as its jobs write them.
-
-    Image i of client c has a PSNR of ``psnr`` + i + c; clients in ``diverged`` count for nothing; ``more`` are further
-    metrics of images.
-    """
-    rows: list[dict[str, Any]] = []
-    for seed in model_seeds:
-        folder = f"images/{dataset}/{model}"
-        cell = {
-            "run": f"{folder}/{distribution}-B{batch_size}-seed{seed}-{defense}-{clients}clients-{method}",
-            "kind": "images",
-            "dataset": dataset,
-            "model": model,
-            "stage": "untrained",
-            "defense": defense,
-            "model_seed": seed,
-            "seed": 12,
-            "experiment": "made_up",
-        }
-
-        def put(trial: int, unit: str, metric: str, value: float, cell: dict[str, Any], status: str = "ok") -> None:
-            rows.append({**cell, "trial": trial, "unit": unit, "status": status, "metric": metric, "value": value})
-
-        drawn = f"{distribution}@{clients}clients" if aggregated else distribution
-        at = {**cell, "method": method, "batch_size": batch_size, "distribution": drawn}
-        for trial in range(rounds):
-            for client in range(1 if aggregated else clients):
-                who = "" if aggregated else f"client{client}"
-                status = "diverged" if client in diverged else "ok"
-                for image in range(batch_size):
-                    level = psnr + image + client + 0.01 * seed
-                    of_image = {"psnr": level, "mse": 10 ** (-level / 10), "ssim": 0.5, "feature_cosine": 0.9}
-                    of_image |= {"label_accuracy": float(image > 0), **(more or {})}
-                    for metric, value in of_image.items():
-                        put(trial, f"{who}image{image}", metric, value if status == "ok" else np.nan, at, status)
-                whole = {"seconds": 2.5, "matching_loss": 1e-3, "diverged_restarts": 2.0 if status != "ok" else 0.0}
-                whole |= {f"psnr_at_{each}": psnr - 5 + each / 100 for each in iterations}
-                for metric, value in whole.items():
-                    put(trial, who, metric, value, at, status)
-        # The job's own figures are under the clients' batch size even where only the aggregate is attacked.
-        clients_own = batch_size // clients if aggregated else batch_size
-        job = {**cell, "method": "job", "batch_size": clients_own, "distribution": distribution}
-        put(-1, "", "seconds", 3.2, job)
-    return pd.DataFrame(rows, columns=[*COLUMNS, "experiment"])
-
-
-@pytest.fixture(scope="session")
-def made_up_images() -> Rows:
-    """The function that makes the rows of a setting of image reconstruction."""
-    return _image_rows
-
-
-@pytest.fixture(scope="session")
-def write_archive() -> Callable[..., Path]:
-    """The function that writes the images of a run: random originals by ``seed``, and darker guesses."""
-
-    def write(
-        folder: Path, clients: Sequence[int], *, size: int = 6, channels: int = 1, seed: int = 0, name: str = "images"
-    ) -> Path:
-        rng = np.random.default_rng(seed)
-        truth = rng.integers(0, 256, (len(clients), size, size, channels), dtype=np.uint8)
-        labels = np.arange(len(clients))
-        path = folder / f"{name}.npz"
-        np.savez_compressed(
-            path,
-            truth=truth,
-            guess=truth // 2,
-            true_labels=labels,
-            labels=labels,
-            trial=np.zeros(len(clients), dtype=int),
-            client=np.asarray(clients),
-            path=np.stack([truth[0] // step for step in (5, 4, 3)]),
-            path_at=np.array([1, 10, 20]),
+    def __init__(self, num_classes: int, channels: int, image_size: int, generator: torch.Generator):
+        super().__init__()
+        norm = nn.BatchNorm2d(3)
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 3, 3, stride=2, padding=1), norm, nn.SiLU(), nn.Dropout(0.5), nn.Flatten()
         )
-        return path
+        self.head = nn.Linear(3 * (-(-image_size // 2)) ** 2, num_classes)
+        self.double()
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            for statistic in (norm.running_mean, norm.running_var):
+                assert statistic is not None
+                statistic.copy_(0.5 + torch.rand(3, generator=generator, dtype=torch.float64))
 
-    return write
+    def features(self, x: Tensor) -> Tensor:
+        return self.body(x)
 
 
-@pytest.fixture(scope="session")
-def paper_folder() -> Path:
-    """The hand-written part of the paper."""
-    return ROOT / "paper"
+@pytest.fixture
+def toy() -> Make:
+    """Return ``toy(num_classes=3, channels=2, image_size=4, seed=0)``: a victim in eval mode."""
+
+    def make(num_classes: int = 3, channels: int = 2, image_size: int = 4, seed: int = 0) -> Victim:
+        return ToyVictim(num_classes, channels, image_size, torch.Generator().manual_seed(seed)).eval()
+
+    return make
+
+
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
+    """Return ``spoil(function)``: what clients send in call 1, 2, ... is passed to it with the call's number."""
+
+    def install(function: Callable[[int, Sent], Sent]) -> None:
+        calls = 0
+        original = Client.send_many
+
+        def send_many(self: Client, x: Tensor, targets: Tensor, *, at_once: int | None = None) -> Sent:
+            nonlocal calls
+            calls += 1
+            return function(calls, original(self, x, targets, at_once=at_once))
+
+        monkeypatch.setattr(Client, "send_many", send_many)
+
+    return install

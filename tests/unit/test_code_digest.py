@@ -43,15 +43,15 @@ def after_edit(path: Path, edit: Callable[[str], str], kind: str) -> tuple[str, 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("labels/ilrg.py", "labels"),
-        ("models/fcn.py", "labels"),
-        ("models/resnet.py", "images"),
-        ("datasets/__init__.py", "labels"),
-        ("images/lbfgs.py", "images"),
-        ("images/lbfgs.py", "diffusion"),
-        ("diffusion/guidance.py", "diffusion"),
-        ("diffusion/train.py", "prior"),
-        ("training/loop.py", "train"),
+        ("attacks/labels/ilrg.py", "labels"),
+        ("victims/models/fcn.py", "labels"),
+        ("victims/models/resnet.py", "images"),
+        ("data/datasets.py", "labels"),
+        ("attacks/images/lbfgs.py", "images"),
+        ("attacks/images/lbfgs.py", "diffusion"),
+        ("attacks/diffusion/guidance.py", "diffusion"),
+        ("attacks/diffusion/train.py", "prior"),
+        ("victims/training/loop.py", "train"),
         ("metrics/ssim.py", "images"),
     ],
 )
@@ -63,25 +63,26 @@ def test_code_that_a_job_reaches_counts(tree, name, kind):
 @pytest.mark.parametrize(
     ("statement", "file"),
     [
-        ("from . import extra", "labels/extra.py"),
-        ("from .extra import x", "labels/extra.py"),
-        ("from .extra import *", "labels/extra.py"),
-        ("from ..models import extra", "models/extra.py"),
-        ("from .. import extra", "extra.py"),
-        ("from ..extra import x", "extra.py"),
+        ("from . import extra", "attacks/labels/extra.py"),
+        ("from .extra import x", "attacks/labels/extra.py"),
+        ("from .extra import *", "attacks/labels/extra.py"),
+        ("from ..images import extra", "attacks/images/extra.py"),
+        ("from .. import extra", "attacks/extra.py"),
+        ("from ..extra import x", "attacks/extra.py"),
+        ("from ...extra import x", "extra.py"),
         ("import gradleak.extra as y", "extra.py"),
-        ("def f():\n    from . import extra", "labels/extra.py"),
+        ("def f():\n    from . import extra", "attacks/labels/extra.py"),
         ("from importlib import import_module\nimport_module('gradleak.extra')", "extra.py"),
-        ("import importlib\nimportlib.import_module('..extra', __package__)", "extra.py"),
+        ("import importlib\nimportlib.import_module('..extra', __package__)", "attacks/extra.py"),
         ("__import__('gradleak.extra')", "extra.py"),
-        ("from . import box", "labels/box/extra.py"),
+        ("from . import box", "attacks/labels/box/extra.py"),
     ],
 )
 def test_every_form_of_import_is_followed(tree, statement, file):
-    (tree / "labels" / "box").mkdir()
-    (tree / "labels" / "box" / "__init__.py").write_text("from .extra import x\n")
+    (tree / "attacks" / "labels" / "box").mkdir()
+    (tree / "attacks" / "labels" / "box" / "__init__.py").write_text("from .extra import x\n")
     (tree / file).write_text("x = 1\n")
-    gi = tree / "labels" / "gi.py"
+    gi = tree / "attacks" / "labels" / "gi.py"
     gi.write_text(f"{gi.read_text()}\n{statement}\n")
     forget()
     before, after = after_edit(tree / file, lambda text: text + "x = 2\n", "labels")
@@ -90,7 +91,7 @@ def test_every_form_of_import_is_followed(tree, statement, file):
 
 def test_every_model_counts():
     """Victims are built by name: a digest that misses one would keep results of its old code."""
-    models = Path(module.__file__).parent / "models"
+    models = Path(module.__file__).parent / "victims" / "models"
     assert set(models.glob("*.py")) <= set(module.reached("images"))
 
 
@@ -98,13 +99,13 @@ def test_comments_docstrings_and_layout_do_not_count(tree):
     def edit(text: str) -> str:
         return "# A remark.\n\n" + text.replace('"""', '"""More words. ', 1)
 
-    before, after = after_edit(tree / "labels" / "ilrg.py", edit, "labels")
+    before, after = after_edit(tree / "attacks" / "labels" / "ilrg.py", edit, "labels")
     assert before == after
 
 
 def test_code_of_views_and_of_the_plan_does_not_count(tree):
     before = {kind: code_digest(kind) for kind in PROGRAMS}
-    for name in ("tables/comparison.py", "figures/panels.py", "grid.py", "tex.py"):
+    for name in ("report/tables/comparison.py", "report/figures/panels.py", "plan/grid.py", "report/tex.py"):
         path = tree / name
         path.write_text(path.read_text() + "\nEXTRA = 1\n")
     forget()
@@ -115,5 +116,7 @@ def test_a_job_takes_what_the_workflow_tells_it_but_only_of_these_sources(tree, 
     told = stamp()
     monkeypatch.setenv("GRADLEAK_CODE", told.replace(f"labels={code_digest('labels')}", "labels=12345678"))
     assert code_digest("labels") == "12345678"
-    before, after = after_edit(tree / "tables" / "comparison.py", lambda text: text + "\n# A remark.\n", "labels")
+    before, after = after_edit(
+        tree / "report" / "tables" / "comparison.py", lambda text: text + "\n# A remark.\n", "labels"
+    )
     assert (before, after) == ("12345678", told.partition("labels=")[2][:8])

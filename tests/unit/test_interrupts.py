@@ -11,7 +11,8 @@ import pytest
 INTERRUPTED = """
 import signal, sys, time
 from pathlib import Path
-from gradleak import cli, records
+from gradleak import records
+from gradleak.plan import cli
 
 def main(argv):
     {work}
@@ -59,7 +60,7 @@ def test_a_file_that_is_being_written_goes_away(tmp_path, number):
 
 
 def test_a_reader_of_the_summary_may_leave():
-    code = "import sys; from gradleak import cli; cli.run(lambda argv: print('x' * 100_000))"
+    code = "import sys; from gradleak.plan import cli; cli.run(lambda argv: print('x' * 100_000))"
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)

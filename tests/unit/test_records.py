@@ -1,43 +1,10 @@
 """The CSV schema, and files that are written whole or not at all."""
 
-import dataclasses
-
 import pytest
+from tests.sidecars import ROW
 
 from gradleak import records
 from gradleak.errors import InputError
-from gradleak.report import frames
-
-ROW = records.Row(
-    "labels/x",
-    "labels",
-    "ilrg",
-    "mnist",
-    "fcn",
-    "untrained",
-    8,
-    "random",
-    "none",
-    1,
-    12,
-    0,
-    "",
-    "ok",
-    "leacc",
-    0.5,
-)
-
-
-def test_rows_survive_the_round_trip(tmp_path):
-    path = tmp_path / "deep" / "metrics.csv"
-    rows = [ROW, dataclasses.replace(ROW, trial=1, value=1 / 3), dataclasses.replace(ROW, value=float("nan"))]
-    records.write_rows(path, rows)
-    frame = frames.read_frame(path)
-    assert tuple(frame.columns) == records.COLUMNS
-    assert frame["defense"].tolist() == ["none"] * 3
-    assert frame["unit"].tolist() == [""] * 3
-    assert frame["value"].iloc[1] == 1 / 3
-    assert frame["value"].isna().tolist() == [False, False, True]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -59,19 +26,6 @@ def test_written_files_obey_the_umask(tmp_path):
     records.write_text(tmp_path / "a", "text")
     (tmp_path / "b").write_text("text")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
-
-
-@pytest.mark.parametrize(("content", "message"), [("", "is empty"), ("a,b\n1,2\n", "expected run, kind")])
-def test_other_files_are_refused(tmp_path, content, message):
-    path = tmp_path / "metrics.csv"
-    path.write_text(content)
-    with pytest.raises(InputError, match=message):
-        frames.read_frame(path)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.csv: no such file"):
-        frames.read_frame(tmp_path / "nothing.csv")
 
 
 def test_a_failed_write_takes_its_folders_back(tmp_path):

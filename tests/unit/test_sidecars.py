@@ -6,13 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.sidecars import record
-from tests.unit.test_records import ROW
+from tests.sidecars import ROW, record
 
 from gradleak.errors import InputError
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.provenance import Clock, write_results, write_sidecar
-from gradleak.report.frames import read_experiment, read_run, write_experiment
+from gradleak.report.frames import read_run
 from gradleak.sidecars import read_sidecar, sidecar_of
 from gradleak.victims.training import weights
 
@@ -80,34 +79,6 @@ def test_a_loss_that_is_no_number_does_not_spoil_a_record(tmp_path):
     path = tmp_path / "run.json"
     path.write_text(json.dumps(record(loss=float("nan"))))
     assert read_sidecar(path)["device"] == "cpu"
-
-
-@pytest.fixture
-def experiment(made_up, tmp_path) -> Path:
-    path = tmp_path / "one.csv"
-    write_experiment(path, made_up("mnist", "fcn", 8, experiment="one"))
-    return path
-
-
-def test_rows_of_an_experiment_survive_the_round_trip(experiment, made_up):
-    frame = read_experiment(experiment)
-    assert frame["value"].tolist() == pytest.approx(made_up("mnist", "fcn", 8)["value"].tolist(), rel=1e-12)
-
-
-def test_a_cut_experiment_is_refused(experiment, made_up):
-    lines = experiment.read_text().splitlines()
-    experiment.write_text("\n".join(lines[:-5]) + "\n")
-    with pytest.raises(InputError, match=r"one\.csv: is not the file that was written: .*; delete it and run again"):
-        read_experiment(experiment)
-
-
-@pytest.mark.parametrize("text", [None, "", "{}", '{"rows": "many", "sha256": ""}'])
-def test_an_experiment_without_its_record_is_refused(experiment, text):
-    (experiment.with_suffix(".json")).unlink()
-    if text is not None:
-        experiment.with_suffix(".json").write_text(text)
-    with pytest.raises(InputError, match=r"one\.csv: has no readable one\.json beside it; delete it and run again"):
-        read_experiment(experiment)
 
 
 def test_folders_in_the_place_of_files_are_one_line(tmp_path):

@@ -1,4 +1,4 @@
-"""Say what a configuration costs before it is run: runs, what is done, hours by the times of past jobs."""
+"""Say what a configuration costs before it is run: its jobs, which are done, and the mean times of past jobs."""
 
 import os
 import sys
@@ -7,8 +7,7 @@ from pathlib import Path
 
 from gradleak.plan import cli
 from gradleak.plan.config_files import read_grid
-from gradleak.plan.cost.costs import costs_of
-from gradleak.plan.cost.tables import jobs_table, text
+from gradleak.plan.cost.costs import costs_of, text
 from gradleak.records import check_output, whole_file
 
 
@@ -37,7 +36,8 @@ def main(argv: Sequence[str]) -> None:
     costs = costs_of(grid, Path("results"), options.device)
     if options.output is not None:
         with whole_file(options.output) as temporary:
-            jobs_table(costs).to_csv(temporary, index=False, lineterminator="\n")
+            table = costs.jobs.assign(experiments=costs.jobs["experiments"].map(" ".join))
+            table.to_csv(temporary, index=False, float_format="%.1f", lineterminator="\n")
         print(f"jobs: {options.output}", file=sys.stderr)
     print(text(costs, options.cores))
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.unit.images.problems import DLG, HIGH, IG, LABELS, LOW, C, Make, loss_of, onehot, problem
+from tests.problems import DLG, HIGH, IG, LABELS, LOW, C, Make, loss_of, onehot, problem
 
 from gradleak.attacks.images.engine import Matching, reconstruct
 

@@ -4,10 +4,8 @@ import shutil
 
 import pytest
 from tests.small_grid import expand
-from tests.unit.test_costs import do
 
 from gradleak.errors import InputError
-from gradleak.plan.cost.costs import DONE, OUTDATED, state_of
 from gradleak.plan.jobs.images import Reconstruct
 from gradleak.plan.lpips_files import FILES, weights_digest
 
@@ -45,14 +43,3 @@ def test_weights_that_are_missing_are_refused_where_a_run_needs_them(tmp_path, d
         return
     with pytest.raises(InputError, match=f"my.yaml: data.lpips: {tmp_path}/{FILES[0]}: no such file"):
         expand(changes)
-
-
-def test_a_run_without_the_weights_of_lpips_that_are_given_is_outdated(tmp_path):
-    weights = tmp_path / "weights.pth"
-    weights.write_bytes(b"some")
-    run = Reconstruct(dataset="cifar100", lpips=weights)
-    do(tmp_path, run, 5)
-    assert state_of(run, tmp_path) == OUTDATED
-    do(tmp_path, run, 5, lpips=weights_digest(weights))
-    assert state_of(run, tmp_path) == DONE
-    assert state_of(Reconstruct(dataset="cifar100"), tmp_path) == OUTDATED

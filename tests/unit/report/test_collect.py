@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sidecars import write_record
-from tests.unit.test_records import ROW
+from tests.sidecars import ROW, write_record
 
 from gradleak import records
 from gradleak.errors import InputError

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from tests.unit.images.problems import HIGH, IG, LOW, C, onehot, problem
+from tests.problems import HIGH, IG, LOW, C, onehot, problem
 from torch import Tensor
 
 from gradleak.attacks.images.engine import Matching, reconstruct

@@ -23,9 +23,9 @@ PLUGIN = '''
 import torch
 from torch import nn
 
-from gradleak.defenses.base import register as register_defense
-from gradleak.models.base import Victim
-from gradleak.models.build import register
+from gradleak.clients.defenses.base import register as register_defense
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import register
 
 FACTS = {"defenses": {"hide": {"strength": "part", "high": 4}}, "models": {"mixed": {}}}
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.unit.images.problems import DLG, IG, LABELS, C, Make, Spoil, onehot, only, problem, without
+from tests.problems import DLG, IG, LABELS, C, Make, Spoil, onehot, only, problem, without
 
 from gradleak.attacks.images.engine import Matching, reconstruct
 from gradleak.attacks.images.problem import Found

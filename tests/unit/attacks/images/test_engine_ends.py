@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.unit.images.problems import DLG, IG, LABELS, C, Make, Sent, Spoil, problem
+from tests.problems import DLG, IG, LABELS, C, Make, Sent, Spoil, problem
 
 from gradleak.attacks.images import objectives
 from gradleak.attacks.images.engine import reconstruct

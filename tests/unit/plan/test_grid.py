@@ -1,19 +1,17 @@
 """From configuration to runs, and every fault of a configuration at once."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tests.small_grid import BASE, expand
+from tests.workflow import ROOT
 
 from gradleak.errors import InputError
 from gradleak.plan import config as configuration
 from gradleak.plan import grid
 from gradleak.report import published
 from gradleak.report.statistics import CELL
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_the_product_of_the_axes():

@@ -18,9 +18,9 @@ from gradleak.victims.models.build import build
 PLUGIN = '''
 from torch import nn
 
-from gradleak.defenses.base import register as register_defense
-from gradleak.models.base import Victim
-from gradleak.models.build import register
+from gradleak.clients.defenses.base import register as register_defense
+from gradleak.victims.models.base import Victim
+from gradleak.victims.models.build import register
 
 FACTS = {
     "defenses": {"hide": {"strength": "parts", "high": 3}},

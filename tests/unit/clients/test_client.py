@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tests.unit.images.problems import Make
+from tests.problems import Make
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -1,5 +1,6 @@
 """The door of a configuration: names, types and keys that are refused, each with file and key."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 from tests.small_grid import BASE, expand
+from tests.workflow import ROOT
 
 from gradleak.errors import InputError
 from gradleak.plan import config as configuration
@@ -153,6 +155,22 @@ def test_a_key_with_dots_is_found_in_its_file():
 
 
 def test_the_shipped_files_have_no_key_twice():
-    for path in (Path(__file__).parents[2] / "config").glob("*.yaml"):
+    for path in (ROOT / "config").glob("*.yaml"):
         (values,) = configuration.Sources.read([path]).files.values()
         assert values == yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_the_schema_file_is_generated():
+    """Repair with: python workflow/scripts/write_schema.py."""
+    path = ROOT / "workflow" / "schemas" / "config.schema.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == configuration.schema()
+
+
+def test_config_readme_explains_every_key():
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    definitions = configuration.schema()["$defs"]
+    keys = set(configuration.schema()["properties"]) | {
+        key for part in definitions.values() for key in part.get("properties", {})
+    }
+    missing = sorted(key for key in keys if f"`{key}`" not in text)
+    assert not missing

@@ -23,7 +23,7 @@ Write = Callable[..., str]
 METHOD = '''
 """A method that says that nothing is there."""
 import torch
-from gradleak.labels.base import LabelGuess, register
+from gradleak.attacks.labels.base import LabelGuess, register
 FACTS = {"attacks": {"blank": {}}}
 
 @register("blank")
@@ -275,9 +275,9 @@ def test_names_that_facts_keep_are_those_of_the_axes():
 def test_a_data_set_of_a_plugin_is_loaded(write):
     text = """
 import torch
-from gradleak.datasets import register
-from gradleak.datasets.arrays import ArrayDataset
-from gradleak.facts import DATASETS
+from gradleak.data.datasets import register
+from gradleak.data.arrays import ArrayDataset
+from gradleak.plan.catalogue import DATASETS
 
 @register("scans")
 def scans(split, root, download):

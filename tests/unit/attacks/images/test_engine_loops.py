@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from scipy import ndimage
-from tests.unit.images.problems import DLG, HIGH, IG, LABELS, LOW, C, Make, problem, without
+from tests.problems import DLG, HIGH, IG, LABELS, LOW, C, Make, problem, without
 from torch import Tensor
 from torch.nn import functional
 

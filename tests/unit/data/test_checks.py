@@ -20,11 +20,11 @@ from gradleak.plan.catalogue import DATASETS
 HEAD = """
 from dataclasses import dataclass, replace
 import torch
-from gradleak.datasets import register
-from gradleak.datasets.arrays import ArrayDataset
-from gradleak.datasets.base import ImageDataset
-from gradleak.datasets.files import FileDataset
-from gradleak.facts import DATASETS, dataset_facts
+from gradleak.data.datasets import register
+from gradleak.data.arrays import ArrayDataset
+from gradleak.data.base import ImageDataset
+from gradleak.data.files import FileDataset
+from gradleak.plan.catalogue import DATASETS, dataset_facts
 
 FACTS = {"datasets": {"scans": {"num_classes": 10, "channels": 1, "image_size": 16, "mean": [0.5], "std": [0.2],
                                 "sizes": {"train": 4, "val": 4}}}}
