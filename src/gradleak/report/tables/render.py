@@ -14,8 +14,9 @@ from gradleak.report.tex import fill
 _FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet takes for the beginning of a formula."""
 
-# Points. What a part of a table may be wide; a digit of 8 pt; and the space between two columns.
-_PART, _LETTER, _BETWEEN = 455.0, 4.25, 7.0
+# Points. What a part of a table may be wide, a narrow letter and another of 8 pt, the space between two columns, and
+# the steps in which parts are made equally wide.
+_PART, _NARROW, _LETTER, _BETWEEN, _STEP = 490.0, 2.6, 4.3, 7.0, 5.0
 
 
 def to_csv(table: Table) -> str:
@@ -99,19 +100,27 @@ def parts(table: Table, width: float = _PART) -> list[list[int]]:
     widths = [_width(table, number) for number in range(len(table.columns))]
     keys, *units = _units(table)
     room = width - sum(widths[number] for number in keys)
-
-    def wide(columns: list[int]) -> float:
-        return sum(widths[number] for number in columns)
-
     # A group that fills more than a part is taken column by column.
-    units = [part for unit in units for part in ([unit] if wide(unit) <= room else [[number] for number in unit])]
+    units = [
+        part
+        for unit in units
+        for part in ([unit] if sum(widths[number] for number in unit) <= room else [[number] for number in unit])
+    ]
+    found = _filled(units, widths, room)
+    while len(balanced := _filled(units, widths, room - _STEP)) == len(found):  # no part is much wider than another
+        found, room = balanced, room - _STEP
+    return [keys + columns for columns in found]
+
+
+def _filled(units: list[list[int]], widths: list[float], room: float) -> list[list[int]]:
+    """Fill parts with units of columns, in their order; a part holds at least one."""
     found: list[list[int]] = []
     for unit in units:
-        if found and wide(found[-1]) + wide(unit) <= room:
+        if found and sum(widths[number] for number in [*found[-1], *unit]) <= room:
             found[-1] += unit
         else:
             found.append(list(unit))
-    return [keys + columns for columns in found]
+    return found
 
 
 def _units(table: Table) -> list[list[int]]:
@@ -130,7 +139,7 @@ def _units(table: Table) -> list[list[int]]:
 def _width(table: Table, number: int) -> float:
     """Estimate the width of a column in points; headings across all columns do not count."""
     texts = [table.columns[number].header, *(line.cells[number] for line in table.lines if line.cells)]
-    return _LETTER * max(map(len, texts)) + _BETWEEN
+    return max(sum(_NARROW if letter in " .,:;[]()ilt" else _LETTER for letter in text) for text in texts) + _BETWEEN
 
 
 def _part(table: Table, numbers: Sequence[int]) -> dict[str, Any]:
