@@ -13,7 +13,7 @@ from gradleak.report.statistics import AGREES, DIFFERS, compare_means, verdicts
 from gradleak.report.tables.base import WITHHELD, Column, Labels, Line, Request, Table, register
 from gradleak.report.tex import figure
 
-_METRICS = {
+METRICS = {
     "leacc": "LeAcc",
     "lnacc": "LnAcc",
     "irec": "IRec",
@@ -183,7 +183,7 @@ def _line(request: Request, row: dict[str, Any]) -> Line:
     return Line(
         (
             request.labels.method.get(row["method"], row["method"]),
-            _METRICS.get(row["metric"]) or str(row["metric"]),
+            METRICS.get(row["metric"]) or str(row["metric"]),
             n,
             measured,
             f"[{shown(row['pi_low'])}, {shown(row['pi_high'])}]" if m > 1 else "—",
