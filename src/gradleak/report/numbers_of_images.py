@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from gradleak.plan.catalogue import stands_for
 from gradleak.records import OK
 from gradleak.report.image_rows import MATCHING, Reconstructions
+from gradleak.report.numbers_of_views import NOT_MEASURED
 from gradleak.report.paired import Difference
 from gradleak.report.published_images import beside
 from gradleak.report.statistics import AGREES, DIFFERS
@@ -21,8 +21,6 @@ from gradleak.report.tex import figure, listing
 
 RESTORED, GIVEN = "-ilrg", "-truth"
 """Ends of the names of attacks whose labels are restored, or given."""
-
-_PLAIN = {"distribution": "random", "stage": "untrained", "defense": "none"}
 
 Cell = dict[str, Any]
 
@@ -60,46 +58,14 @@ def extent(found: Reconstructions, labels: Labels) -> dict[str, str]:
     }
     diverged = int((batches["status"] != OK).sum())
     dropped = int(frame.loc[frame["metric"] == "diverged_restarts", "value"].sum())
-    flags = {
-        "aggregated": frame["distribution"].str.contains("@").any(),
-        "defended": (frame["defense"] != "none").any(),
-        "trained": (frame["stage"] != "untrained").any(),
-        "lpips": (frame["metric"] == "lpips").any(),
-    }
-    values |= {name: "yes" for name, present in flags.items() if present}
-    values |= {name: f"{number:,}" for name, number in (("diverged", diverged), ("dropped", dropped)) if number}
+    values |= {"diverged": f"{diverged:,}", "dropped": f"{dropped:,}"}
     return {f"images/{name}": value for name, value in values.items()}
 
 
 def options(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """How the attacks were run: iterations, starts, and what a client did other than usual."""
+    """``images/iterations`` and ``images/restarts``: how the attacks were run."""
     specs = [record["spec"] for record in sidecars if str(record.get("run", "")).startswith(f"{MATCHING}/")]
-    said = {
-        f"images/{name}": span({int(spec[name]) for spec in specs if name in spec})
-        for name in ("iterations", "restarts")
-        if any(name in spec for spec in specs)
-    }
-    flags = {
-        "batch-statistics": any(not spec.get("bn_eval", True) for spec in specs),
-        "local-steps": any(spec.get("local_steps", 1) > 1 for spec in specs),
-        "median": any(spec.get("median", 0) for spec in specs),
-    }
-    return said | {f"images/{name}": "yes" for name, present in flags.items() if present}
-
-
-def values(found: Reconstructions, labels: Labels) -> dict[str, str]:
-    """``value/METHOD/DATASET/MODEL/B/psnr`` of undefended, untrained victims; the full set before its sample."""
-    said: dict[str, str] = {}
-    cells = [cell for cell in found.cells() if all(cell[name] == word for name, word in _PLAIN.items())]
-    for cell in sorted(cells, key=lambda cell: stands_for(cell["dataset"]) == cell["dataset"]):
-        dataset = stands_for(cell["dataset"])
-        said[f"images/name/{dataset}"] = labels.dataset.get(cell["dataset"], cell["dataset"])
-        said[f"images/name/{cell['model']}"] = labels.model.get(cell["model"], cell["model"])
-        for method in found.methods(cell):
-            mean = _psnr(found, cell, method)
-            if mean == mean:
-                said[f"value/{method}/{dataset}/{cell['model']}/{cell['batch_size']}/psnr"] = figure("psnr", mean)
-    return said
+    return {f"images/{name}": span({int(spec[name]) for spec in specs}) for name in ("iterations", "restarts") if specs}
 
 
 def _psnr(found: Reconstructions, cell: Cell, method: str) -> float:
@@ -109,18 +75,19 @@ def _psnr(found: Reconstructions, cell: Cell, method: str) -> float:
 def contrasts(found: Reconstructions, labels: Labels) -> dict[str, str]:
     """What labels, aggregation and defenses do to the PSNR, each over the settings that allow the comparison.
 
-    ``images/restored/...`` and ``images/given/...``: ``settings``, ``gain`` (mean paired difference in dB to labels
-    optimised, or restored), and what :func:`signs` says of the intervals. ``images/aggregate/psnr`` beside
-    ``images/single/psnr``: means of aggregates and of the same victims' clients one by one.
+    ``images/restored`` and ``images/given``: the mean paired difference in dB to labels optimised, or restored.
+    ``images/aggregates``: means of aggregates beside those of the same victims' clients one by one.
     ``images/defenses/(none|lowest|highest)``, and ``.../at``.
     """
-    said: dict[str, str] = {}
-    said |= _gain("restored", found, "", RESTORED)
-    said |= _gain("given", found, RESTORED, GIVEN)
-    return said | _aggregates(found) | _defenses(found, labels)
+    said = {
+        "images/restored": _gain(found, "", RESTORED),
+        "images/given": _gain(found, RESTORED, GIVEN),
+        "images/aggregates": _aggregates(found),
+    }
+    return said | _defenses(found, labels)
 
 
-def _gain(name: str, found: Reconstructions, before: str, after: str) -> dict[str, str]:
+def _gain(found: Reconstructions, before: str, after: str) -> str:
     pairs = [
         found.difference(cell, base + after, base + before)
         for cell in found.cells()
@@ -128,24 +95,27 @@ def _gain(name: str, found: Reconstructions, before: str, after: str) -> dict[st
     ]
     pairs = [pair for pair in pairs if pair.value.n_trials]
     if not pairs:
-        return {}
-    said = {"settings": str(len(pairs)), "gain": decibels(pair.value.mean for pair in pairs)} | signs(pairs)
-    return {f"images/{name}/{key}": value for key, value in said.items()}
+        return NOT_MEASURED
+    count = signs(pairs)
+    return (
+        f"{decibels(pair.value.mean for pair in pairs)} dB (settings: {len(pairs)}; of {count['judged']} with a 95 % "
+        f"interval, {count['above']} above zero, {count['below']} below, {count['undecided']} undecided)"
+    )
 
 
 def signs(pairs: Iterable[Difference]) -> dict[str, str]:
     """Count paired differences by their 95 % intervals.
 
     Returns:
-        ``judged``: how many have an interval, absent if none has; with it ``above`` and ``below``: how many lie above
-        and below 0 as a whole, and ``undecided``: how many hold 0.
+        ``judged``: how many have an interval; ``above`` and ``below``: how many of these lie above and below 0 as a
+        whole; ``undecided``: how many contain 0.
     """
     judged = [pair.sign for pair in pairs if not math.isnan(pair.value.ci_low)]
     counts = {"judged": len(judged), "above": judged.count(1), "below": judged.count(-1), "undecided": judged.count(0)}
-    return {name: str(count) for name, count in counts.items()} if judged else {}
+    return {name: str(count) for name, count in counts.items()}
 
 
-def _aggregates(found: Reconstructions) -> dict[str, str]:
+def _aggregates(found: Reconstructions) -> str:
     """Pair aggregates with clients of the same data set, victim, stage, draw and defense under the same attack."""
     single: dict[tuple[Any, ...], float] = {}
     together: dict[tuple[Any, ...], float] = {}
@@ -156,11 +126,8 @@ def _aggregates(found: Reconstructions) -> dict[str, str]:
             (together if aggregated else single)[key] = _psnr(found, cell, method)
     both = [key for key in together if key in single and together[key] == together[key] and single[key] == single[key]]
     if not both:
-        return {}
-    return {
-        "images/aggregate/psnr": decibels(together[key] for key in both),
-        "images/single/psnr": decibels(single[key] for key in both),
-    }
+        return NOT_MEASURED
+    return f"{decibels(together[key] for key in both)} dB, and {decibels(single[key] for key in both)} dB"
 
 
 def _defenses(found: Reconstructions, labels: Labels) -> dict[str, str]:
@@ -191,10 +158,6 @@ def published(found: Reconstructions, figures: pd.DataFrame) -> dict[str, str]:
             matched = beside(figures, found, cell, method, "psnr")[0]
             if matched.exact:
                 verdicts.append(judgement(found.measured.value(cell, method, "psnr"), matched))
-    if not verdicts:
-        return {}
     judged = [word for word in verdicts if word in (AGREES, DIFFERS)]
-    said = {"covered": str(len(verdicts))}
-    if judged:
-        said |= {"judged": str(len(judged)), "agreeing": str(judged.count(AGREES))}
-    return {f"images/published/{key}": value for key, value in said.items()}
+    counts = {"covered": len(verdicts), "judged": len(judged), "agreeing": judged.count(AGREES)}
+    return {f"images/published/{key}": str(count) for key, count in counts.items()}

@@ -5,14 +5,13 @@ from typing import Any
 
 from gradleak.report.image_rows import DIFFUSION, Reconstructions
 from gradleak.report.numbers_of_images import decibels, signs
+from gradleak.report.numbers_of_views import NOT_MEASURED
 from gradleak.report.paired import Difference
 from gradleak.report.tables.base import Labels
 from gradleak.report.tex import figure, listing
 
 _MOST = 6
 """Comparisons that the text lists at most; tables list all."""
-
-_UNITS = {"initialisations": "initialisations of the victim", "trials": "batches of one initialisation"}
 
 
 def controls_of(sidecars: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -32,9 +31,8 @@ def values(found: Reconstructions, sidecars: Iterable[Mapping[str, Any]], labels
     Every attack that is led by the clients' gradients is compared with every attack without a prior that gets its
     labels in the same way (:meth:`gradleak.report.image_rows.Reconstructions.beside_matching`); none is picked by its
     score.
-    ``comparisons``: how many there are; with intervals, what :func:`gradleak.report.numbers_of_images.signs` counts,
-    and ``units`` that the intervals are over; ``list``: each with its interval, if they are few; ``controls``: mean
-    PSNR of the attacks that see no gradient.
+    ``comparisons``: how many there are, and what :func:`gradleak.report.numbers_of_images.signs` counts;
+    ``list``: each with its interval, if they are few; ``controls``: mean PSNR of the attacks that see no gradient.
 
     Args:
         found: attacks with and without a prior.
@@ -55,17 +53,13 @@ def values(found: Reconstructions, sidecars: Iterable[Mapping[str, Any]], labels
                 differences.append(difference)
                 names = (labels.method.get(name, name) for name in (method, other))
                 words.append(f"{' against '.join(names)} on {labels.setting(cell)}: {_interval(difference)}")
-    said: dict[str, str] = {}
-    if differences:
-        said = {"comparisons": str(len(differences))} | signs(differences)
-        if "judged" in said:
-            units = dict.fromkeys(_UNITS[each.value.basis] for each in differences if each.value.basis in _UNITS)
-            said["units"] = " or ".join(units)
-        if len(differences) <= _MOST:
-            said["list"] = listing(words)
     invented = [mean for mean in invented if mean == mean]
-    if invented:
-        said["controls"] = decibels(invented)
+    said = {
+        "comparisons": str(len(differences)),
+        **signs(differences),
+        "list": (listing(words) or "none") if len(words) <= _MOST else "see the tables",
+        "controls": f"{decibels(invented)} dB" if invented else NOT_MEASURED,
+    }
     return {f"images/diffusion/{name}": value for name, value in said.items()}
 
 

@@ -1,5 +1,7 @@
 """Every published figure beside what was measured at its exact setting, and whether they agree."""
 
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,10 @@ import pandas as pd
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report.published import covered
 from gradleak.report.statistics import AGREES, DIFFERS, compare_means, verdicts
-from gradleak.report.tables.base import WITHHELD, Column, Line, Request, Table, register
+from gradleak.report.tables.base import WITHHELD, Column, Labels, Line, Request, Table, register
 from gradleak.report.tex import figure
 
-_METRICS = {
+METRICS = {
     "leacc": "LeAcc",
     "lnacc": "LnAcc",
     "irec": "IRec",
@@ -30,7 +32,7 @@ _METRICS = {
 }
 
 FRESH = "(batches)"
-"""Why a figure differs: the luck of the draw of batches, which initialisations share, explains it."""
+"""Why a figure differs: other batches, which all our initialisations share, explain it."""
 
 RERUN = "(rerun)"
 """The released code, run again, departs from its own log in the same way."""
@@ -41,13 +43,16 @@ ROUNDING = "(rounding)"
 _IDENTITY = 1e-10
 """Largest squared error that counts as rounding: single precision's is 1e-14 at size 1, TensorFloat-32's 1e-7."""
 
+_SIZE, _CIRCUMSTANCES = ("batch_size",), ("distribution", "stage", "defense")
+"""Parts of a setting besides victim and data."""
+
 CAPTION = (
     "Every published figure beside what was measured at its exact setting. Verdict: whether it lies in the 95 % "
     "prediction interval for one initialisation on our batches; (batches): not in it, but in the interval that also "
     "allows for drawing other batches; (rerun): not in them, but ours agrees with the released code run again; "
     "(rounding): both are what rounding leaves of an identity. Rerun: mean over five seeds of the released code, "
     "where it was run again, and whether our mean agrees with it (Welch, 95 %). Logs whose setting was not run here "
-    "are listed with what they need. Intervals end where the range of their metric does."
+    "are listed below the table. Intervals end where the range of their metric does."
 )
 
 
@@ -62,7 +67,7 @@ def pair(request: Request) -> pd.DataFrame:
     found = found.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
     fresh = verdicts(found["published"], found["fresh_low"], found["fresh_high"])
     differs = found["verdict"] == DIFFERS
-    # Our initialisations share their batches, so the spread between them holds nothing of the batches' luck.
+    # Our initialisations share their batches, so their spread does not include that between draws of batches.
     found["shared"] = found["batch_variance"] / found["n_batches"].clip(lower=1)
     names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n", "shared"]
     found["rerun_verdict"] = [
@@ -74,29 +79,73 @@ def pair(request: Request) -> pd.DataFrame:
     return found.drop(columns="shared")
 
 
-def needs(cell: dict[str, Any]) -> str:
-    """Say what a published setting that was not run would have needed."""
+def needs(cell: Mapping[str, Any]) -> str:
+    """Say what a published setting that was not run would have needed besides time; empty for nothing."""
     wants = []
     if cell["dataset"] == "imagenet":
         wants.append("ImageNet")
     if cell["stage"].startswith("epoch"):
         wants.append("a victim trained on a GPU")
-    return f"not run: needs {' and '.join(wants)}" if wants else "not run in this grid"
+    return " and ".join(wants)
+
+
+def not_run(cells: Iterable[dict[str, Any]], labels: Labels) -> str:
+    """List settings of logs that were not run, grouped by what they need and then by victim and data.
+
+    Args:
+        cells: the columns :data:`gradleak.report.statistics.CELL` of each log.
+        labels: names to write.
+
+    Returns:
+        A text such as ``Needs ImageNet: ResNet-50, ImageNet: B=64, 128``; empty if there is none.
+    """
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    count = 0
+    for cell in cells:
+        victim = labels.setting(cell, without=(*_SIZE, *_CIRCUMSTANCES))
+        groups.setdefault(needs(cell), {}).setdefault(victim, []).append(cell)
+        count += 1
+    if not count:
+        return ""
+    said = [f"Published logs whose setting was not run ({count}; the CSV form names each)."]
+    for need in sorted(groups):
+        victims = [f"{victim}: {_sizes(of_victim, labels)}" for victim, of_victim in groups[need].items()]
+        said.append(f"{f'Needs {need}' if need else 'Not in this grid'}: {'; '.join(victims)}.")
+    return " ".join(said)
+
+
+def _sizes(cells: list[dict[str, Any]], labels: Labels) -> str:
+    """Return ``B=4, 8, B=64 (100 epochs / extreme)``: batch sizes, those under usual circumstances alone first."""
+    circumstances: dict[int, dict[str, None]] = {}
+    for cell in sorted(cells, key=_natural):
+        circumstances.setdefault(cell["batch_size"], {})[labels.where(cell) or "random, untrained"] = None
+    plain = [size for size, words in circumstances.items() if list(words) == ["random, untrained"]]
+    said = [f"B={', '.join(map(str, plain))}"] if plain else []
+    said += [f"B={size} ({' / '.join(words)})" for size, words in circumstances.items() if size not in plain]
+    return ", ".join(said)
+
+
+def _natural(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Order settings by batch size and then by the numbers in their names as numbers."""
+    words = [re.split(r"(\d+)", str(cell[name])) for name in _CIRCUMSTANCES]
+    return (cell["batch_size"], *([int(word) if word.isdigit() else word for word in each] for each in words))
 
 
 @register("agreement")
 def build(request: Request) -> Table:
-    """Build the table: a line per published figure, in the order of the published file, or per log that was not run."""
+    """Build the table: a line per published figure, in the order of the published file; logs not run in the note."""
     found: Any = pair(request)
     figures: Any = request.published
     lines: list[Line] = []
+    missing: list[dict[str, Any]] = []
     for log, of_log in figures.groupby("source_log", sort=False):
         cell = of_log.iloc[0].to_dict()
         rows = found[found["source_log"] == log].to_dict("records")
-        if rows:
-            cell["dataset"] = rows[0]["measured_on"]
-        where = f"{log}: {request.labels.setting(cell)}"
-        lines.append(Line(heading=where if rows else f"{where}: {needs(cell)}", rule=True))
+        if not rows:
+            missing.append(cell)
+            continue
+        cell["dataset"] = rows[0]["measured_on"]
+        lines.append(Line(heading=f"{log}: {request.labels.setting(cell)}", rule=True))
         lines += [_line(request, {str(key): value for key, value in row.items()}) for row in rows]
     columns = (
         Column("Method", align="l"),
@@ -110,10 +159,11 @@ def build(request: Request) -> Table:
         Column("mean", "Rerun", align="r"),
         Column("verdict", "Rerun", align="l"),
     )
-    note = "" if len(found) else "No published setting is measured exactly by these experiments."
+    nothing = "" if len(found) else "No published setting is measured exactly by these experiments."
+    note = " ".join(filter(None, (nothing, not_run(missing, request.labels))))
     keys = ["source_log", "method", "metric"]
-    missing = figures[~pd.MultiIndex.from_frame(figures[keys]).isin(pd.MultiIndex.from_frame(found[keys]))]
-    numbers = pd.concat([found, missing.assign(verdict="not run")], ignore_index=True)
+    others = figures[~pd.MultiIndex.from_frame(figures[keys]).isin(pd.MultiIndex.from_frame(found[keys]))]
+    numbers = pd.concat([found, others.assign(verdict="not run")], ignore_index=True)
     return Table(CAPTION, note, columns, tuple(lines), numbers, long=True)
 
 
@@ -133,7 +183,7 @@ def _line(request: Request, row: dict[str, Any]) -> Line:
     return Line(
         (
             request.labels.method.get(row["method"], row["method"]),
-            _METRICS.get(row["metric"]) or str(row["metric"]),
+            METRICS.get(row["metric"]) or str(row["metric"]),
             n,
             measured,
             f"[{shown(row['pi_low'])}, {shown(row['pi_high'])}]" if m > 1 else "—",

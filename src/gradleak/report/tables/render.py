@@ -1,5 +1,7 @@
 """A table four times: CSV in full precision, Markdown, HTML, LaTeX."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,10 @@ from gradleak.report.tex import fill
 
 _FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet takes for the beginning of a formula."""
+
+# Points. What a part of a table may be wide, a narrow letter and another of 8 pt, the space between two columns, and
+# the steps in which parts are made equally wide.
+_PART, _NARROW, _LETTER, _BETWEEN, _STEP = 490.0, 2.6, 4.3, 7.0, 5.0
 
 
 def to_csv(table: Table) -> str:
@@ -62,6 +68,9 @@ def to_html(table: Table, name: str, template: Path) -> str:
 def to_latex(table: Table, name: str, template: Path) -> str:
     r"""Return a floating table, or a longtable, labelled ``tab:name``.
 
+    No letter is smaller than 8 pt in a document of 10 pt. Where a floating table would be too wide, TeX, which knows
+    how wide it is, sets parts of it below each other (:func:`parts`).
+
     Args:
         table: what to write.
         name: of the table in the configuration.
@@ -70,16 +79,82 @@ def to_latex(table: Table, name: str, template: Path) -> str:
     Raises:
         InputError: the template is missing or faulty, or a text cannot be typeset.
     """
+    whole = _part(table, range(len(table.columns)))
+    split = [] if table.long else [_part(table, columns) for columns in parts(table)]
+    return fill(template, table=table, name=name, whole=whole, parts=split if len(split) > 1 else [])
+
+
+def parts(table: Table, width: float = _PART) -> list[list[int]]:
+    """Split the columns into parts that fit a page.
+
+    Groups of columns stay whole if they can. The columns before the first group say what a line is about: each part
+    begins with them.
+
+    Args:
+        table: what to split.
+        width: what a part may be wide, in points.
+
+    Returns:
+        The numbers of the columns of each part.
+    """
+    widths = [_width(table, number) for number in range(len(table.columns))]
+    keys, *units = _units(table)
+    room = width - sum(widths[number] for number in keys)
+    # A group that fills more than a part is taken column by column.
+    units = [
+        part
+        for unit in units
+        for part in ([unit] if sum(widths[number] for number in unit) <= room else [[number] for number in unit])
+    ]
+    found = _filled(units, widths, room)
+    while len(balanced := _filled(units, widths, room - _STEP)) == len(found):  # no part is much wider than another
+        found, room = balanced, room - _STEP
+    return [keys + columns for columns in found]
+
+
+def _filled(units: list[list[int]], widths: list[float], room: float) -> list[list[int]]:
+    """Fill parts with units of columns, in their order; a part holds at least one."""
+    found: list[list[int]] = []
+    for unit in units:
+        if found and sum(widths[number] for number in [*found[-1], *unit]) <= room:
+            found[-1] += unit
+        else:
+            found.append(list(unit))
+    return found
+
+
+def _units(table: Table) -> list[list[int]]:
+    """Return the columns before the first group, and then each group, or column without one, by itself."""
+    first = next((number for number, column in enumerate(table.columns) if column.group), 1)
+    units = [list(range(first))]
+    for number in range(first, len(table.columns)):
+        group = table.columns[number].group
+        if group and group == table.columns[number - 1].group and number > first:
+            units[-1].append(number)
+        else:
+            units.append([number])
+    return units
+
+
+def _width(table: Table, number: int) -> float:
+    """Estimate the width of a column in points; headings across all columns do not count."""
+    texts = [table.columns[number].header, *(line.cells[number] for line in table.lines if line.cells)]
+    return max(sum(_NARROW if letter in " .,:;[]()ilt" else _LETTER for letter in text) for text in texts) + _BETWEEN
+
+
+def _part(table: Table, numbers: Sequence[int]) -> dict[str, Any]:
+    """Return what the template needs of some columns."""
+    columns = [table.columns[number] for number in numbers]
     groups: list[dict[str, Any]] = []
     first = 1
-    for title, members in groupby(table.columns, lambda column: column.group):
+    for title, members in groupby(columns, lambda column: column.group):
         span = len(list(members))
         # A column without a group stands alone, so that the header line has one field per column.
-        parts = [span] if title else [1] * span
-        for part in parts:
-            groups.append({"title": title, "span": part, "first": first, "last": first + part - 1})
-            first += part
+        for of_one in [span] if title else [1] * span:
+            groups.append({"title": title, "span": of_one, "first": first, "last": first + of_one - 1})
+            first += of_one
     if not any(group["title"] for group in groups):
         groups = []
-    alignment = "".join(column.align for column in table.columns)
-    return fill(template, table=table, name=name, groups=groups, alignment=alignment)
+    lines = [replace(line, cells=tuple(line.cells[number] for number in numbers if line.cells)) for line in table.lines]
+    alignment = "".join(column.align for column in columns)
+    return {"columns": columns, "groups": groups, "alignment": alignment, "lines": lines}

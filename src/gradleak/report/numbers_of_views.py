@@ -1,0 +1,123 @@
+"""Tables and figures in the paper's text: which subsection they stand in, and the ranges that its prose quotes."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from gradleak.plan import catalogue as facts
+from gradleak.records import is_attack
+from gradleak.report.figures import all as figures_of
+from gradleak.report.frames import concatenate
+from gradleak.report.image_rows import DIFFUSION, only_images, without_images
+from gradleak.report.summary import Measured, distinct
+from gradleak.report.tables.base import Labels
+from gradleak.report.tex import Raw, escape, figure, listing, number
+
+NOT_MEASURED = "not measured in this build"
+"""What stands in the text for a comparison that the grid does not allow."""
+
+_ACCURACIES = ("leacc", "lnacc", "irec")
+_BESIDE = {
+    "accuracy_over_batch": "batch_size_and_depth",
+    "accuracy_over_stage": "training_stage",
+    "accuracy_over_defenses": "defenses",
+    "soteria_embedding": "error_analysis",
+}
+"""Kind of view -> the subsection that it stands in, where that has another name."""
+
+Views = Mapping[str, Mapping[str, Any]]
+Frames = Mapping[str, pd.DataFrame]
+
+
+def section_of(view: Mapping[str, Any], frames: Frames) -> str:
+    """Return the subsection of a view; those of images go by what their experiments are about."""
+    kind = view["kind"]
+    if facts.IMAGES not in (facts.TABLES | facts.FIGURES)[kind]:
+        return _BESIDE.get(kind, kind)
+    shown: Any = only_images(concatenate(frames[name] for name in view["experiments"]))
+    if (shown["kind"] == DIFFUSION).any():
+        return "diffusion"
+    # A defense is judged against the undefended victim, so without one there is nothing to say of defenses.
+    return "reconstruction_defenses" if {"none"} < set(shown["defense"]) else "reconstruction"
+
+
+def values(tables: Views, figures: Views, frames: Frames, labels: Labels) -> dict[str, str]:
+    """Return what puts views into the text.
+
+    ``views/SECTION`` are the tables and figures of a subsection, ``refs/SECTION`` names them. ``tables/KIND`` and
+    ``figures/KIND``, ``ref/table/KIND`` (the first), ``refs/table/KIND`` (all) are of one kind, for the prose of
+    kinds that plug-ins bring.
+    """
+    floats: dict[str, str] = {}
+    refs: dict[str, list[str]] = {}
+    shown: dict[str, dict[str, None]] = {}
+    for part, what, views in (("tables", "table", tables), ("figures", "figure", figures)):
+        for name, view in views.items():
+            section, kind = section_of(view, frames), view["kind"]
+            text = rf"\input{{{name}.tex}}" if what == "table" else _figure(name, view)
+            ref = rf"{what.title()}~\ref{{{what[:3]}:{name}}}"
+            for key, of_it in ((f"views/{section}", section), (f"{part}/{kind}", f"{what}/{kind}")):
+                floats[key] = floats.get(key, "") + text
+                refs.setdefault(of_it, []).append(ref)
+            shown.setdefault(section, {}).update(dict.fromkeys(view["experiments"]))
+    said: dict[str, str] = {key: Raw(text) for key, text in floats.items()}
+    said |= {f"refs/{key}": Raw(listing(names)) for key, names in refs.items()}
+    said |= {f"ref/{key}": Raw(names[0]) for key, names in refs.items() if "/" in key}
+    for section, experiments in shown.items():
+        measured = Measured(without_images(distinct(concatenate(frames[name] for name in experiments))))
+        if len(measured.cells()):
+            said |= _ranges(section, measured, labels)
+    return said
+
+
+def _figure(name: str, view: Mapping[str, Any]) -> str:
+    return rf"\ResultFigure{{{name}}}{{{escape(view['caption'] or figures_of.find(view['kind']).caption)}}}"
+
+
+def _ranges(section: str, measured: Measured, labels: Labels) -> dict[str, str]:
+    """``range/SECTION/METRIC[/at]``: extreme means of each attack, and where; ``range/SECTION/settings``."""
+    said = {f"range/{section}/settings": str(len(measured.cells()))}
+    methods = [name for name in dict.fromkeys(measured.frame["method"]) if is_attack(name)]
+    for metric in _ACCURACIES:
+        plain, placed = [], []
+        for method in methods:
+            found = [(measured.value(cell, method, metric).mean, cell) for cell in measured.cells()]
+            found = [(mean, labels.setting(cell)) for mean, cell in found if mean == mean]
+            if not found:
+                continue
+            ends = [pick(found, key=lambda item: item[0]) for pick in (min, max)]
+            (low, here), (high, there) = ((figure(metric, mean), place) for mean, place in ends)
+            attack = labels.method.get(method, method)
+            plain.append(f"{low} for {attack}" if low == high else f"{low} to {high} for {attack}")
+            placed.append(plain[-1] if low == high else f"{low} ({here}) to {high} ({there}) for {attack}")
+        said[f"range/{section}/{metric}"] = listing(plain) or NOT_MEASURED
+        said[f"range/{section}/{metric}/at"] = listing(placed) or NOT_MEASURED
+    return said
+
+
+def series(lines: Iterable[list[dict[str, Any]]], measured: Measured, labels: Labels) -> dict[str, str]:
+    """``series/METRIC``: each attack's means at the smallest and the largest batch of settings that differ in B alone.
+
+    Args:
+        lines: settings that differ in batch size alone, ascending, see
+            :func:`gradleak.report.figures.accuracy_over_batch.series`.
+        measured: their values.
+        labels: names to write.
+    """
+    said = {}
+    methods = [name for name in dict.fromkeys(measured.frame["method"]) if is_attack(name)]
+    lines = [(line[0], line[-1]) for line in lines if len(line) > 1]
+    for metric in ("lnacc", "irec"):
+        words = []
+        for method in methods:
+            for ends in lines:
+                means = [measured.value(cell, method, metric).mean for cell in ends]
+                if all(mean == mean for mean in means):
+                    (low, first), (high, last) = zip(
+                        map(number, means), (cell["batch_size"] for cell in ends), strict=True
+                    )
+                    where = f"{labels.method.get(method, method)} on {labels.setting(ends[0], without=('batch_size',))}"
+                    words.append(f"{low} at B={first} to {high} at B={last} ({where})")
+        said[f"series/{metric}"] = listing(words) or "one to the same, since each setting has one batch size"
+    return said
