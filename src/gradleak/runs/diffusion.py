@@ -34,7 +34,7 @@ def run(spec: DiffusionReconstruct) -> Result:
     guidance = Guidance(
         kind=spec.guidance,
         sampler=spec.sampler,
-        steps=spec.diffusion_steps,
+        steps=spec.steps,
         match_steps=spec.match_steps,
         match_lr=(spec.match_lr, spec.match_lr_end),
         guidance_scale=spec.guidance_scale,

@@ -148,9 +148,25 @@ def test_the_posterior_step_is_the_published_one():
     torch.testing.assert_close(_posterior_step(state, 100 * by_x, 100 * loss.detach()), expected)
 
 
-def test_no_gradient_takes_no_step():
-    state: Any = SimpleNamespace(guidance=SimpleNamespace(guidance_scale=1.0), observed=torch.full((1,), 1e-38))
-    assert not _posterior_step(state, torch.zeros(1, 1, 1, 2, 2), torch.zeros(1)).any()
+@pytest.mark.parametrize(("whole", "observed"), [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
+def test_nothing_observed_or_nothing_left_takes_no_step(whole, observed):
+    state: Any = SimpleNamespace(guidance=SimpleNamespace(guidance_scale=1.0), observed=torch.full((1,), observed))
+    assert not _posterior_step(state, torch.ones(1, 1, 1, 2, 2), torch.full((1,), whole)).any()
+
+
+def test_tiny_gradients_step_as_large_ones_do():
+    steps = []
+    for unit in (1.0, 1e-12):
+        observed = torch.full((1,), 2 * unit**2)
+        state: Any = SimpleNamespace(guidance=SimpleNamespace(guidance_scale=1.0), observed=observed)
+        steps.append(_posterior_step(state, torch.full((1, 1, 1, 2, 2), unit**2), torch.full((1,), unit**2)))
+    torch.testing.assert_close(steps[0], steps[1])
+
+
+def test_posterior_sampling_has_the_published_number_of_steps():
+    dps, alternate = attack_spec("p", guidance="dps", diffusion_steps=None), attack_spec("p", diffusion_steps=None)
+    assert (dps.steps, alternate.steps) == (1000, 50)
+    assert DiffusionReconstruct(**{**dps.model_dump(), "diffusion_steps": 50}).steps == 50
 
 
 @pytest.mark.parametrize(
@@ -211,7 +227,7 @@ def test_an_attack_moves_with_it(trained):
 
 
 def test_a_control_is_led_by_noise_of_its_own(trained):
-    options: dict[str, Any] = {"labels": "truth", "guidance": "dps"}
+    options: dict[str, Any] = {"labels": "ilrg", "guidance": "dps"}
     led, control = (
         run(attack_spec(trained.folder, control=control, **options)) for control in ("none", "random-gradients")
     )
@@ -250,7 +266,8 @@ def test_names_of_batches():
     [
         ({"guidance": "none", "refine_iterations": 5}, "uses no gradient"),
         ({"guidance": "dps", "sampler": "euler"}, "needs sampler ddpm or ddim"),
-        ({"guidance": "none", "apply_agg_step": True, "reconstruct_mode": "both"}, "a control sees no gradient"),
+        ({"guidance": "none", "apply_agg_step": True, "reconstruct_mode": "both"}, "a control sees none"),
+        ({"guidance": "none", "labels": "truth"}, "a control sees nothing of it; use ilrg"),
     ],
 )
 def test_contradictions(options, message):

@@ -62,8 +62,8 @@ class _Run:
             raise InputError(
                 f"objective {guidance.objective} is not finite at a gradient of zeros, as guidance dps needs"
             )
-        # The squared norm of what was observed, as the objective counts it. A gradient of zeros leads nowhere.
-        self.observed = nothing.clamp(min=torch.finfo(nothing.dtype).tiny)
+        # The squared norm of what was observed, as the objective counts it.
+        self.observed = nothing
 
     def normalised(self, x: Tensor) -> Tensor:
         """[-1, 1] -> what the victim reads."""
@@ -154,26 +154,29 @@ def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) ->
     loss, whole = run.match(clean)
     by_x, by_logits = run.loss.derivatives(whole, x, run.logits)
     moved = _step(run, scheduler, noise.detach(), t, flat.detach()).reshape(x.shape)
-    run.x = (moved - _posterior_step(run, by_x, loss.detach())).detach()
+    run.x = (moved - _posterior_step(run, by_x, whole.detach())).detach()
     run.step_labels(by_logits, _between(guidance.label_lr, part))
     return loss.detach()
 
 
-def _posterior_step(run: _Run, by_x: Tensor, loss: Tensor) -> Tensor:
+def _posterior_step(run: _Run, by_x: Tensor, whole: Tensor) -> Tensor:
     """Return the step of Chung et al. (ICLR 2023, algorithm 1): zeta / ||r|| times the derivative of ||r||^2.
 
     Their r is an image's residual, in pixels. A gradient's has the victim's unit instead, so it is taken relative to
-    the observed gradient: ||r||^2 is the matching loss over that of a gradient of zeros. zeta grows with the number n
-    of pixel values, as the distance between two images does, squared: once for the derivative by each of n values,
-    once for moving all of them.
+    the observed gradient: ||r||^2 is the objective (the matching loss, and the total variation if it has a weight) over
+    the matching loss of a gradient of zeros. zeta grows with the number n of pixel values, as the distance between two
+    images does, squared: once for the derivative by each of n values, once for moving all of them.
 
     Args:
         run: the starts.
-        by_x: derivative of the whole objective by the noisy images, [K, ...].
-        loss: matching losses, [K].
+        by_x: derivative of the objective by the noisy images, [K, ...].
+        whole: the objective, [K].
+
+    Returns:
+        Like ``by_x``; zeros where nothing was observed or nothing is left to match.
     """
-    size = (loss * run.observed).sqrt().clamp(min=torch.finfo(loss.dtype).tiny)
-    scale = run.guidance.guidance_scale * by_x[0].numel() / size
+    size = whole.sqrt() * run.observed.sqrt()
+    scale = torch.where(size > 0, run.guidance.guidance_scale * by_x[0].numel() / size, 0.0)
     return torch.nan_to_num(by_x * scale.view(-1, *(1,) * (by_x.dim() - 1)))
 
 

@@ -105,7 +105,9 @@ class DiffusionReconstruct(ImageAttack):
     sampler: Literal["ddpm", "ddim", "dpmpp", "euler", "euler-ancestral"] = Field(
         default="ddim", description="diffusers scheduler of the denoising"
     )
-    diffusion_steps: int = Field(default=50, ge=1, le=1000, description="denoising steps")
+    diffusion_steps: int | None = Field(
+        default=None, ge=1, le=1000, description="denoising steps (default: 50; of dps 1,000, as published)"
+    )
     match_steps: int = Field(default=1, ge=1, description="alternate: matching steps per denoising step")
     match_lr: float = Field(default=0.1, gt=0, description="alternate: step size at first")
     match_lr_end: float = Field(default=0.01, gt=0, description="alternate: step size in the end")
@@ -117,6 +119,19 @@ class DiffusionReconstruct(ImageAttack):
     label_lr_end: float = Field(default=0.01, gt=0, description="and in the end")
     refine_iterations: int = Field(default=0, ge=0, description="IG iterations (Adam, cosine) that start at the result")
     save_dir: Path = runtime(Path("outputs/diffusion_dlg"), "where run folders are made")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_steps(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("diffusion_steps") is None:
+            values = {**values, "diffusion_steps": 1000 if values.get("guidance") == "dps" else 50}
+        return values
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps."""
+        assert self.diffusion_steps is not None  # set by the validator
+        return self.diffusion_steps
 
     @model_validator(mode="after")
     def _guidance_is_possible(self) -> Self:
@@ -131,7 +146,9 @@ class DiffusionReconstruct(ImageAttack):
             if self._is_set(option) and self.guidance != kind:
                 raise ValueError(f"{option} is of guidance {kind} and has no effect on {self.guidance}")
         if self.is_control and self.apply_agg_step:
-            raise ValueError("a control sees no gradient of a client, which apply_agg_step would put into the model")
+            raise ValueError("apply_agg_step puts gradients of clients into the model, and a control sees none")
+        if self.is_control and self.labels == "truth":
+            raise ValueError("labels truth tells what the client holds, and a control sees nothing of it; use ilrg")
         if self.guidance == "dps" and self.sampler not in ("ddpm", "ddim"):
             raise ValueError(
                 "guidance dps needs sampler ddpm or ddim, whose steps are in terms of the denoised estimate"
