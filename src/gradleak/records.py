@@ -141,11 +141,12 @@ def check_place(path: Path, said: str) -> None:
     try:
         if path.is_dir():
             raise InputError(f"{said}: is a folder; name a file in it")
-        there = next(folder for folder in path.absolute().parents if folder.exists())
+        there = next(folder for folder in path.absolute().parents if folder.exists() or folder.is_symlink())
     except OSError as error:
         raise InputError(f"{said}: cannot be written: {error.strerror}") from error
     if not there.is_dir():
-        raise InputError(f"{said}: cannot make its folder: {there} is a file")
+        what = "leads nowhere" if there.is_symlink() else "is a file"
+        raise InputError(f"{said}: cannot make its folder: {there} {what}")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{said}: cannot be written: no permission in {there}")
 

@@ -64,15 +64,17 @@ def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
         ("metrics.txt", "must end in .csv"),
         ("folder.csv", "is a folder"),
         ("file/x/metrics.csv", "cannot make its folder: .*/file is a file"),
+        ("loop/x/metrics.csv", "cannot make its folder: .*/loop leads nowhere"),
         ("n" * 300 + ".csv", "cannot be written: File name too long"),
     ],
 )
 def test_looking_at_an_output_makes_nothing(tmp_path, name, message):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     if message is None:
         records.check_output(tmp_path / name)
     else:
         with pytest.raises(InputError, match=rf"^--output .*{message}"):
             records.check_output(tmp_path / name)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.csv", "loop"]

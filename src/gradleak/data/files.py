@@ -77,8 +77,10 @@ def decode(path: str, size: int, resize: int, channels: int = 3) -> Tensor:
 
     try:
         with Image.open(path) as file:
+            if file.mode.startswith(("I", "F")):  # PIL would cut them to 8 bits, and most of them to white
+                raise ValueError(f"its pixels are of mode {file.mode}; 8 bits a channel are needed")
             image = file.convert(MODES[channels])
-    except (OSError, SyntaxError, ValueError) as error:  # PIL's decoders raise all three on damaged files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as decoders fail on such files
         raise InputError(f"cannot read image {path}: {one_line(error)}; replace or remove the file") from error
     image = transform.resize(image, [resize], InterpolationMode.BILINEAR, antialias=True)  # pyright: ignore[reportArgumentType]
     image = transform.center_crop(image, [size])

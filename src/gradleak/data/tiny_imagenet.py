@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from gradleak.data.base import one_line
 from gradleak.data.files import FileDataset, image_files, wnid_folders
 from gradleak.errors import InputError
 from gradleak.plan.catalogue import DATASETS
@@ -69,13 +70,23 @@ def _find(root: Path, download: bool) -> Path:
 def _class_index(folder: Path, num_classes: int) -> dict[str, int]:
     """Return wnid -> class index."""
     file = folder / "wnids.txt"
-    if file.is_file():
-        wnids, where = file.read_text(encoding="utf-8").split(), str(file)
+    if file.exists():
+        wnids, where = _text(file).split(), str(file)
     else:
         wnids, where = wnid_folders(folder / "train") or wnid_folders(folder / "val"), f"the class folders of {folder}"
     if len(set(wnids)) != num_classes:
         raise InputError(f"{_NAME}: {where} name {len(set(wnids))} classes; wnids.txt must name {num_classes}")
+    if len(wnids) != num_classes:
+        raise InputError(f"{_NAME}: {where} names a class twice; it must name each of the {num_classes} once")
     return {wnid: i for i, wnid in enumerate(wnids)}
+
+
+def _text(file: Path) -> str:
+    """Return a text file of the set, with or without a byte order mark."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{_NAME}: cannot read {file}: {one_line(error)}; extract the set again") from error
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
@@ -89,8 +100,12 @@ def _entries(folder: Path) -> Iterator[tuple[str, str]]:
         return
     images = folder / "images"
     there = {Path(path).name: path for path in image_files(images)}
-    for line in filter(None, annotations.read_text(encoding="utf-8").splitlines()):
+    named: set[str] = set()
+    for line in filter(None, _text(annotations).splitlines()):
         name, wnid, *_ = (*line.split(), "", "")
         if name not in there:
             raise InputError(f"{_NAME}: {annotations} names {name}, which is not in {images}; extract the set again")
+        if name in named:
+            raise InputError(f"{_NAME}: {annotations} names {name} twice; extract the set again")
+        named.add(name)
         yield there[name], wnid

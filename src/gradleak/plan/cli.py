@@ -1,6 +1,7 @@
 """Command lines made from specs: every field is an option, hyphens and underscores are the same."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -174,6 +175,15 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     except BrokenPipeError:
         # Whoever reads the summary has seen enough. Python flushes once more when it ends: into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(
+            f"{name}: error: no space left on the device for the summary; results are where they were to be",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 def _interrupted() -> str:

@@ -64,6 +64,8 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
         raise InputError(f"{name}: {(error.strerror or 'cannot be read')}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise InputError(f"{name}: is nested too deeply for a configuration") from error
     if repeated:
         raise InputError("\n".join(f"{name}: {fault}" for fault in repeated))
     if not isinstance(values, Mapping):

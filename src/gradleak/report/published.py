@@ -10,6 +10,7 @@ import pandas as pd
 
 from gradleak.errors import InputError
 from gradleak.plan import catalogue as facts
+from gradleak.plan import metric_facts
 from gradleak.plan.jobs.options import VictimOptions, defense_name
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report.statistics import AGREES, CELL, DIFFERS, UNDECIDED, verdicts
@@ -60,6 +61,8 @@ def read_text_frame(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path}: no such file") from None
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty") from None
+    except (OSError, ValueError) as error:  # a folder, no text, ragged lines
+        raise InputError(f"{path}: is no CSV: {' '.join(str(error).split())}") from error
     missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise InputError(f"{path}: column {missing[0]} is missing")
@@ -96,16 +99,7 @@ def load(path: Path) -> pd.DataFrame:
         InputError: the file is missing or lacks a column.
     """
     frame = read_text_frame(path, ("experiment", "source_log", "tries", *VALUES))
-    wide = pd.DataFrame(
-        {
-            "experiment": row["experiment"],
-            "source_log": row["source_log"],
-            **setting(row),
-            "tries": int(row["tries"]),
-            **{column: float(row[column]) if row[column] else np.nan for column in VALUES},
-        }
-        for row in frame.to_dict("records")
-    )
+    wide = pd.DataFrame(_row(path, number, row) for number, row in enumerate(frame.to_dict("records"), start=2))
     fixed = [name for name in wide.columns if name not in VALUES]
     wide["order"] = range(len(wide))
     long: Any = wide.melt([*fixed, "order"], list(VALUES), "column", "published").dropna(subset="published")
@@ -114,6 +108,22 @@ def load(path: Path) -> pd.DataFrame:
     long["metric"] = long["column"].map({column: pair[1] for column, pair in VALUES.items()})
     columns = ["experiment", "source_log", *CELL, "method", "metric", "tries", "published"]
     return long[columns].reset_index(drop=True)
+
+
+def _row(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one published log: its setting and its values, NaN where it states none."""
+    try:
+        values = {column: float(row[column]) if row[column] else np.nan for column in VALUES}
+        for column, value in values.items():
+            low, high = metric_facts.bounds(VALUES[column][1])
+            if not (np.isnan(value) and not row[column]) and not low <= value <= high:
+                raise ValueError(f"{column} is {row[column]}; it lies in [{low:g}, {high:g}]")
+        fixed = {name: row[name] for name in ("experiment", "source_log")}
+        return {**fixed, **setting(row), "tries": int(row["tries"]), **values}
+    except KeyError as error:
+        raise InputError(f"{path}: column {error.args[0]} is missing") from error
+    except ValueError as error:
+        raise InputError(f"{path}:{number}: {' '.join(str(error).split())}") from error
 
 
 def load_rerun(path: Path) -> pd.DataFrame:
@@ -128,7 +138,10 @@ def load_rerun(path: Path) -> pd.DataFrame:
     """
     metrics = ["leacc", "lnacc", "irec"]
     frame = read_text_frame(path, ("source_log", "seed", *metrics))
-    long = frame.melt(["source_log"], metrics, "metric", "value").astype({"value": float})
+    try:
+        long = frame.melt(["source_log"], metrics, "metric", "value").astype({"value": float})
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
     found = long.groupby(["source_log", "metric"], sort=False)["value"].agg(
         rerun_mean="mean", rerun_sd="std", rerun_n="size", rerun_low="min", rerun_high="max"
     )

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean, median
 from typing import TypeVar
@@ -60,6 +61,18 @@ def _write(spec: ImageAttack, result: Result, clock: Clock, weights: str | None)
         spec.output or new_folder(spec.save_dir, f"run_{clock.started.astimezone():%Y%m%d_%H%M%S}") / "metrics.csv"
     )
     folder = metrics.parent
+    try:
+        _write_files(metrics, spec, result, clock, weights)
+    except BaseException:
+        if spec.output is None:
+            with suppress(OSError):  # it is not empty, so something was written
+                folder.rmdir()
+        raise
+    return folder
+
+
+def _write_files(metrics: Path, spec: ImageAttack, result: Result, clock: Clock, weights: str | None) -> None:
+    folder = metrics.parent
     if spec.save and result.reconstructions:
         output.write_contact_sheet(folder / "contact.png", result.reconstructions)
         output.write_traces(folder / "trace.csv", result.reconstructions)
@@ -67,7 +80,6 @@ def _write(spec: ImageAttack, result: Result, clock: Clock, weights: str | None)
         output.write_images(folder / "images", result.reconstructions)
     extra = {"interrupted": result.interrupted, "lpips": weights}
     write_results(metrics, result.rows, spec, clock, run=spec.run_id, device=result.device, **extra)
-    return folder
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -128,6 +128,20 @@ def test_missing_folder(download: bool, tmp_path: Path):
     assert ("not downloaded automatically" in message) is download
 
 
+def test_a_list_with_a_byte_order_mark(tmp_path: Path):
+    file = write_tiny_imagenet(tmp_path) / "wnids.txt"
+    file.write_text("\ufeff" + file.read_text())
+    assert tiny_imagenet(tmp_path).labels.tolist() == [0, 0, 1, 1, 199, 199]
+
+
+def test_pixels_of_more_than_8_bits_are_refused(tmp_path: Path):
+    write_tiny_imagenet(tmp_path)
+    data = tiny_imagenet(tmp_path)
+    Image.fromarray(np.full((64, 64), 30_000, dtype=np.uint16)).save(data.paths[0], format="PNG")
+    with pytest.raises(InputError, match="its pixels are of mode I;16; 8 bits a channel are needed"):
+        data.fetch(torch.tensor([0]))
+
+
 def no_train(folder: Path) -> None:
     (folder / "train").rename(folder / "test")
 
@@ -157,6 +171,24 @@ def cut_line(folder: Path) -> None:
     (folder / "val" / "val_annotations.txt").write_text("val_0.JPEG\n")
 
 
+def list_is_a_folder(folder: Path) -> None:
+    no_list(folder)
+    (folder / "wnids.txt").mkdir()
+
+
+def list_is_no_text(folder: Path) -> None:
+    (folder / "wnids.txt").write_bytes(b"\xff\xfe\xfa")
+
+
+def doubled_list(folder: Path) -> None:
+    (folder / "wnids.txt").write_text("\n".join(TINY_WNIDS * 2))
+
+
+def doubled_line(folder: Path) -> None:
+    file = folder / "val" / "val_annotations.txt"
+    file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -166,6 +198,10 @@ def cut_line(folder: Path) -> None:
         (short_list, ".*/wnids.txt name 150 classes; wnids.txt must name 200"),
         (no_list, "the class folders of .* name 3 classes; wnids.txt must name 200"),
         (missing_file, ".*/val_annotations.txt names val_1.JPEG, which is not in .*/val/images; extract "),
+        (list_is_a_folder, "cannot read .*/wnids.txt: .*directory"),
+        (list_is_no_text, "cannot read .*/wnids.txt: .*codec"),
+        (doubled_list, ".*/wnids.txt names a class twice; it must name each of the 200 once"),
+        (doubled_line, ".*/val_annotations.txt names val_0.JPEG twice"),
         (cut_line, ".*/val_0.JPEG is of the class '', which is not in "),
     ],
 )

@@ -11,7 +11,13 @@ def test_files_are_merged_as_snakemake_does():
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("a: [", "is no YAML"), ("- 1", "is a mapping"), (None, "No such file")]
+    ("content", "message"),
+    [
+        ("a: [", "is no YAML"),
+        ("a: " + "[" * 3000, "is nested too deeply"),
+        ("- 1", "is a mapping"),
+        (None, "No such file"),
+    ],
 )
 def test_files_that_are_no_configuration(tmp_path, content, message):
     path = tmp_path / "x.yaml"

@@ -137,3 +137,29 @@ def test_a_missing_file_is_one_line(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="column experiment is missing"):
         published.load(tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda frame: frame.assign(batch_size="many"), r"ilrg\.csv:2: invalid literal.*'many'"),
+        (lambda frame: frame.assign(ilrg_leacc="7"), r"ilrg\.csv:2: ilrg_leacc is 7; it lies in \[0, 1\]"),
+        (lambda frame: frame.assign(ilrg_leacc="nan"), r"ilrg\.csv:2: ilrg_leacc is nan"),
+        (lambda frame: frame.assign(model="alexnet"), r"ilrg\.csv:2: .*unknown model 'alexnet'"),
+        (lambda frame: frame.drop(columns="batch_size"), r"ilrg\.csv: column batch_size is missing"),
+    ],
+)
+def test_an_edited_file_is_one_line(tmp_path, paper_folder, edit, message):
+    frame = published.read_text_frame(paper_folder / "published" / "ilrg.csv", ())
+    edit(frame).to_csv(tmp_path / "ilrg.csv", index=False)
+    with pytest.raises(InputError, match=message) as caught:
+        published.load(tmp_path / "ilrg.csv")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\xfa", b"a,b\n1,2,3\n1,2,3,4\n"])
+def test_a_file_that_is_no_csv_is_one_line(tmp_path, content):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.csv: is no CSV") as caught:
+        published.load(tmp_path / "x.csv")
+    assert "\n" not in str(caught.value)

@@ -94,3 +94,15 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_attack(finished, w
     place = {"save_dir": Path("file/runs"), "output": Path("file/metrics.csv")}[where]
     with pytest.raises(InputError, match=rf"^--{where.replace('_', '-')} {place}: cannot make its folder: .*file is a"):
         execute(spec.model_copy(update={where: place}), lambda spec: pytest.fail("it ran"))
+
+
+def test_a_run_that_cannot_be_written_leaves_no_folder(finished, monkeypatch):
+    spec, result = finished
+
+    def full(*_):
+        raise InputError("no space left on device")
+
+    monkeypatch.setattr(output, "write_contact_sheet", full)
+    with pytest.raises(InputError, match="no space left"):
+        execute(spec, lambda spec: result)
+    assert not list(spec.save_dir.iterdir())

@@ -106,8 +106,10 @@ def learnt(folder: Path) -> tuple[str, Tensor] | tuple[None, None]:
     if not any((folder / name).is_file() for name in (RECORD, SEEN)):
         return None, None
     try:
-        record = read_sidecar(folder / RECORD)
-        return str(record["spec"]["dataset"]), torch.from_numpy(np.load(folder / SEEN))
+        record, seen = read_sidecar(folder / RECORD), np.load(folder / SEEN)
+        if seen.dtype != np.int64 or seen.ndim != 1 or len(seen) != record.get("images"):
+            raise ValueError(f"{SEEN} does not number the {record.get('images')} images")
+        return str(record["spec"]["dataset"]), torch.from_numpy(seen)
     except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"--prior {folder}: {RECORD} and {SEEN} do not say which images it was trained on "

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
@@ -50,6 +51,13 @@ def test_a_prior_that_lost_its_record_is_refused(folder, name, content):
     with pytest.raises(InputError, match=r"do not say which images it was .*; delete the folder") as caught:
         load(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_prior_whose_images_were_replaced_is_refused(folder):
+    """The check that it has not seen the clients' images would pass for want of any."""
+    np.save(folder / "seen.npy", np.zeros(3))
+    with pytest.raises(InputError, match=r"seen\.npy does not number the 5000 images"):
+        load(folder)
 
 
 def test_a_foreign_prior_has_no_record(folder):
