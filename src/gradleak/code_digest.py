@@ -81,7 +81,8 @@ def reached(kind: str) -> dict[Path, str]:
 def _read(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Return the executed code of a file as text, and the files of this package that it imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = [name for node in ast.walk(tree) for name in _imported(node, _package_of(path))]
+    package = _package_of(path)
+    names = [name for node in ast.walk(tree) for name in _imported(node, package)]
     files = {file for name in names for file in _files(name)}
     return executed(tree), tuple(sorted(files))
 

@@ -88,9 +88,9 @@ class Spec(Typed):
         argv: list[str] = []
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if identity_only and not self.is_identity(name):
-                continue
             if not field.is_required() and value == field.default:
+                continue
+            if identity_only and not self.is_identity(name):
                 continue
             flag = "--" + name.replace("_", "-")
             if isinstance(value, bool):
