@@ -142,9 +142,8 @@ def test_ranges_name_every_attack_that_has_the_metric(frames, sources):
     at = frames["two"].query("method == 'ilrg' and metric == 'lnacc'").groupby("batch_size")["value"].mean()
     low, high = (f"{pick(at):.3f}" for pick in (min, max))
     assert values["range/batch_size_and_depth/lnacc"] == f"{low} to {high} for iLRG"
-    assert values["range/batch_size_and_depth/lnacc/at"] == (
-        f"{low} (FCN-3, MNIST (5k sample), B={at.idxmin()}) to {high} (FCN-3, MNIST (5k sample), B={at.idxmax()}) for iLRG"
-    )
+    here, there = (f"(FCN-3, MNIST (5k sample), B={size})" for size in (at.idxmin(), at.idxmax()))
+    assert values["range/batch_size_and_depth/lnacc/at"] == f"{low} {here} to {high} {there} for iLRG"
     assert values["range/batch_size_and_depth/settings"] == "4"
     for attack in ("iLRG", "idlg", "gi", "rlg"):
         assert f"for {attack}" in values["range/batch_size_and_depth/leacc"]
