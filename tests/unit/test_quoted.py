@@ -278,7 +278,7 @@ def sections_of(values: dict[str, str], folder) -> str:
         text = re.sub(r"\\IfHas\{([^{}]*)\}" + argument * 2, lambda m: m[2] if m[1] in values else m[3], text)
         chosen = re.findall(r"\\Section\{(\w+)\}", text)
         inputs = [f"sections/results/{section}.tex" for section in chosen if f"views/{section}" in values]
-        inputs += [path for path in re.findall(r"\\input\{(sections/[^{}]*)\}", text)]
+        inputs += re.findall(r"\\input\{(sections/[^{}]*)\}", text)
         return text + "".join(map(read, inputs))
 
     return read("main.tex")

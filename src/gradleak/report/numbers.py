@@ -1,8 +1,8 @@
 """The numbers that the paper's prose quotes, and the keys that choose its sections.
 
 Keys are paths: ``runs``, ``range/comparison/lnacc``, ``images/restored``. The prose is written for the full grid and
-gets them by ``\\Get{key}``, which stops the build where the grid did not measure the number, unless it is a draft. Counts
-are there whatever the grid, as 0 where there is nothing.
+gets them by ``\\Get{key}``, which stops the build where the grid did not measure the number, unless it is a draft.
+Counts are there whatever the grid, as 0 where there is nothing.
 """
 
 from collections.abc import Iterable, Mapping

@@ -158,7 +158,7 @@ def build(
         name: the figure's name in messages (default: ``kind``).
 
     Raises:
-        InputError: no such figure, or a cell that it needs is missing and this is no draft.
+        InputError: no such figure, or a cell that it needs is missing and this is not a draft.
     """
     chosen = find(kind)
     with style():

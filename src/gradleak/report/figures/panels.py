@@ -55,7 +55,7 @@ def panels(
             with bands.
 
     Raises:
-        InputError: a cell is missing and this is no draft, or there are no lines.
+        InputError: a cell is missing and this is not a draft, or there are no lines.
     """
     if not request.draft:
         needs = [("ilrg", metric) for metric, _ in PANELS] + [(FLOOR, metric) for metric, _ in PANELS]
