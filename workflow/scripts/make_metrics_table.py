@@ -1,7 +1,7 @@
 """Make a LaTeX table of the metrics of a reconstruction run and, optionally, of a diffusion-guided one.
 
 The folders are those that reconstruct.py and diffusion_reconstruct.py name when they end. The table needs the LaTeX
-packages booktabs and graphicx.
+package booktabs.
 """
 
 import sys

@@ -32,7 +32,7 @@ Frames = Mapping[str, pd.DataFrame]
 
 def section_of(view: Mapping[str, Any], frames: Frames) -> str:
     """Return the subsection of a view; those of images go by what their experiments are about."""
-    kind = view["kind"]
+    kind = str(view["kind"])
     if facts.IMAGES not in (facts.TABLES | facts.FIGURES)[kind]:
         return _BESIDE.get(kind, kind)
     shown: Any = only_images(concatenate(frames[name] for name in view["experiments"]))
@@ -107,11 +107,11 @@ def series(lines: Iterable[list[dict[str, Any]]], measured: Measured, labels: La
     """
     said = {}
     methods = [name for name in dict.fromkeys(measured.frame["method"]) if is_attack(name)]
-    lines = [(line[0], line[-1]) for line in lines if len(line) > 1]
+    pairs = [(line[0], line[-1]) for line in lines if len(line) > 1]
     for metric in ("lnacc", "irec"):
         words = []
         for method in methods:
-            for ends in lines:
+            for ends in pairs:
                 means = [measured.value(cell, method, metric).mean for cell in ends]
                 if all(mean == mean for mean in means):
                     (low, first), (high, last) = zip(

@@ -134,25 +134,38 @@ def test_extent(frames, sources):
     assert (values["initialisations"], values["tries-per-run"]) == ("3", "4")
     assert values["batch-sizes"] == "8, 24, 32 and 128"
     assert values["data-sets"] == "MNIST (5k sample)"
-    assert "samples" in values
-    assert not {"full-sets", "trained", "defended", "diverged"} & set(values)
+    assert (values["all/data-sets"], values["all/victims"], values["diverged"]) == ("MNIST (5k sample)", "FCN-3", "0")
 
 
-def test_cells_are_found_under_the_full_data_sets_name(frames, sources):
+def test_ranges_name_every_attack_that_has_the_metric(frames, sources):
     values = gather(frames, sources)
-    mean = frames["two"].query("batch_size == 32 and method == 'ilrg' and metric == 'lnacc'")["value"].mean()
-    assert values["value/ilrg/mnist/fcn/32/lnacc"] == f"{mean:.3f}"
-    assert values["name/mnist"] == "MNIST (5k sample)"
-    assert (values["series/mnist/fcn/first"], values["series/mnist/fcn/last"]) == ("8", "128")
+    at = frames["two"].query("method == 'ilrg' and metric == 'lnacc'").groupby("batch_size")["value"].mean()
+    low, high = (f"{pick(at):.3f}" for pick in (min, max))
+    assert values["range/batch_size_and_depth/lnacc"] == f"{low} to {high} for iLRG"
+    here, there = (f"(FCN-3, MNIST (5k sample), B={size})" for size in (at.idxmin(), at.idxmax()))
+    assert values["range/batch_size_and_depth/lnacc/at"] == f"{low} {here} to {high} {there} for iLRG"
+    assert values["range/batch_size_and_depth/settings"] == "4"
+    for attack in ("iLRG", "idlg", "gi", "rlg"):
+        assert f"for {attack}" in values["range/batch_size_and_depth/leacc"]
 
 
-def test_the_full_set_is_quoted_rather_than_its_sample(frames, sources, made_up):
-    both = {**frames, "three": made_up("mnist", "fcn", 32, level=0.5)}
-    values = gather(both, sources)
-    assert values["value/ilrg/mnist/fcn/32/lnacc"].startswith("0.5") or values[
-        "value/ilrg/mnist/fcn/32/lnacc"
-    ].startswith("0.49")
-    assert "value/ilrg/mnist/fcn/8/lnacc" not in values
+def test_both_ends_of_a_series_are_quoted(frames, sources):
+    at = frames["two"].query("method == 'ilrg' and metric == 'lnacc'").groupby("batch_size")["value"].mean()
+    values = gather(frames, sources)
+    assert values["series/lnacc"] == f"{at[8]:.3f} at B=8 to {at[128]:.3f} at B=128 (iLRG on FCN-3, MNIST (5k sample))"
+    views = {"t": {"kind": "batch_size_and_depth", "experiments": ["one"], "caption": None}}
+    alone = gather({"one": frames["one"]}, sources, tables=views, figures={})
+    assert alone["series/lnacc"] == "one to the same, since each setting has one batch size"
+
+
+def test_views_stand_in_the_subsection_that_they_are_about(everything, sources):
+    values = gather(everything, sources)
+    assert values["views/batch_size_and_depth"].startswith(r"\input{batch_size_and_depth.tex}\ResultFigure")
+    assert values["refs/error_analysis"] == r"Table~\ref{tab:error_analysis} and Table~\ref{tab:soteria_embedding}"
+    assert r"\input{reconstruction.tex}" in values["views/reconstruction"]
+    assert r"\input{more_images.tex}" in values["views/reconstruction_defenses"]
+    assert "{denoising_path}" in values["views/diffusion"]
+    assert values["tables/comparison"] == r"\input{comparison.tex}"  # for the prose of plug-ins
 
 
 def test_images_do_not_count_as_restored_labels(frames, of_images, sources):
@@ -160,11 +173,12 @@ def test_images_do_not_count_as_restored_labels(frames, of_images, sources):
     both = gather({**frames, **of_images}, sources)
     differs = {key for key, value in labels.items() if both.get(key) != value}
     # What both have in common, and the tables that are put into the text.
-    assert differs == {"all/runs"}
+    assert {"all/runs", "all/data-sets", "all/victims"} <= differs
+    assert all(key.startswith(("all/", "images/")) for key in differs)
     assert {key.split("/")[0] for key in set(both) - set(labels)} == {
-        *("data", "figures", "images", "range", "ref", "refs", "tables", "value", "views")
+        *("figures", "images", "ref", "refs", "tables", "views")
     }
-    assert not [key for key in labels if key.startswith("images/")]
+    assert "images/runs" not in labels
 
 
 def test_learnt_priors_do_not_count_as_gradient_matching(of_images, guided, sources):
@@ -172,8 +186,8 @@ def test_learnt_priors_do_not_count_as_gradient_matching(of_images, guided, sour
     with_guided = gather({**of_images, **guided}, sources)
     assert {key for key, value in values.items() if with_guided.get(key) != value} <= {"all/runs"}
     more = set(with_guided) - set(values)
-    assert "images/diffusion" in more
-    assert all(key.startswith("images/diffusion") or "denoising_path" in key for key in more)
+    assert "images/diffusion/comparisons" in more
+    assert all("diffusion" in key or "denoising_path" in key for key in more)
     assert with_guided["runs"] == "0"
 
 
@@ -184,8 +198,7 @@ def test_extent_of_images(of_images, sources):
     assert (values["images/runs"], values["images/batches"]) == ("16", f"{9 + 8 + 12}")
     assert (values["images/initialisations"], values["images/batch-sizes"]) == ("1 to 3", "1, 3 and 50")
     assert (values["images/diverged"], values["images/dropped"]) == ("3", "6")
-    assert {"images/aggregated", "images/defended", "views/images", "images/local-steps"} <= set(values)
-    assert not {"images/trained", "images/lpips", "images/batch-statistics", "labels/runs"} & set(values)
+    assert "labels/runs" not in values
     assert (values["images/iterations"], values["images/restarts"]) == ("60 to 8000", "1 to 2")
     assert (values["runs"], values["all/runs"]) == ("0", "16")
 
@@ -194,15 +207,14 @@ def test_what_labels_aggregation_and_defenses_do(of_images, sources):
     values = gather(of_images, sources)
     # IG rises by 1.8 for each of three initialisations, DLG falls by 1 for each of three clients; the one aggregate has
     # no interval.
-    names = ("settings", "judged", "above", "below", "undecided")
-    assert [values[f"images/restored/{name}"] for name in names] == ["3", "2", "1", "1", "0"]
-    assert (values["images/restored/gain"], values["images/given/gain"]) == ("−1.00 to 1.80", "0.70")
+    counted = "dB (settings: {}; of {} with a 95 % interval, {} above zero, {} below, {} undecided)"
+    assert values["images/restored"] == f"−1.00 to 1.80 {counted.format(3, 2, 1, 1, 0)}"
+    assert values["images/given"] == f"0.70 {counted.format(1, 1, 1, 0, 0)}"
     # Single: 20 + client + 0.01, aggregate: 10 + image + 0.01, each for 0, 1 and 2.
-    assert (values["images/single/psnr"], values["images/aggregate/psnr"]) == ("20.01 to 21.01", "10.01 to 11.01")
+    assert values["images/aggregates"] == "10.01 to 11.01 dB, and 20.01 to 21.01 dB"
     assert values["images/defenses/none"] == "41.01"
     assert (values["images/defenses/lowest"], values["images/defenses/lowest/at"]) == ("10.01", "sparse-80")
     assert (values["images/defenses/highest"], values["images/defenses/highest/at"]) == ("21.01", "dp-0.01")
-    assert values["value/ig-ilrg/mnist/fcn/50/psnr"] == "18.82"
 
 
 def test_published_reconstructions_are_counted(of_images, sources):
@@ -211,14 +223,12 @@ def test_published_reconstructions_are_counted(of_images, sources):
     assert counts == {"covered": "2", "judged": "2", "agreeing": "1"}
 
 
-def test_ranges_of_a_table_of_images(of_images, sources):
-    values = gather(of_images, sources)
-    assert (values["range/reconstruction/dlg/psnr/low"], values["range/reconstruction/dlg/psnr/high"]) == (
-        "11.01",
-        "21.01",
-    )
-    assert "3 clients aggregated" in values["range/reconstruction/dlg/psnr/low/at"]
-    assert values["refs/table/reconstruction"] == r"Table~\ref{tab:reconstruction} and Table~\ref{tab:more_images}"
+def test_a_comparison_that_the_grid_does_not_allow_is_named(of_images, sources):
+    alone = of_images["defended images"]
+    values = gather({"defended images": alone[alone["defense"] == "none"]}, sources)
+    for name in ("restored", "given", "aggregates"):
+        assert values[f"images/{name}"] == "not measured in this build"
+    assert values["images/published/covered"] == "0"
 
 
 def test_agreement_is_counted(frames, sources):
@@ -231,9 +241,8 @@ def test_agreement_is_counted(frames, sources):
 def test_provenance(frames, sources):
     other = sidecar(commit="fedcba9876543210", dirty=True)
     values = gather(frames, sources, [sidecar(), other])
-    assert values["commit"] == "0123456789ab and fedcba987654"
-    assert (values["several-commits"], values["dirty"], values["compute"]) == ("2", "yes", "3 min")
-    assert "dirty" not in gather(frames, sources)
+    assert values["commit"] == "0123456789ab and fedcba987654-dirty"
+    assert (values["compute"], values["versions"]) == ("3 min", "python 3.11.2, torch 2.12.0")
 
 
 def test_parameters_of_rules_can_stand_in_a_script_of_the_report():
@@ -256,22 +265,35 @@ def test_a_fault_is_one_line_in_log_and_on_standard_error(tmp_path, capsys):
     assert not logging.getLogger("gradleak.job").handlers
 
 
-def test_every_unguarded_number_exists(frames, sources, paper_folder):
-    """A quick stand-in for TeX: what the text gets outside of any condition is always there."""
-    values = gather(frames, sources, tables={}, figures={})
-    assert "images/runs" not in values
-    argument = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
-    for path in (paper_folder / "sections").glob("*.tex"):
-        text = path.read_text(encoding="utf-8")
-        while (shorter := re.sub(r"\\IfHas\{[^{}]*\}" + argument * 2, "", text)) != text:
-            text = shorter
-        if "appendix" not in path.name:
-            assert set(re.findall(r"\\Get\{([^{}]*)\}", text)) <= set(values), path.name
+def get(text: str) -> set[str]:
+    return set(re.findall(r"\\Get\{([^{}]*)\}", text))
 
 
-@pytest.fixture(scope="module")
-def everything(with_stages, of_images, guided) -> dict[str, pd.DataFrame]:
-    return {**with_stages, **of_images, **guided}
+def sections_of(values: dict[str, str], folder) -> str:
+    """The prose that a build reads: what ``\\IfHas`` and ``\\Section`` choose, and what that takes in."""
+
+    def read(name: str) -> str:
+        text = (folder / name).read_text(encoding="utf-8")
+        argument = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
+        text = re.sub(r"\\IfHas\{([^{}]*)\}" + argument * 2, lambda m: m[2] if m[1] in values else m[3], text)
+        chosen = re.findall(r"\\Section\{(\w+)\}", text)
+        inputs = [f"sections/results/{section}.tex" for section in chosen if f"views/{section}" in values]
+        inputs += re.findall(r"\\input\{(sections/[^{}]*)\}", text)
+        return text + "".join(map(read, inputs))
+
+    return read("main.tex")
+
+
+def test_conditions_choose_whole_sections_alone(paper_folder):
+    lines = [
+        line.strip()
+        for path in [paper_folder / "main.tex", *(paper_folder / "sections").rglob("*.tex")]
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if r"\IfHas" in line
+    ]
+    paragraphs = [line for line in lines if not re.search(r"\{\\input\{sections/[^{}]*\}\}\{\}$", line)]
+    assert len(lines) <= 8
+    assert all(re.fullmatch(r"\\IfHas\{\w+/runs\}\{", line) for line in paragraphs)  # the abstract's paragraphs
 
 
 SELECTIONS = {
@@ -281,6 +303,53 @@ SELECTIONS = {
     "images alone": (lambda kind: kind in OF_IMAGES, lambda experiment: "images" in experiment),
 }
 """Name -> whether a kind of view is built, and whether an experiment is in the grid."""
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_every_number_of_the_chosen_sections_exists(selection, everything, sources, paper_folder):
+    is_built, is_run = SELECTIONS[selection]
+    frames = {name: frame for name, frame in everything.items() if is_run(name)}
+    tables, figures = (
+        {name: view for name, view in views.items() if is_built(view["kind"])} for views in (TABLES, FIGURES)
+    )
+    runs = [image_sidecar(60, 2)] if any("images" in name for name in frames) else [sidecar()]
+    values = gather(frames, sources, runs, tables=tables, figures=figures)
+    text = sections_of(values, paper_folder)
+    assert len(get(text)) > 20
+    assert get(text) <= set(values)
+
+
+@pytest.fixture(scope="module")
+def everything(with_stages, of_images, guided) -> dict[str, pd.DataFrame]:
+    return {**with_stages, **of_images, **guided}
+
+
+def typeset(paper_folder, folder) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TEXINPUTS": f".:paper:{folder}:", "BIBINPUTS": "paper:"}
+    command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={folder}"]
+    return subprocess.run(
+        [*command, "paper/main.tex"],
+        cwd=paper_folder.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.mark.latex
+@pytest.mark.skipif(not HAS_TEX, reason="no latexmk or pdflatex: `make tex` installs them")
+@pytest.mark.parametrize("draft", [True, False])
+def test_a_missing_number_stops_the_build_unless_it_is_a_draft(draft, frames, sources, paper_folder, tmp_path):
+    values = gather(frames, sources, tables={}, figures={})
+    del values["published/judged"]
+    values |= {"draft": "yes"} if draft else {}
+    (tmp_path / "macros.tex").write_text(tex.macros(values, paper_folder / "templates" / "macros.tex.j2"))
+    done = typeset(paper_folder, tmp_path)
+    assert (done.returncode == 0) is draft
+    assert draft is ("No value for `published/judged'" not in done.stdout)
 
 
 @pytest.mark.latex
@@ -303,20 +372,9 @@ def test_the_paper_is_typeset_for_any_selection(selection, everything, sources, 
         images = {str(run): archive for run in shown["run"].unique()}
         drawn = draw(view["kind"], shown, sources[0], LABELS, images=images)
         save(drawn, tmp_path / f"{name}.pdf", tmp_path / "f.png")
-    values = gather(frames, sources, tables=tables, figures=figures)
+    values = gather(frames, sources, [image_sidecar(60, 2)], tables=tables, figures=figures)
     (tmp_path / "macros.tex").write_text(tex.macros(values, paper_folder / "templates" / "macros.tex.j2"))
-    environment = {**os.environ, "TEXINPUTS": f".:paper:{tmp_path}:", "BIBINPUTS": "paper:"}
-    command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={tmp_path}"]
-    done = subprocess.run(
-        [*command, "paper/main.tex"],
-        cwd=paper_folder.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=240,
-        check=False,
-    )
+    done = typeset(paper_folder, tmp_path)
     assert done.returncode == 0, done.stdout[-2000:]
     log = (tmp_path / "main.log").read_text(errors="replace")
     assert not re.findall(r"LaTeX Warning: (?:Reference|Citation).*|Overfull \\hbox.*", log)

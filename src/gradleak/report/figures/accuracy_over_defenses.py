@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gradleak.report.figures.base import Request, register
+from gradleak.report.figures.base import WIDTH, Request, register
 from gradleak.report.figures.panels import MARKS, Series, panels
 
 CAPTION = f"iLRG under defenses of the gradient. {MARKS}"
@@ -30,10 +30,10 @@ def draw(request: Request) -> Figure:
         for key, group in groups.items()
     ]
     figure = panels(request, lines, "", ("defenses",), names=True)
-    figure.set_size_inches(6.5, 3.8)
+    figure.set_size_inches(WIDTH, 4.2)
     for axes in figure.axes:
         axes.set_xticks(range(len(defenses)), [request.labels.defended(name) for name in defenses])
-        axes.tick_params(axis="x", rotation=60, labelsize=6.5)
+        axes.tick_params(axis="x", rotation=60, labelsize=7.5)
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("right")
             label.set_rotation_mode("anchor")

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from gradleak.errors import InputError
 from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import VICTIM
-from gradleak.report.figures.base import Request, register
+from gradleak.report.figures.base import Request, add_legend, register
 from gradleak.report.figures.panels import MARKS, Series, panels
 
 CAPTION = (
@@ -57,7 +57,7 @@ def draw(request: Request) -> Figure:
     legend = figure.legends[0]
     handles = [*legend.legend_handles, Line2D([], [], color=_GREY, linestyle="--", label="victim's accuracy")]
     legend.remove()
-    figure.legend(handles=[h for h in handles if h is not None], loc="outside lower center", ncols=3, columnspacing=1.6)
+    add_legend(figure, [handle for handle in handles if handle is not None])
     return figure
 
 

@@ -1,6 +1,6 @@
 """What a figure's builder gets, the look that all figures share, and the registry."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradleak.errors import InputError
@@ -23,6 +24,15 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Each line has a shape of its own, so that no figure depends on colour alone."""
 
 DPI = 200
+
+WIDTH = 6.5
+"""Inches of every figure, a little more than the text."""
+
+_COLUMNS = 3
+"""Panels, or entries of a legend, beside each other at most."""
+
+_LETTER = 0.058
+"""Inches that a letter of 8 pt takes up on average."""
 
 _STYLE = {
     "font.family": "STIXGeneral",  # comes with matplotlib, so every machine draws the same letters
@@ -148,7 +158,7 @@ def build(
         name: the figure's name in messages (default: ``kind``).
 
     Raises:
-        InputError: no such figure, or a cell that it needs is missing and this is no draft.
+        InputError: no such figure, or a cell that it needs is missing and this is not a draft.
     """
     chosen = find(kind)
     with style():
@@ -156,8 +166,36 @@ def build(
 
 
 def wrapped(setting: str, width: int) -> str:
-    """Break a setting into lines of at most ``width`` characters, at its commas alone."""
-    return fill(", ".join(part.replace(" ", "\u00a0") for part in setting.split(", ")), width)
+    """Break a setting into lines of at most ``width`` characters: at its commas, and in longer parts at blanks.
+
+    A word that is longer stays whole.
+    """
+    parts = setting.split(", ")
+    together = ", ".join(part.replace(" ", "\u00a0") if len(part) < width else part for part in parts)
+    return fill(together, max(1, width), break_long_words=False, break_on_hyphens=False)
+
+
+def grid(number: int, height: float, *, extra: float = 0.9) -> tuple[Figure, list[Axes], int]:
+    """Return a figure of panels of a height in inches, at most three beside each other; the panels; the columns."""
+    columns = min(_COLUMNS, number)
+    rows = -(-number // columns)
+    figure = Figure(figsize=(WIDTH, extra + height * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+    for axes in panels[number:]:
+        axes.set_axis_off()
+    return figure, panels[:number], columns
+
+
+def set_title(axes: Axes, setting: str, columns: int) -> None:
+    """Write a setting above one of ``columns`` panels beside each other, in lines that fit its width."""
+    axes.set_title(wrapped(setting, int((WIDTH - 0.6) / columns / _LETTER) - 1), fontsize=8)
+
+
+def add_legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """Put a legend below a figure, in as many columns as its longest label leaves room for."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(_COLUMNS, len(handles), int(WIDTH / (0.55 + _LETTER * longest))))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.6)
 
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:

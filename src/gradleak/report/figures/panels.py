@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from gradleak.errors import InputError
 from gradleak.plan.catalogue import stands_for
-from gradleak.report.figures.base import COLOURS, MARKERS, Request
+from gradleak.report.figures.base import COLOURS, MARKERS, WIDTH, Request, add_legend
 from gradleak.report.published import match
 
 PANELS = (("lnacc", "LnAcc (counts)"), ("leacc", "LeAcc (presence)"), ("irec", "IRec (instances)"))
@@ -55,14 +55,14 @@ def panels(
             with bands.
 
     Raises:
-        InputError: a cell is missing and this is no draft, or there are no lines.
+        InputError: a cell is missing and this is not a draft, or there are no lines.
     """
     if not request.draft:
         needs = [("ilrg", metric) for metric, _ in PANELS] + [(FLOOR, metric) for metric, _ in PANELS]
         request.measured.check(needs, f"figure {request.name}")
     if not lines:
         raise InputError(f"figure {request.name}: its experiments have no setting on which iLRG could be tried")
-    figure = Figure(figsize=(6.5, 2.95), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.95), layout="constrained")
     handles: list[Any] = []
     has_published = False
     axes_of_panels = list(figure.subplots(1, len(PANELS), sharey=True))
@@ -84,7 +84,7 @@ def panels(
     if has_published:
         handles.append(_open_marker("#444444", "o", label="published"))
     handles.append(Line2D([], [], color="#777777", linestyle=":", linewidth=1.1, label="blank answer"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.6)
+    add_legend(figure, handles)
     return figure
 
 

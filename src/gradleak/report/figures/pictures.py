@@ -124,7 +124,7 @@ def read_archive(request: Request, run: str, names: Sequence[str]) -> dict[str, 
     """Return arrays of a run's archive of images, see :func:`gradleak.runs.image_output.write_arrays`.
 
     Raises:
-        InputError: the archive is missing, or is no such archive.
+        InputError: the archive is missing, or not such an archive.
     """
     if run not in request.images:
         raise InputError(f"figure {request.name}: no images of run {run} were given; set draft: true to leave it out")
@@ -135,7 +135,9 @@ def read_archive(request: Request, run: str, names: Sequence[str]) -> dict[str, 
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, KeyError, OSError, BadZipFile) as error:
-        raise InputError(f"{path}: is no archive of reconstructed images ({error}); delete it and run again") from error
+        raise InputError(
+            f"{path}: not an archive of reconstructed images ({error}); delete it and run again"
+        ) from error
 
 
 def _enlarged(image: Pixels) -> Pixels:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradleak.errors import InputError
-from gradleak.report.figures.base import COLOURS, MARKERS, Request, register, wrapped
+from gradleak.report.figures.base import COLOURS, MARKERS, Request, add_legend, grid, register, set_title
 from gradleak.report.image_rows import Reconstructions, check
 from gradleak.report.statistics import applicable
 
@@ -35,16 +35,17 @@ def draw(request: Request) -> Figure:
     settings: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in found.cells():
         settings.setdefault(tuple(value for name, value in cell.items() if name != "defense"), []).append(cell)
-    figure = Figure(figsize=(6.5, 3.1), layout="constrained")
-    panels = figure.subplots(1, len(settings), sharey=True, squeeze=False).ravel().tolist()
+    figure, panels, columns = grid(len(settings), 2.4)
     for axes, cells in zip(panels, settings.values(), strict=True):
         _panel(axes, request, found, cells, defenses)
-    panels[0].set_ylabel("PSNR (dB)")
+        set_title(axes, request.labels.setting(cells[0], without=("defense",)), columns)
+    for axes in panels[::columns]:
+        axes.set_ylabel("PSNR (dB)")
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="none", label=request.labels.method.get(name, name))
         for name, (colour, marker) in _looks(found).items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    add_legend(figure, handles)
     return figure
 
 
@@ -69,10 +70,9 @@ def _panel(axes: Axes, request: Request, found: Reconstructions, cells: list[Cel
         high = [value.pi_high if several else value.ci_high for value, several in zip(values, of_one, strict=True)]
         axes.vlines(places, low, high, color=colour, alpha=0.5, linewidth=1.0)
         axes.plot(places, [value.mean for value in values], color=colour, marker=marker, linestyle="none")
-    axes.set_title(wrapped(request.labels.setting(cells[0], without=("defense",)), 36), fontsize=8)
     axes.set_xticks(range(len(defenses)), [request.labels.defended(name.removesuffix("@all")) for name in defenses])
     axes.set_xlim(-0.5, len(defenses) - 0.5)
-    axes.tick_params(axis="x", rotation=30)
+    axes.tick_params(axis="x", rotation=40)
     for label in axes.get_xticklabels():
         label.set_horizontalalignment("right")
         label.set_rotation_mode("anchor")

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradleak.errors import InputError
-from gradleak.report.figures.base import COLOURS, MARKERS, Request, register, wrapped
+from gradleak.report.figures.base import COLOURS, MARKERS, Request, add_legend, grid, register, set_title
 from gradleak.report.image_rows import SNAPSHOT, Reconstructions, check
 from gradleak.report.statistics import applicable
 
@@ -17,7 +17,6 @@ CAPTION = (
     "end. What is kept is the iterate with the smallest loss, which need not be the last; the attacker cannot see "
     "these curves."
 )
-_COLUMNS = 3
 
 
 @register("psnr_over_iterations", CAPTION)
@@ -29,22 +28,18 @@ def draw(request: Request) -> Figure:
     cells = [cell for cell in found.cells() if any(found.snapshots(cell, name) for name in found.methods(cell))]
     if not cells:
         raise InputError(f"figure {request.name}: no run of its experiments has snapshots")
-    columns = min(_COLUMNS, len(cells))
-    rows = -(-len(cells) // columns)
-    figure = Figure(figsize=(6.5, 0.9 + 2.0 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+    figure, panels, columns = grid(len(cells), 2.0)
     methods = found.methods()
-    for axes, cell in zip(panels, cells, strict=False):
+    for axes, cell in zip(panels, cells, strict=True):
         _panel(axes, request, found, cell, methods)
-    for axes in panels[len(cells) :]:
-        axes.set_axis_off()
+        set_title(axes, request.labels.setting(cell), columns)
     for axes in panels[::columns]:
         axes.set_ylabel("PSNR (dB)")
     handles = [
         Line2D([], [], color=_colour(number), marker=_marker(number), label=request.labels.method.get(name, name))
         for number, name in enumerate(methods)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    add_legend(figure, handles)
     return figure
 
 
@@ -58,7 +53,6 @@ def _panel(axes: Axes, request: Request, found: Reconstructions, cell: dict[str,
         below = len(here) - 1 - place  # wider, so that a line on top does not hide it where they coincide
         look = {"linewidth": 1.2 + 1.0 * below, "markersize": 3.5 + 2.0 * below, "markevery": every}
         axes.plot(iterations, means, color=_colour(number), marker=_marker(number), **look)
-    axes.set_title(wrapped(request.labels.setting(cell), 36), fontsize=8)
     axes.set_xlabel("Iteration")
     axes.set_xlim(left=0)
 

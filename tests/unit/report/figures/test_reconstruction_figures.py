@@ -123,10 +123,10 @@ def test_missing_and_foreign_archives_are_one_line(frame, archives, tmp_path):
     with pytest.raises(InputError, match="no reconstructed images"):
         build("reconstruction_grid", frame, NONE, LABELS, draft=True)
     path.write_bytes(b"no archive")
-    with pytest.raises(InputError, match="is no archive of reconstructed images"):
+    with pytest.raises(InputError, match="not an archive of reconstructed images"):
         build("reconstruction_grid", frame, NONE, LABELS, images=archives)
     np.savez(path, truth=np.zeros(3))
-    with pytest.raises(InputError, match="is no archive of reconstructed images"):
+    with pytest.raises(InputError, match="not an archive of reconstructed images"):
         build("reconstruction_grid", frame, NONE, LABELS, images=archives)
     with pytest.raises(InputError, match="no such file"):
         build("reconstruction_grid", frame, NONE, LABELS, images={run: tmp_path / "none.npz"})

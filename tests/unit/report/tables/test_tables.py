@@ -1,6 +1,7 @@
 """The tables from made-up rows: what they show, what they refuse, and their three forms."""
 
 import io
+import re
 import shutil
 import subprocess
 
@@ -191,14 +192,26 @@ def test_agreement_has_a_line_per_published_figure(frame, sources):
     assert "cifar100" not in set(run["dataset"])
 
 
-def test_agreement_lists_what_was_not_run(frame, sources):
+def test_agreement_lists_what_was_not_run_once_and_by_what_it_needs(frame, sources, paper_folder):
     table = make("agreement", frame, sources)
-    listed = {line.heading.split(": ")[0]: line.heading.split(": ", 2)[-1] for line in table.lines if line.heading}
-    assert set(listed) == set(sources["published"]["source_log"])
-    assert listed["trained_models/exp1"] == "not run: needs a victim trained on a GPU"
-    assert listed["Experiment1/exp4"] == "not run: needs ImageNet"
-    assert listed["Experiment2/dnn+mnist+batchsize/exp0"] == "not run in this grid"
+    headings = [line.heading.split(": ")[0] for line in table.lines if line.heading]
+    run = table.numbers[table.numbers["verdict"] != "not run"]
+    assert set(headings) == set(run["source_log"])
+    missing = set(sources["published"]["source_log"]) - set(headings)
+    count, *groups = re.split(r" (?=Not in this grid|Needs )", table.note)
+    assert f"({len(missing)}; " in count
+    assert [group.split(":")[0] for group in groups] == [
+        "Not in this grid",
+        "Needs ImageNet",
+        "Needs a victim trained on a GPU",
+    ]
+    assert "imagenet: B=24, 64" in groups[1]
+    assert "B=64 (10 epochs / 20 epochs / 40 epochs" in groups[2]  # in the order of their numbers
     assert len(table.numbers) == len(sources["published"])
+    assert missing < set(table.numbers["source_log"])
+    page = paper_folder.parent / "workflow" / "report" / "table.html.j2"
+    for text in (to_markdown(table), to_html(table, "t", page)):
+        assert "Needs ImageNet: " in text
 
 
 def test_agreement_without_any_exact_setting(made_up, sources):
