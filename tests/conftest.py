@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> Iterator[None]:
-    """Undo what a shell does that starts the tests in the background: it lets them ignore SIGINT, and their children."""
+    """A shell that starts the tests in the background lets them and their children ignore SIGINT: undo that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
