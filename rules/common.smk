@@ -10,7 +10,7 @@ from snakemake.logging import logger
 
 from gradleak.plan import config as configuration
 from gradleak.plan import grid as grids
-from gradleak import code_digest, provenance
+from gradleak import code_digest, provenance, records
 from gradleak.plan import catalogue as facts, entry_labels, paths, plugins
 from gradleak.plan.config_sources import Sources
 from gradleak.errors import InputError
@@ -23,10 +23,15 @@ try:
 except InputError as error:
     raise WorkflowError(f"the configuration has faults:\n{error}") from None
 
-# Snakemake puts its interpreter into the commands of scripts as it is. Where a folder's name has a space or the like, a
-# relative path does without that name.
+# Snakemake puts its interpreter into the commands of scripts as it is. One in a folder whose name has a space or the like
+# is called by a path without.
 if shlex.quote(sys.executable) != sys.executable:
-    sys.executable = os.path.relpath(sys.executable)
+    wrapper = Path(".snakemake/python")
+    call = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
+    if not wrapper.is_file() or wrapper.read_text(encoding="utf-8") != call:
+        records.write_text(wrapper, call)
+    wrapper.chmod(0o755)
+    sys.executable = str(wrapper)
 # Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated.
 PYTHON = shlex.quote(sys.executable)
 DATA_ROOT = shlex.quote(str(GRID.config.data.root))

@@ -42,5 +42,5 @@ def held() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if waiting:
-        signal.raise_signal(waiting[0])
+        if waiting:  # also where the block failed: the user asked for an end
+            signal.raise_signal(waiting[0])

@@ -53,8 +53,10 @@ def test_make_looks_at_the_configuration_before_it_makes_the_environment(folder,
     assert not (folder / ".venv").exists()
 
 
-def test_rules_run_with_an_interpreter_in_such_a_folder(folder):
-    workflow = Workflow(folder)
+@pytest.mark.parametrize("place", [".", "elsewhere"])
+def test_rules_run_with_an_interpreter_in_such_a_folder(folder, tmp_path, place):
+    (tmp_path / "elsewhere").mkdir()
+    workflow = Workflow(folder if place == "." else tmp_path / place)
     axes = [{"dataset": "mnist-sample", "model": "fcn3", "batch_size": 8, "num_tries": 1, "model_seed": 1}]
     workflow.configure(
         {"experiments": {"comparison": {"axes": axes}}, "select": {"experiments": ["comparison"], "figures": []}}

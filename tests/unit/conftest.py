@@ -8,6 +8,7 @@ from tests.problems import Make, Sent, Spoil
 from torch import Tensor, nn
 
 from gradleak.clients.client import Client
+from gradleak.notes import note
 from gradleak.victims.models.base import Victim
 
 
@@ -59,3 +60,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
         monkeypatch.setattr(Client, "send_many", send_many)
 
     return install
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said_yet() -> None:
+    """Notes are said once per process, so a test would depend on what ran before it."""
+    note.cache_clear()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gradleak import interrupts
+
 INTERRUPTED = """
 import signal, sys, time
 from pathlib import Path
@@ -66,3 +68,13 @@ def test_a_reader_of_the_summary_may_leave():
     done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert done.stderr == ""
+
+
+def test_a_signal_that_waits_is_not_lost_where_the_block_fails():
+    def write() -> None:
+        with interrupts.held():
+            signal.raise_signal(signal.SIGINT)
+            raise ValueError("disk full")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()

@@ -28,14 +28,14 @@ def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset
     Raises:
         InputError: the loader fails, or returns anything else; one line that names data set, file and what is right.
     """
+    where = f"{place_of(name)}, split {split}"
     try:
         data = loader()
+        fault = _fault(name, data)
     except InputError:
         raise
     except (Exception, SystemExit) as error:
         raise _failed(name, split, error) from error
-    where = f"{place_of(name)}, split {split}"
-    fault = _fault(name, data)
     if fault is not None:
         raise InputError(f"{where}: {fault}")
     assert isinstance(data, ImageDataset)
@@ -45,7 +45,7 @@ def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset
         if declared not in (None, len(data)):
             raise InputError(f"{where}: has {len(data)} images; FACTS declares {declared}: change one of them")
         try:
-            data.fetch(torch.tensor([len(data) - 1]))
+            data.fetch(torch.tensor([0, len(data) - 1]))
         except InputError:
             raise
         except Exception as error:
@@ -80,7 +80,7 @@ def _fault_of_facts(name: str, data: ImageDataset) -> str | None:
             return f"facts.{field.name} is {given}, declared is {right}; {remedy}"
     # Only a folder of ImageNet may hold some of the classes.
     some = name == "imagenet" and type(data.num_classes) is int and data.num_classes > 1
-    if data.num_classes != declared.num_classes and not some:
+    if (type(data.num_classes) is not int or data.num_classes != declared.num_classes) and not some:
         return f"num_classes is {data.num_classes}; declared is {declared.num_classes}"
     return None
 
@@ -90,7 +90,8 @@ def _fault_of_labels(data: ImageDataset) -> str | None:
     right = "labels must be one tensor [images] of int64 on the CPU"
     if not isinstance(labels, Tensor):
         return f"labels is {type(labels).__name__}; {right}"
-    if labels.dtype != torch.int64 or labels.dim() != 1 or labels.device.type != "cpu":
+    plain = labels.layout == torch.strided and labels.device.type == "cpu"
+    if labels.dtype != torch.int64 or labels.dim() != 1 or not plain:
         return f"labels is {_described(labels)}; {right}"
     if not len(labels):
         return "holds no image; a split has at least one"

@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePath
 
-NAME = r"[A-Za-z0-9_-]+"
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 """What experiments, tables, figures and image attacks may be called: their names are parts of paths."""
 
 LONGEST_NAME = 200
@@ -36,7 +36,9 @@ def check_name(name: str) -> str:
     """
     if not re.fullmatch(NAME, name) or len(name) > LONGEST_NAME:
         shown = repr(name) if len(name) <= LONGEST_NAME else f"of {len(name)} characters"
-        raise ValueError(f"name {shown} cannot be part of a path; use 1 to {LONGEST_NAME} letters, digits, _ and -")
+        raise ValueError(
+            f"name {shown} cannot be part of a path; use 1 to {LONGEST_NAME} letters, digits, _ and -, and no - first"
+        )
     return name
 
 

@@ -39,13 +39,13 @@ class Spelling:
         return self._fields(message, lambda name: "_" in name)
 
     def statement(self, message: str) -> str:
-        """Do the same for what a check of several options says.
+        """Do the same for what a check of several options says, which begins with their names.
 
-        What stands before a colon or a semicolon names options, even by plain words (``checkpoint and stage exclude
-        each other: ...``); what follows is prose.
+        There they are options even by plain words (``checkpoint and stage exclude each other: ...``); elsewhere such
+        words are prose.
         """
-        head = re.match(r"[^:;]*", message)
-        end = head.end() if head else 0
+        names = re.match(r"\w+(?:(?:, | and | or )\w+)*", message)
+        end = names.end() if names else 0
         return self.flags(self._fields(message[:end], lambda name: True) + message[end:])
 
     def _fields(self, text: str, wanted: Callable[[str], bool]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -29,7 +30,10 @@ def save(model: nn.Module, path: Path) -> None:
     # clone: safetensors refuses tensors that share memory, as tied weights do
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     with whole_file(path) as temporary:
-        save_file(tensors, temporary)
+        try:
+            save_file(tensors, temporary)
+        except SafetensorError as error:  # a full disk, for one
+            raise InputError(f"{path}: cannot be written: {' '.join(str(error).split())}") from error
 
 
 def load(model: nn.Module, path: Path) -> None:
@@ -80,6 +84,9 @@ def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
             raise InputError(
                 f"{source}: {name} has shape {shape}, the model {kind} needs {right}; {hint}, or of another data set"
             )
+        if tensor.layout != torch.strided or tensor.is_meta:
+            what = "no values" if tensor.is_meta else f"layout {str(tensor.layout).removeprefix('torch.')}"
+            raise InputError(f"{source}: {name} has {what}; save plain tensors, for example tensor.to_dense()")
         if wanted[name].is_floating_point() and not tensor.is_floating_point():
             raise InputError(
                 f"{source}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers; "
@@ -89,12 +96,16 @@ def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
 
 
 def _without_prefixes(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take prefixes off that all keys have, until one is a key of the model: a model may have a part of such a name."""
+    """Take prefixes off until a key is one of the model, which may have a part of such a name itself.
+
+    Keys without a prefix that others have are no weights of the model: step counters, the criterion of a training.
+    """
     while found and not wanted.keys() & found.keys():
-        prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in found)), None)
-        if prefix is None:
+        counts = {prefix: sum(name.startswith(prefix) for name in found) for prefix in _PREFIXES}
+        prefix = max(counts, key=lambda prefix: counts[prefix])
+        if not counts[prefix]:
             break
-        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
     return found
 
 
@@ -106,7 +117,7 @@ def read(path: Path) -> dict[str, Tensor]:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name the file, for example {path / 'model.safetensors'}")
-    if not path.exists():
+    if not path.is_file():
         raise InputError(f"{path}: no such file; name a .safetensors file or a saved state dict")
     try:
         if path.suffix == ".safetensors":
@@ -128,9 +139,11 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
+    seen: set[int] = set()  # a dictionary may hold itself
     inner: Any = content
-    while inner is not None:
+    while inner is not None and id(inner) not in seen:
         content = inner
+        seen.add(id(content))
         inner = None
         if isinstance(content, Mapping):
             inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)

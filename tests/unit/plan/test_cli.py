@@ -102,11 +102,15 @@ def test_all_faults_are_named_together():
         ("--client_indices a", "--client_indices: 'a' is no index; use numbers from 0, for example 1,5,42,100"),
         ("--local_lr 1", "--local_lr needs --local-steps above 1: a client that sends its gradient takes no step"),
         ("--checkpoint w --stage iter1", "--checkpoint and --stage exclude each other: weights that are given are not"),
-        ("--init zeros --restarts 2", "--init zeros makes all --restarts equal; use restarts 1"),
+        ("--init zeros --restarts 2", "--init zeros makes all restarts equal; use restarts 1"),
         ("--stage 3", "--stage: '3'; use untrained, epoch<N> or iter<N>, for example epoch100 (given: '3')"),
         ("--tv inf", "--tv: Input should be a finite number (given: 'inf')"),
         ("--rec_lr nan", "--rec_lr: Input should be a finite number (given: 'nan')"),
         ("--no_such_thing", "unrecognized arguments: --no_such_thing (see --help)"),
+        (
+            "--client_indices 1,2 --distribution balanced",
+            "--client_indices fixes the batches, so a distribution has no",
+        ),
         ("--num_tries", "argument --num_tries: expected one argument (see --help)"),
     ],
 )

@@ -158,9 +158,6 @@ def test_each_batch_is_matched_on_what_its_client_sent():
 
 
 def test_the_program_leaves_the_files_that_the_workflow_waits_for(tmp_path, capsys):
-    from gradleak.notes import note
-
-    note.cache_clear()
     mine = spec(num_clients=2, defenses=("hide-3",), output=tmp_path / "out" / "metrics.csv")
     execute(mine, experiment.run)
     made = {path.name for path in (tmp_path / "out").iterdir()}
@@ -215,8 +212,5 @@ def test_batch_statistics_of_a_shared_layer_and_a_shared_weight():
     ],
 )
 def test_lbfgs_on_a_piecewise_linear_victim_is_said_once(capsys, options, warned):
-    from gradleak.notes import note
-
-    note.cache_clear()
     experiment.run(spec(iterations=1, num_clients=2, num_tries=2, **options))
     assert capsys.readouterr().err.count("second derivatives vanish") == int(warned)

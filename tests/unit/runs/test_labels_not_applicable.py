@@ -136,8 +136,5 @@ def test_diverged_methods_have_the_rows_that_they_would_have_had(plugin):
 
 
 def test_it_is_said_in_one_line_for_all_tries(plugin, capsys):
-    from gradleak.notes import note
-
-    note.cache_clear()
     rows(modules=(plugin,), defenses=("hide-2",), num_tries=3, methods=("rlg", "ilrg-estimate"))
     assert capsys.readouterr().err == "note: rlg is not applicable: the client sends no gradient of head.weight\n"

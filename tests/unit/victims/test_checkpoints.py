@@ -137,3 +137,43 @@ def test_damaged_safetensors(tmp_path):
     path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
     with pytest.raises(InputError, match="is no readable file of weights"):
         checkpoints.load(victim(1), path)
+
+
+@pytest.mark.parametrize("more", ["n_averaged", "criterion.weight"])
+def test_keys_beside_those_of_the_model_do_not_hide_a_prefix(tmp_path, more):
+    """As averaged models and Lightning save them."""
+    source, model = victim(1), victim(2)
+    content = {f"module.{name}": value for name, value in source.state_dict().items()}
+    torch.save({**content, more: torch.ones(())}, tmp_path / "model.pt")
+    checkpoints.load(model, tmp_path / "model.pt")
+    assert equal(model, source)
+
+
+def test_a_dictionary_that_holds_itself_is_one_line(tmp_path):
+    content: dict[str, object] = {"epoch": 3}
+    content["model"] = content
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"is no tensor; save model\.state_dict"):
+        checkpoints.read(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(torch.Tensor.to_sparse, "has layout sparse_coo; save plain tensors"), (lambda w: w.to("meta"), "has no values")],
+)
+def test_tensors_of_other_kinds_are_one_line(tmp_path, change, message):
+    model = victim(1)
+    content = model.state_dict()
+    content["head.weight"] = change(content["head.weight"])
+    with pytest.raises(InputError, match=f"head.weight {message}"):
+        checkpoints.assign(model, content, tmp_path)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise checkpoints.SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(InputError, match=r"cannot be written: .*No space left"):
+        checkpoints.save(victim(1), tmp_path / "a" / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []

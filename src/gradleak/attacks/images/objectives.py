@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gradleak.errors import InputError
+from gradleak.plan import plugins
 
 Gradients = Sequence[Tensor]
 Objective = Callable[[Gradients, Gradients], Tensor]
@@ -160,7 +161,8 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
             terms = torch.where(theirs > 0, _one_minus_cosine(inner, mine, theirs), 0.0)
             return (factors * terms).sum(0) / count
         distance = _PER_PARAMETER[name]
-        terms = [_checked(name, distance(d, t), len(t)) for d, t in zip(of_dummy, of_target, strict=True)]
+        with plugins.guarded("objectives", name, f"objective {name}"):
+            terms = [_checked(name, distance(d, t), len(t)) for d, t in zip(of_dummy, of_target, strict=True)]
         return (factors * torch.stack(terms)).sum(0)
 
     return objective

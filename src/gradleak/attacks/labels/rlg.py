@@ -114,9 +114,12 @@ def separable(Q: Floats) -> Bools:
     for position in np.flatnonzero(~accepted):
         others = np.ones(len(alive), dtype=bool)
         others[position] = False
-        if few is not None and not _outside_cone(columns[:, others & few], units[:, position]):
+        if few is not None and _outside_cone(columns[:, others & few], units[:, position]) is False:
             continue
-        accepted[position] = _outside_cone(columns[:, others], units[:, position])
+        outside = _outside_cone(columns[:, others], units[:, position])
+        if outside is None:
+            note("rlg: neither solver could tell whether a class is separable; such a class counts as absent")
+        accepted[position] = outside is True
     result[alive] = accepted
     return result
 
@@ -150,10 +153,10 @@ def positive_spanning_set(Q: Floats) -> Bools | None:
     return chosen
 
 
-def _outside_cone(columns: Floats, point: Floats) -> bool:
+def _outside_cone(columns: Floats, point: Floats) -> bool | None:
     """Whether a unit vector [k] is no combination of columns [k, n] with weights >= 0 of a moderate sum.
 
-    If neither solver can tell, it counts as one, which makes no class present without a proof.
+    None if neither solver can tell.
     """
     n = columns.shape[1]
     if n == 0:
@@ -166,9 +169,7 @@ def _outside_cone(columns: Floats, point: Floats) -> bool:
         answer = scipy.optimize.linprog(np.ones(n), A_eq=columns, b_eq=point, method="highs")
         if answer.status == 0:
             return bool(answer.fun * _WEIGHT > _OUTSIDE)
-        if answer.status != _INFEASIBLE:
-            note(f"rlg: a linear program ended without an answer (status {answer.status}); its class counts as absent")
-        return answer.status == _INFEASIBLE
+        return True if answer.status == _INFEASIBLE else None
 
 
 @register("rlg", needs=("head.weight",), gives=())

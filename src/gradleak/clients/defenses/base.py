@@ -11,8 +11,10 @@ from torch import Tensor
 
 from gradleak.clients.observation import HEAD, Observation, sent_names, trainable
 from gradleak.errors import InputError
+from gradleak.plan import plugins
 from gradleak.plan.jobs.options import canonical_defense, defense_parts
 from gradleak.victims.models.base import Victim
+from gradleak.victims.models.check import unchanged
 
 Gradients = dict[str, Tensor]
 
@@ -72,7 +74,35 @@ def build(name: str) -> Defense:
         kind, strength = defense_parts(canonical_defense(name))
     except ValueError as error:
         raise InputError(str(error)) from error
-    return _DEFENSES[kind](strength)
+    with plugins.guarded("defenses", kind, f"defense {name}"):
+        defense = _DEFENSES[kind](strength)
+    if not callable(defense):
+        raise InputError(f"defense {name}: its factory returns {_kind(defense)}; return a function of the gradients")
+    return _guarded(name, defense) if plugins.used(defenses=[kind]) else defense
+
+
+def _guarded(name: str, defense: Defense) -> Defense:
+    """Return a plug-in's defense, which gets copies, and draws its noise where a run's seed reaches."""
+    kind = defense_parts(canonical_defense(name))[0]
+
+    def defend(gradients: Gradients, context: DefenseContext) -> Gradients:
+        copies = {key: gradient.clone() for key, gradient in gradients.items()}
+        before = _global_draws()
+        with unchanged(f"defense {name}", context.model), plugins.guarded("defenses", kind, f"defense {name}"):
+            sent = defense(copies, context)
+        if _global_draws() != before:
+            raise InputError(
+                f"defense {name}: draws from a global generator, so equal runs differ; use context.generator"
+            )
+        return sent
+
+    return defend
+
+
+def _global_draws() -> tuple[bytes, bytes, int]:
+    """Return what changes when something is drawn from torch's or NumPy's global generator."""
+    state = np.random.get_state(legacy=False)["state"]
+    return torch.get_rng_state().numpy().tobytes(), state["key"].tobytes(), state["pos"]
 
 
 def apply(

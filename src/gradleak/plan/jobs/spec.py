@@ -96,7 +96,8 @@ class Spec(Typed):
             if isinstance(value, bool):
                 argv.append(flag if value else f"--no-{flag[2:]}")
             else:
-                argv += [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+                text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                argv += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
         return argv
 
 

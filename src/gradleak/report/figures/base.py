@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradleak.errors import InputError
+from gradleak.plan import plugins
 from gradleak.records import whole_file
 from gradleak.report.summary import Measured
 from gradleak.report.tables.base import Labels
@@ -161,8 +162,11 @@ def build(
         InputError: no such figure, or a cell that it needs is missing and this is not a draft.
     """
     chosen = find(kind)
-    with style():
-        return chosen.draw(Request(Measured(frame), published, labels, draft, name or kind, images or {}))
+    with style(), plugins.guarded("figures", kind, f"figure {name or kind}"):
+        drawn: object = chosen.draw(Request(Measured(frame), published, labels, draft, name or kind, images or {}))
+    if not isinstance(drawn, Figure):
+        raise InputError(f"figure {name or kind}: its builder returns {type(drawn).__name__}; return a Figure")
+    return drawn
 
 
 def wrapped(setting: str, width: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gradleak.errors import InputError
+from gradleak.plan import plugins
 from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report import published_images
@@ -234,7 +235,10 @@ def build(
         rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
     images = published_images.empty() if images is None else images
     request = Request(Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {})
-    table = _BUILDERS[kind](request)
+    with plugins.guarded("tables", kind, f"table {request.name}"):
+        table: object = _BUILDERS[kind](request)
+    if not isinstance(table, Table):
+        raise InputError(f"table {request.name}: its builder returns {type(table).__name__}; return a Table")
     if any(value == WITHHELD for line in table.lines for value in line.cells) and _withholds(frame):
         table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
     return table if caption is None else replace(table, caption=caption)

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import torch
 
 from gradleak.errors import InputError
+from gradleak.plan import plugins
 from gradleak.plan.model_options import OPTIONS, check_images, check_options
 from gradleak.streams import stream_seed
 from gradleak.victims.models.base import Victim
-from gradleak.victims.models.check import attempt, check_victim
+from gradleak.victims.models.check import check_victim
 
 REGISTRY: dict[str, Callable[..., Victim]] = {}
 """Model name -> builder; every builder takes num_classes, channels, image_size and its options by keyword."""
@@ -144,6 +145,7 @@ def build(
         torch.default_generator.manual_seed(stream_seed("victim", seed))
         if name in BUILT_IN:
             return REGISTRY[name](**arguments).eval()
-        victim = attempt(name, "its builder", lambda: REGISTRY[name](**arguments))
+        with plugins.guarded("models", name, f"model {name}: its builder"):
+            victim = REGISTRY[name](**arguments)
         check_victim(name, victim, **shape)
     return victim.eval()

@@ -1,42 +1,36 @@
 """Whether a model that a plug-in made is a victim as the attacks take one."""
 
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from gradleak.errors import InputError
+from gradleak.plan import plugins
 from gradleak.victims.models.base import Victim
 
-T = TypeVar("T")
 
-_NOT_THEIRS = {Path(torch.__file__).parent, Path(__file__).parent}
-"""Where code is that a plug-in merely calls, or that calls it."""
+@contextmanager
+def unchanged(what: str, model: nn.Module) -> Iterator[None]:
+    """Refuse code that changes a model which others use too.
 
-
-def attempt(name: str, what: str, work: Callable[[], T]) -> T:
-    """Run code of a plug-in; what it raises becomes one line with the place.
+    Args:
+        what: the code, for messages.
+        model: the model.
 
     Raises:
-        InputError: it fails.
+        InputError: a parameter or buffer is another than before.
     """
-    try:
-        return work()
-    except InputError:
-        raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if _NOT_THEIRS.isdisjoint(Path(frame.filename).parents)]
-        place = f" at {theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(f"model {name}: {what} fails{place}: {reason}") from error
+    before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    yield
+    for name, tensor in model.state_dict().items():
+        if not torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(before[name])):
+            raise InputError(f"{what}: changes {name} of the model, which others use too; work on a copy")
 
 
 def check_victim(name: str, model: object, *, num_classes: int, channels: int, image_size: int) -> None:
-    """Check the head of a model, and its features with one pass of two blank images; it is left in eval mode.
+    """Check the head of a model, and its features with passes of two images; it is left in eval mode.
 
     Args:
         name: of the model, for messages.
@@ -63,11 +57,20 @@ def check_victim(name: str, model: object, *, num_classes: int, channels: int, i
         raise InputError(f"{where}: its head has {head.out_features} outputs; the data set has {num_classes} classes")
     model.eval()
     shape = (2, channels, image_size, image_size)
-    with torch.no_grad():
-        found: object = attempt(name, f"features() of images {list(shape)}", lambda: model.features(torch.zeros(shape)))
+    images = torch.linspace(-1, 1, 2 * channels * image_size**2).reshape(shape)
+    with torch.no_grad(), plugins.guarded("models", name, f"{where}: features() of images {list(shape)}"):
+        found: object = model.features(images.clone())
     if not isinstance(found, Tensor):
         raise InputError(f"{where}: its features are a {type(found).__name__}; return a tensor [n, {head.in_features}]")
     if found.shape != (2, head.in_features):
         raise InputError(
             f"{where}: its features of 2 images have shape {list(found.shape)}; its head reads [2, {head.in_features}]"
         )
+    if found.dtype != head.weight.dtype:
+        raise InputError(f"{where}: its features are {found.dtype}, its head is {head.weight.dtype}; use one type")
+    with torch.no_grad(), plugins.guarded("models", name, f"{where}: a pass of images {list(shape)}"):
+        again, logits, expected = model.features(images.clone()), model(images.clone()), head(found)
+    if not torch.equal(again, found):
+        raise InputError(f"{where}: its features of equal images differ in eval mode; draw no random numbers there")
+    if not torch.allclose(logits, expected, rtol=1e-4, atol=1e-5):
+        raise InputError(f"{where}: its output is not head(features(x)), which attacks on the last layer rely on")

@@ -1,5 +1,6 @@
 """A plug-in's model that is no victim is one line when it is built, and looking at it leaves no trace."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from gradleak.errors import InputError
 from gradleak.plan import model_options as options
+from gradleak.plan import plugins
 from gradleak.victims.models import build
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.fcn import FCN
@@ -57,9 +59,15 @@ class Abstract(Victim):
         super().__init__()
 
 
+class Doubled(Mine):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
 @pytest.fixture
-def built() -> Iterator[Callable[..., Victim]]:
+def built(monkeypatch) -> Iterator[Callable[..., Victim]]:
     """Return a function that builds what it is given as a plug-in would register it."""
+    monkeypatch.setattr(plugins, "used", lambda **_: (__file__,))
     with forgotten():
         options.OPTIONS["mine"] = frozenset()
         options.SMALLEST["mine"] = 1
@@ -85,15 +93,22 @@ def built() -> Iterator[Callable[..., Victim]]:
         (with_features(lambda e: (e, e)), r"its features are a tuple; return a tensor \[n, 6\]"),
         (
             with_features(lambda e: e @ torch.zeros(5, 6)),
-            r"features\(\) of images \[2, 3, 8, 8\] fails at .*test_check",
+            r"features\(\) of images \[2, 3, 8, 8\]: .*test_check.py:\d+: RuntimeError",
         ),
-        (Abstract, "its builder fails.*: TypeError: Can't instantiate abstract class"),
+        (Abstract, "its builder: .*: TypeError: Can't instantiate abstract class"),
         (
             lambda **shape: Mine(**shape, width=3),  # pyright: ignore
-            "its builder fails at .*test_check.*: TypeError: .*width",
+            r"its builder: .*test_check.py:\d+: TypeError: .*width",
         ),
         (lambda **shape: nn.Linear(2, 2), "its builder returns a Linear; return a gradleak.victims.models.base.Victim"),
         (lambda **shape: None, "its builder returns a NoneType"),
+        (with_features(lambda e: e + torch.rand(6)), "its features of equal images differ in eval mode"),
+        (
+            with_head(lambda C: nn.Linear(6, C, dtype=torch.float64)),
+            "its features are torch.float32, its head is",
+        ),
+        (Doubled, r"its output is not head\(features\(x\)\)"),
+        (with_features(lambda e: sys.exit(0)), r"features\(\) of images .*: SystemExit: 0"),
     ],
 )
 def test_what_is_no_victim_is_one_line(built, kind, message):

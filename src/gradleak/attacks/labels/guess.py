@@ -1,0 +1,37 @@
+"""What a label-restoration method gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gradleak.clients.observation import Observation
+
+
+@dataclass(frozen=True)
+class LabelGuess:
+    """What a method says about a batch of B images from C classes.
+
+    Attributes:
+        presence: [C] bool, whether the class is believed to be in the batch.
+        counts: [C] int64, believed number of instances per class by plain rounding, as published; None for
+            methods that only restore presence. Need not sum to B.
+        assignable_counts: [C] int64, non-negative and summing to B (largest remainder); what image
+            reconstruction assigns as labels. None where counts is None.
+        embeddings: [C, d] float64, the recovered mean embedding of each class, if the method recovers one.
+        probabilities: [C, C] float64, row c is the recovered mean softmax output of class c, if recovered.
+        restricted_to: [C] bool, the classes among which the method was asked to decide, because it knew that
+            no other is in the batch; None if it decided on all classes. Instance accuracy is over these
+            classes only.
+    """
+
+    presence: Tensor
+    counts: Tensor | None = None
+    assignable_counts: Tensor | None = None
+    embeddings: Tensor | None = None
+    probabilities: Tensor | None = None
+    restricted_to: Tensor | None = None
+
+
+LabelMethod = Callable[[Observation], LabelGuess]
+"""A method sees an Observation and nothing else, so it cannot look at the truth."""

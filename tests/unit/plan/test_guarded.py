@@ -1,0 +1,141 @@
+"""Code of plug-ins fails in one line, changes nothing that others use, and returns what it should."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.plugin_state import forgotten
+
+from gradleak.errors import InputError
+from gradleak.plan import plugins
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.runs import images
+from gradleak.runs.labels import restore
+
+ATTACK = """
+import torch
+from gradleak.attacks.labels.base import LabelGuess, register
+FACTS = {{"attacks": {{"mine": {{}}}}}}
+
+@register("mine", needs=("head.weight",))
+def build(*, alpha):
+    def attack(observation):
+        C = observation.model.head.out_features
+        counts = torch.zeros(C, dtype=torch.int64)
+        counts[0] = observation.batch_size
+        {body}
+        return LabelGuess(counts > 0, counts, counts)
+    return attack
+"""
+
+DEFENSE = """
+import torch
+from gradleak.clients.defenses.base import register
+FACTS = {{"defenses": {{"mine": {{"strength": "strength", "high": 9.0}}}}}}
+
+@register("mine")
+def build(strength):
+    def defend(gradients, context):
+        {body}
+        return gradients
+    return defend
+"""
+
+OBJECTIVE = """
+from gradleak.attacks.images.objectives import register
+FACTS = {{"objectives": {{"mine": {{}}}}}}
+
+@register("mine")
+def mine(dummy, target):
+    {body}
+    return (dummy - target).square().sum(1)
+"""
+
+Load = Callable[[str, str], str]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    """Write a plug-in with a body and load it."""
+
+    def make(text: str, body: str) -> str:
+        path = tmp_path / "mine.py"
+        path.write_text(text.format(body=body))
+        plugins.declare([str(path)])
+        plugins.load([str(path)])
+        return str(path)
+
+    with forgotten():
+        yield make
+
+
+def labels(path: str, **options: Any) -> Any:
+    usual = {"dataset": "mnist-sample", "model": "fcn", "batch_size": 4, "num_tries": 1, "progress": False}
+    return restore(RestoreLabels(**{**usual, "modules": (path,), **options}))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise KeyError('x')", r"attack mine: .*mine\.py:\d+: KeyError: 'x'"),
+        ("raise SystemExit(0)", r"attack mine: .*mine\.py:\d+: SystemExit: 0"),
+        ("return None", "attack mine: returns NoneType; return a LabelGuess"),
+        ("counts[0] = -1", "attack mine: counts has -1; counts are 0 or more"),
+        ("return LabelGuess(counts > 0, counts * 2, counts * 2)", "assignable_counts sum to 8; .* the batch size, 4"),
+        ("counts = counts[:7]", r"attack mine: presence is \[7\] of bool; it must be a tensor \[10\] of bool"),
+        ("counts = counts.float()", r"attack mine: counts is \[10\] of float32; it must be a tensor \[10\] of int64"),
+        ("return LabelGuess(counts, counts)", r"attack mine: presence is \[10\] of int64; .* of bool"),
+        (
+            "observation.model.head.weight.data.zero_()",
+            "attack mine: changes head.weight of the model, which others use too; work on a copy",
+        ),
+    ],
+)
+def test_an_attack_that_fails_or_returns_no_guess_is_one_line(load, body, message):
+    path = load(ATTACK, body)
+    with pytest.raises(InputError, match=message) as caught:
+        labels(path, methods=("mine",))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_attack_cannot_change_what_the_next_one_sees(load):
+    path = load(ATTACK, "observation.gradients['head.weight'].zero_()")
+    found = {}
+    for methods in (("ilrg",), ("mine", "ilrg")):
+        rows = labels(path, methods=methods).rows
+        found[methods] = [row.value for row in rows if (row.method, row.metric) == ("ilrg", "lnacc")]
+    assert found["ilrg",] == found["mine", "ilrg"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise KeyError('x')", r"defense mine-2: .*mine\.py:\d+: KeyError: 'x'"),
+        ("context.model.head.weight.data.zero_()", "defense mine-2: changes head.weight of the model"),
+        ("gradients = {k: torch.randn_like(g) for k, g in gradients.items()}", "mine-2: draws from a global generator"),
+    ],
+)
+@pytest.mark.parametrize("program", ["labels", "images"])
+def test_a_defense_that_fails_or_reaches_too_far_is_one_line(load, program, body, message):
+    path = load(DEFENSE, body)
+    options: Any = {"dataset": "mnist-sample", "num_clients": 1, "iterations": 1, "progress": False}
+    run = {
+        "labels": lambda: labels(path, methods=("ilrg",), defenses=("mine-2",)),
+        "images": lambda: images.run(Reconstruct(**options, modules=(path,), defenses=("mine-2",))),
+    }
+    with pytest.raises(InputError, match=message):
+        run[program]()
+
+
+def test_an_objective_that_fails_is_one_line(load):
+    path = load(OBJECTIVE, "raise KeyError('x')")
+    options: Any = {"dataset": "mnist-sample", "num_clients": 1, "iterations": 1, "progress": False}
+    with pytest.raises(InputError, match=r"objective mine: .*mine\.py:\d+: KeyError: 'x'"):
+        images.run(Reconstruct(**options, modules=(path,), cost_fn="mine"))
+
+
+def test_code_that_is_built_in_keeps_its_traceback():
+    with pytest.raises(KeyError), plugins.guarded("attacks", "ilrg", "attack ilrg"):
+        raise KeyError("x")
