@@ -117,7 +117,7 @@ def shrunk(command: str) -> str:
         if option in argv:
             argv[argv.index(option) + 1] = size
     if "--epochs" in argv or "--iters" in argv:
-        argv += ["--batch_size", "16"]
+        argv += ["--train_batch_size", "16"]
     return " ".join(argv)
 
 
