@@ -107,9 +107,6 @@ def test_all_faults_are_named_together():
         ("--tv inf", "--tv: Input should be a finite number (given: 'inf')"),
         ("--rec_lr nan", "--rec_lr: Input should be a finite number (given: 'nan')"),
         ("--no_such_thing", "unrecognized arguments: --no_such_thing (see --help)"),
-        (
-            "--client_indices fixes the batches, so a distribution has no",
-        ),
         ("--num_tries", "argument --num_tries: expected one argument (see --help)"),
     ],
 )
