@@ -108,17 +108,21 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
         yield _Job(IMAGE_ATTACKS[entry.kind], options, point, (name,))
 
 
-def _excluded(job: _Job, experiment: Experiment) -> bool:
-    return any(all(_has(job, key, value) for key, value in rule.items()) for rule in experiment.exclude)
+def _excluded(job: _Job, experiment: Experiment, run: Run | None = None) -> bool:
+    """Whether a rule drops a job, by what is said of it, or as a run by what follows from that.
+
+    Both are asked: a rule may drop what no run can be made of, and values that are told by others.
+    """
+    return any(all(_has(job, run, key, value) for key, value in rule.items()) for rule in experiment.exclude)
 
 
-def _has(job: _Job, key: str, value: Any) -> bool:
-    """Whether a job's option has a value, however either is written, and whether or not the job's axes say it."""
+def _has(job: _Job, run: Run | None, key: str, value: Any) -> bool:
+    """Whether an option has a value, however either is written, and whether or not the job's axes say it."""
     if key in CATALOGUE_AXES:
         return job.point[key] == value
     if key == "defense":
         return composed(job.point.get(key, UNDEFENDED)) == composed(value)
-    given = job.options.get(key, job.spec.model_fields[key].default)
+    given = job.options.get(key, job.spec.model_fields[key].default) if run is None else getattr(run, key)
     try:
         return read_value(job.spec, key, given) == read_value(job.spec, key, value)
     except ValidationError:
@@ -193,7 +197,8 @@ def expand(config: Config, sources: Sources) -> Grid:
                         run = job.spec(**job.options)
                     except ValidationError as error:
                         faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
-                    else:
+                        continue
+                    if not _excluded(job, experiment, run):
                         found.append((name, run))
                         _note_names(named[name], config, job, run)
         if len(found) == before and not faults.lines:

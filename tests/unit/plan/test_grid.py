@@ -68,6 +68,16 @@ def test_exclude_compares_values_and_not_how_they_are_written(rule, left):
     assert {run.batch_size for run in runs} == left | {9}
 
 
+def test_exclude_sees_what_follows_from_other_options():
+    block = {"dataset": "digits", "model": "fcn", "batch_size": 8}
+    axes = [
+        {**block, "distribution": ["random", "random2"]},
+        {**block, "distribution": "random2", "num_target_cls": [3, 5]},
+    ]
+    expanded = expand({"experiments/a": {"attacks": ["ilrg"], "axes": axes, "exclude": [{"num_target_cls": 5}]}})
+    assert {expanded.runs[run].distribution_id for run in expanded.experiments["a"]} == {"random", "random2-3"}
+
+
 def test_exclude_sees_what_an_attack_says():
     image = {"kind": "matching", "label": "x"}
     expanded = expand(
