@@ -29,7 +29,7 @@ HALF_UNIT_DB = 0.005
 CELL = ("dataset", "model", "stage", "batch_size", "distribution", "defense")
 """Columns that name a setting."""
 
-AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "n/a"
+AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
 
 
 def applicable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -181,7 +181,7 @@ def verdicts(published: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[n
     """Say for each published figure whether it lies in its prediction interval.
 
     Returns:
-        ``agrees``, ``differs``, or ``n/a`` where a figure or a bound is NaN. Bounds count as inside.
+        ``agrees``, ``differs``, or ``undecided`` where a figure or a bound is NaN. Bounds count as inside.
     """
     published, low, high = (np.asarray(each, dtype=np.float64) for each in (published, low, high))
     slack = 1e-9 * np.minimum(1.0, np.abs(published))
@@ -205,7 +205,7 @@ def compare_means(
         variance: added to that of the first mean, for what its values share.
 
     Returns:
-        ``agrees``, ``differs``, or ``n/a`` where a sample has fewer than two values.
+        ``agrees``, ``differs``, or ``undecided`` where a sample has fewer than two values.
     """
     if not (n > 1 and other_n > 1 and np.isfinite([mean, sd, other_mean, other_sd]).all()):
         return UNDECIDED

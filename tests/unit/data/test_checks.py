@@ -68,7 +68,7 @@ RETURN = "return an ImageDataset, for example an ArrayDataset"
 LABELS = "labels must be one tensor [images] of int64 on the CPU"
 ARRAY = "it must be a tensor [4, 1, 16, 16] of uint8, an image for each label"
 FACT = "pass gradleak.plan.catalogue.dataset_facts('scans')"
-OWN = "return a tensor [1, 1, 16, 16] of uint8, from 0 (black) to 255 (white)"
+OWN = "return a tensor [2, 1, 16, 16] of uint8, from 0 (black) to 255 (white)"
 
 FAULTS = {
     "nothing": ("pass", f"its loader returns NoneType; {RETURN}"),
@@ -116,15 +116,15 @@ FAULTS = {
     ),
     "float pixels of its own": (
         'return Own("scans", facts, 10, labels, lambda n: torch.zeros(n, 1, 16, 16))',
-        f"pixels() returns [1, 1, 16, 16] of torch.float32 for 1 images; {OWN}",
+        f"pixels() returns [2, 1, 16, 16] of torch.float32 for 2 images; {OWN}",
     ),
     "pixels of its own in another shape": (
         'return Own("scans", facts, 10, labels, lambda n: torch.zeros(n, 16, 16, dtype=torch.uint8))',
-        f"pixels() returns [1, 16, 16] of torch.uint8 for 1 images; {OWN}",
+        f"pixels() returns [2, 16, 16] of torch.uint8 for 2 images; {OWN}",
     ),
     "no pixels of its own": (
         'return Own("scans", facts, 10, labels, lambda n: None)',
-        f"pixels() returns NoneType for 1 images; {OWN}",
+        f"pixels() returns NoneType for 2 images; {OWN}",
     ),
 }  # fmt: skip
 
@@ -172,11 +172,11 @@ def test_grey_images_may_be_files(load, tmp_path):
 
 
 def test_pixels_are_looked_at_whenever_they_are_fetched(load):
-    """The one image that is looked at says nothing of the others."""
+    """The two images that are looked at say nothing of the others."""
     right, wrong = "torch.zeros(n, 1, 16, 16, dtype=torch.uint8)", "torch.zeros(n, 1, 16, 16)"
-    data = load(f'return Own("scans", facts, 10, labels, lambda n: {right} if n == 1 else {wrong})')
-    with pytest.raises(InputError, match=r"^scans\.py: data set scans: pixels\(\) returns .*float32 for 2 images"):
-        data.fetch(torch.tensor([0, 1]))
+    data = load(f'return Own("scans", facts, 10, labels, lambda n: {right} if n == 2 else {wrong})')
+    with pytest.raises(InputError, match=r"^scans\.py: data set scans: pixels\(\) returns .*float32 for 3 images"):
+        data.fetch(torch.tensor([0, 1, 2]))
 
 
 def test_built_in_loaders_pass_the_same_door(monkeypatch):

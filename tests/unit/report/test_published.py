@@ -72,7 +72,7 @@ def test_exact_setting(figures):
     assert (found.verdict(0.99, 1.0), found.verdict(0.0, 0.9), found.verdict(np.nan, np.nan)) == (
         "agrees",
         "differs",
-        "n/a",
+        "undecided",
     )
 
 

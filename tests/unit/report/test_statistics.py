@@ -143,7 +143,7 @@ def test_a_method_that_could_not_be_tried_has_no_n_and_no_mean():
 
 def test_verdicts():
     found = verdicts([0.5, 0.6, 0.61, np.nan, 0.5], [0.4, 0.4, 0.4, 0.4, np.nan], [0.6] * 5)
-    assert found.tolist() == ["agrees", "agrees", "differs", "n/a", "n/a"]
+    assert found.tolist() == ["agrees", "agrees", "differs", "undecided", "undecided"]
 
 
 def test_student_needs_two_values():
@@ -159,4 +159,4 @@ def test_means_are_compared_as_welch_does():
     assert compare_means(0.3, 0.1, 4, 0.31, 0.1, 5) == "agrees"
     assert compare_means(1.0, 0.0, 3, 1.0, 0.0, 5) == "agrees"
     assert compare_means(1.0, 0.0, 3, 0.998, 0.0, 5) == "differs"
-    assert compare_means(1.0, float("nan"), 1, 0.998, 0.0, 5) == "n/a"
+    assert compare_means(1.0, float("nan"), 1, 0.998, 0.0, 5) == "undecided"

@@ -35,7 +35,7 @@ INTERVALS = (
 
 NOTE = (
     "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
-    f"there is no verdict (n/a). {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
+    f"the verdict is "undecided". {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
 BLANK_NOTE = "Blank: LeAcc and LnAcc of the answer “no class is present”, whose IRec is 0. "
@@ -72,7 +72,7 @@ class Further:
 
 
 def verdict(words: dict[str, str]) -> str:
-    """Sum up a setting's verdicts: ``agrees`` if all do, ``differs`` if one does, ``n/a`` or a dash.
+    """Sum up a setting's verdicts: ``agrees`` if all do, ``differs`` if one does, ``undecided`` or a dash.
 
     Args:
         words: header of a metric -> its verdict.

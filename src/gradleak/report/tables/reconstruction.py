@@ -43,7 +43,7 @@ NOTE = (
     "n: initialisations × batches; a batch is one client's, or the aggregate of a round. Starts are chosen by the "
     "matching loss, and one assignment of reconstructions to originals, the one with the smallest squared error, "
     "serves all metrics. [t: …]: one initialisation only, so the 95 % interval is over its batches and there is no "
-    f"verdict (n/a). {RANGE_NOTE}"
+    f"verdict. {RANGE_NOTE}"
 )
 PUBLISHED_NOTE = (
     "Published: measured from the image files of the iLRG release, with the same kind of assignment, after "

@@ -167,7 +167,7 @@ def test_one_initialisation_has_no_verdict(made_up, sources):
     line = cells(make("batch_size_and_depth", frame, sources))[0]
     assert line[1] == "1×4"
     assert "[t: " in line[2]
-    assert line[-2] == "n/a"
+    assert line[-2] == "undecided"
 
 
 def test_diverged_tries_are_shown(frame, sources):
@@ -262,7 +262,7 @@ def test_blocks_sort_and_lose_nothing():
 def test_verdict_of_a_setting():
     assert verdict({"a": "agrees", "b": "differs"}) == "differs"
     assert verdict({"a": "agrees", "b": "—"}) == "agrees"
-    assert verdict({"a": "agrees", "b": "n/a"}) == "n/a"
+    assert verdict({"a": "agrees", "b": "undecided"}) == "undecided"
     assert verdict({"a": "—"}) == "—"
 
 
