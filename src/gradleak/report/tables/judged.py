@@ -35,7 +35,7 @@ INTERVALS = (
 
 NOTE = (
     "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
-    f"the verdict is "undecided". {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
+    f"nothing is decided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
 BLANK_NOTE = "Blank: LeAcc and LnAcc of the answer “no class is present”, whose IRec is 0. "
