@@ -104,6 +104,7 @@ def test_all_faults_are_named_together():
         ("--checkpoint w --stage iter1", "--checkpoint and --stage exclude each other: weights that are given are not"),
         ("--init zeros --restarts 2", "--init zeros makes all restarts equal; use restarts 1"),
         ("--stage 3", "--stage: '3'; use untrained, epoch<N> or iter<N>, for example epoch100 (given: '3')"),
+        ("--stage epoch999999999", "--stage: 'epoch999999999'; use untrained, epoch<N> or iter<N>, "),
         ("--tv inf", "--tv: Input should be a finite number (given: 'inf')"),
         ("--rec_lr nan", "--rec_lr: Input should be a finite number (given: 'nan')"),
         ("--no_such_thing", "unrecognized arguments: --no_such_thing (see --help)"),

@@ -54,7 +54,7 @@ class TrainingOptions(Spec):
     @field_validator("stage", "length")
     @classmethod
     def _known_stage(cls, value: str | None) -> str | None:
-        if value is not None and value != "untrained" and not re.fullmatch(r"(epoch|iter)[1-9][0-9]*", value):
+        if value is not None and value != "untrained" and not re.fullmatch(r"(epoch|iter)[1-9][0-9]{0,7}", value):
             raise ValueError(f"stage {value!r}; use untrained, epoch<N> or iter<N>, for example epoch100")
         return value
 
