@@ -21,6 +21,7 @@ from tests.workflow import ROOT, Workflow
 
 from gradleak.attacks.images import objectives
 from gradleak.attacks.labels.all import build as build_method
+from gradleak.clients.defenses.all import DefenseContext
 from gradleak.clients.defenses.all import build as build_defense
 from gradleak.clients.observation import observe_full, observe_head
 from gradleak.clients.round_inputs import client_keys
@@ -152,7 +153,8 @@ def test_the_objective_is_its_formula_and_restores_an_image(finished, loaded):
 
 def test_the_defense_leaves_that_many_values(finished, loaded):
     gradient = torch.randn(50, 40, generator=torch.Generator().manual_seed(0))
-    sent = build_defense("quantise-2")({"head.weight": gradient}, None)["head.weight"]  # pyright: ignore
+    context = DefenseContext(torch.Generator(), torch.nn.Linear(1, 1), lambda: [])  # pyright: ignore[reportArgumentType]
+    sent = build_defense("quantise-2")({"head.weight": gradient}, context)["head.weight"]
     assert len(sent.unique()) == 4
     assert (sent.min(), sent.max()) == (gradient.min(), pytest.approx(float(gradient.max()), rel=1e-6))
     step = float(gradient.max() - gradient.min()) / 3
