@@ -17,6 +17,14 @@ def folder(tmp_path) -> Path:
     return made
 
 
+def make(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Call make as a user does, also from within `make test`, which tells the calls below it that they are part of it."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
 TOOL = """#!/bin/sh
 printf '%s\\n' "VIRTUAL_ENV=$VIRTUAL_ENV" "PYTHONPATH=$PYTHONPATH" "$@" >> "$(dirname "$0")/said"
 """
@@ -32,7 +40,7 @@ def test_make_env_names_the_folder_as_one_word(folder):
     for name in ("python", "uv", "pytest"):
         (tools / name).write_text(TOOL)
         (tools / name).chmod(0o755)
-    done = subprocess.run(["make", "test-slurm"], cwd=folder, capture_output=True, text=True, check=False)
+    done = make("test-slurm", folder=folder)
     assert done.returncode == 0, done.stderr
     said = (tools / "said").read_text().splitlines()
     assert said.count(f"VIRTUAL_ENV={folder}/.venv") == 2  # the lock file's packages, and this one
@@ -45,8 +53,7 @@ def test_make_env_names_the_folder_as_one_word(folder):
 def test_make_looks_at_the_configuration_before_it_makes_the_environment(folder, goal, config, message):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    command = ["make", goal, f"CONFIG={config}"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    done = make(goal, f"CONFIG={config}", folder=folder)
     assert done.returncode == 2
     assert done.stderr.endswith(f"*** CONFIG={config}: {message}.  Stop.\n")
     assert done.stdout == ""
