@@ -18,7 +18,7 @@ def folder(tmp_path) -> Path:
 
 
 def make(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Call make as a user does, also from within `make test`, which tells the calls below it that they are part of it."""
+    """Call make as a user does: without what `make test` tells the calls of make below it."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
     return subprocess.run(
         ["make", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
