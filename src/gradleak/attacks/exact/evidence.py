@@ -1,16 +1,18 @@
-"""What speaks for a candidate input: how far it is from its spans, and how far noise alone would put it there."""
+"""What speaks for a candidate: how far it is from its spans, beside how far noise alone would put it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from gradleak.attacks.exact.network import Network, augmented
+from gradleak.attacks.exact.affine import Affine
+from gradleak.attacks.exact.backward import Backward, outside
+from gradleak.attacks.exact.network import Network, Pass, augmented
 from gradleak.attacks.exact.spans import Span
 
-_UNIT = 2.0**-24
-"""Relative rounding error of the client's own arithmetic."""
+_CHUNK = 2**25
+"""Numbers of the errors of all labels that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -19,119 +21,192 @@ class Evidence:
 
     Attributes:
         inputs: h [k, in].
-        labels: [k] int64, the label whose errors lie best in the column spaces.
-        forward: [k] length of the later layers' inputs outside their row spaces, over what noise would leave.
-        backward: [k] length of the errors outside their column spaces, over what noise would leave, worst layer.
-        second: [k] the same of the second-best label, in its most telling layer.
-        error: [k] predicted relative error of h: root mean square over noise.
-        coordinates: [k, r] U^T delta, and [k, r] V^T h, of the first layer.
-        errors: dLoss/da of every layer [k, out].
+        labels: [k] int64, the label whose errors fit the column spaces best.
+        forward: [k] what the following layers' inputs have outside their row spaces, over what noise would leave there;
+            0 where no row space takes part.
+        backward: [k] the same of the errors and their column spaces, in the worst layer.
+        margin: [k] how many times farther the second-best label's errors are outside, over their length.
+        error: [k] predicted relative error of h, root mean square.
+        strength: [k] the smaller, the stronger an image is in the gradient: length of its input's dual.
+        errors: delta of every layer, [k, out].
     """
 
     inputs: Tensor
     labels: Tensor
     forward: Tensor
     backward: Tensor
-    second: Tensor
+    margin: Tensor
     error: Tensor
-    norms: Tensor
+    strength: Tensor
     errors: tuple[Tensor, ...]
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def select(self, index: Tensor) -> "Evidence":
-        return Evidence(
-            self.inputs[index],
-            self.labels[index],
-            self.forward[index],
-            self.backward[index],
-            self.second[index],
-            self.error[index],
-            self.norms[index],
-            tuple(e[index] for e in self.errors),
-        )
+        """Return that of some candidates."""
+        values = [getattr(self, field.name)[index] for field in fields(self)[:-1]]
+        return Evidence(*values, errors=tuple(delta[index] for delta in self.errors))
 
-    @staticmethod
-    def join(parts: Sequence["Evidence"]) -> "Evidence":
-        return Evidence(
-            *(torch.cat([getattr(p, name) for p in parts]) for name in ("inputs", "labels", "forward", "backward", "second", "error", "norms")),
-            tuple(torch.cat([p.errors[i] for p in parts]) for i in range(len(parts[0].errors))),
-        )
+    def joined(self, other: "Evidence") -> "Evidence":
+        """Return both."""
+        values = [torch.cat([getattr(self, field.name), getattr(other, field.name)]) for field in fields(self)[:-1]]
+        return Evidence(*values, errors=tuple(map(torch.cat, zip(self.errors, other.errors, strict=True))))
 
 
-def examine(network: Network, spans: Sequence[Span], h: Tensor, *, rounded: float = _UNIT) -> Evidence:
-    """Test candidates [k, in] of the first layer's input against the spans of the whole gradient."""
+def telling_rows(spans: Sequence[Span]) -> list[int]:
+    """Return the layers after the first whose row spaces hold the inputs of all images and leave something out."""
+    return [
+        i
+        for i in range(1, len(spans))
+        if spans[i].rank and spans[i].rank < len(spans[i].right) - 1
+        and (not spans[i].saturated or spans[i].rank >= spans[0].rank)
+    ]
+
+
+def telling_columns(spans: Sequence[Span]) -> list[int]:
+    """Return the layers whose column spaces hold the errors of all images and leave something out."""
+    return [
+        i
+        for i, span in enumerate(spans)
+        if span.rank and span.rank < len(span.left) - 1 and (not span.saturated or span.rank >= spans[0].rank)
+    ]
+
+
+def examine(network: Network, spans: Sequence[Span], h: Tensor) -> Evidence:
+    """Test candidates h [k, in] against the spans of the whole gradient.
+
+    Args:
+        network: the layers.
+        spans: of the gradient of each.
+        h: inputs of the first layer, in its row space.
+    """
     passed = network.forward(h)
-    k, first = len(h), spans[0]
-    bars = [augmented(x) for x in passed.inputs]
-    t = bars[0] @ first.right
-    tau = first.input_noise(t)  # of an entry of h
-    # How far the noise of h moves what follows, and the noise of the row spaces there.
-    forward = h.new_zeros(k)
-    error = h.new_zeros(k)
-    usable = [i for i in range(1, len(spans)) if spans[i].rank >= first.rank and spans[i].rank < len(spans[i].right) - 1]
-    J, omega, outside2, expected2 = [], [], h.new_zeros(k), h.new_zeros(k)
-    free = torch.linalg.svd(first.right[-1:], full_matrices=True)[2][1:].T  # t with last entry fixed
-    T = first.right[:-1] @ free  # [in, q]
-    moved = None
-    for i in range(1, len(spans)):
-        layer = network.layers[i - 1]
-        if i == 1:
-            spread = tau[:, None] * layer.weight.norm(dim=1)  # sd of a
-            T = (layer.weight @ T)[None]
-        else:
-            spread = torch.sqrt(spread.square() @ layer.weight.T.square())
-            T = layer.weight @ T
-        a_scale = (passed.inputs[i - 1].square() @ layer.weight.T.square()).sqrt() + layer.bias.abs()
-        spread = torch.sqrt(spread.square() + (2 * rounded * a_scale).square())
-        spread = passed.slopes[i - 1] * spread
-        T = passed.slopes[i - 1][..., None] * T
-        if i not in usable:
+    t = augmented(h) @ spans[0].right
+    noise = spans[0].input_noise(t)  # of an entry of h
+    rows = telling_rows(spans)
+    spread = _spread(network, spans, passed, noise)
+    error = h.new_full((len(h),), torch.inf)
+    forward = h.new_zeros(len(h))
+    if rows:
+        residual, expected, inside = _row_spaces(network, spans, passed, spread, rows)
+        forward = residual / expected
+        error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
+    labels, margin = _labels(network, spans, passed)
+    errors = network.errors(passed, labels)
+    if not rows:
+        inside = _column_spaces(network, spans, h, labels, noise)
+        error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
+    backward = _backward(spans, passed, errors, error)
+    return Evidence(h, labels, forward, backward, margin, error, (t / spans[0].values).norm(dim=1), errors)
+
+
+def _spread(network: Network, spans: Sequence[Span], passed: Pass, noise: Tensor) -> list[Tensor]:
+    """Standard deviations of the entries of every layer's input: noise of the first's, and rounding of the client's."""
+    spread = [noise[:, None].expand(-1, passed.inputs[0].shape[1])]
+    for i, layer in enumerate(network.layers[:-1]):
+        through = torch.sqrt(spread[-1].square() @ layer.weight.T.square())
+        size = torch.sqrt(passed.inputs[i].square() @ layer.weight.T.square()) + layer.bias.abs()
+        rounded = 2 * spans[i].rounding * size
+        spread.append(passed.slopes[i].abs() * torch.sqrt(through.square() + rounded.square()))
+    return spread
+
+
+def _row_spaces(
+    network: Network, spans: Sequence[Span], passed: Pass, spread: list[Tensor], rows: list[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return residual, expected residual and predicted error within the row space of the first layer, each [k]."""
+    k = len(passed.logits)
+    residual, expected = passed.logits.new_zeros(k), passed.logits.new_zeros(k)
+    T = Affine(spans[0].right).basis[None]
+    gram, noisy = None, None
+    for i in range(1, rows[-1] + 1):
+        T = passed.slopes[i - 1][..., None] * (network.layers[i - 1].weight @ T)
+        if i not in rows:
             continue
-        V, z = spans[i].right, bars[i]
-        u = z @ V
-        out = z - u @ V.T
-        width = V.shape[0]
-        noise2 = spread.square() + spans[i].input_noise(u).square()[:, None]
-        outside2 += out.square().sum(1)
-        expected2 += noise2.sum(1) * (width - V.shape[1]) / (width - 1)
-        full = torch.cat([T, T.new_zeros(k, 1, T.shape[2])], 1)
-        J.append(full - V @ (V.T @ full))
-        omega.append(torch.cat([noise2, noise2.mean(1, keepdim=True)], 1))
-    Jm, om = torch.cat(J, 1), torch.cat(omega, 1)
-    H = Jm.mT @ Jm
-    values, vectors = torch.linalg.eigh(H)
-    values = values.clamp(min=1e-300)
-    inverse = vectors @ (vectors.mT / values[..., None])
-    JO = (om.sqrt()[..., None] * Jm) @ inverse
-    inside = JO.square().sum((1, 2))
-    error = torch.sqrt(inside + tau.square() * (first.right.shape[0] - first.rank)) / h.norm(dim=1)
-    forward = torch.sqrt(outside2 / expected2)
-    labels, backward, second, errors = _label(network, spans, passed, error, rounded)
-    return Evidence(h, labels, forward, backward, second, error, (t / first.values).norm(dim=1), errors)
+        V, z = spans[i].right, augmented(passed.inputs[i])
+        residual += outside(z, V).square().sum(1)
+        variance = spread[i].square() + spans[i].input_noise(z @ V).square()[:, None]
+        variance = torch.cat([variance, variance.mean(1, keepdim=True)], dim=1)
+        expected += variance.sum(1) * (1 - V.shape[1] / len(V))
+        J = torch.cat([T, T.new_zeros(k, 1, T.shape[2])], dim=1)
+        J = J - V @ (V.T @ J)
+        weighted = variance.sqrt()[..., None] * J
+        gram = J.mT @ J if gram is None else gram + J.mT @ J
+        noisy = weighted.mT @ weighted if noisy is None else noisy + weighted.mT @ weighted
+    assert gram is not None and noisy is not None
+    return residual.sqrt(), expected.sqrt(), _propagated(gram, noisy)
 
 
-def _label(network, spans, passed, error, rounded):
-    k, C = passed.probabilities.shape
-    telling = [i for i, s in enumerate(spans) if s.rank < s.left.shape[0] - 1 and (i + 1 < len(spans) or s.rank < C - 1)]
-    ratio = passed.probabilities.new_zeros(k, C)
-    tell = passed.probabilities.new_zeros(k, C)
-    for y in range(C):
-        labels = torch.full((k,), y)
-        deltas = network.errors(passed, labels)
-        residual = deltas[-1].norm(dim=1)
-        # the client's own p - y is rounded
-        own = 8 * rounded / residual
-        for i in telling:
-            delta, s = deltas[i], spans[i]
-            c = delta @ s.left
-            out = (delta - c @ s.left.T).norm(dim=1)
-            size = delta.norm(dim=1)
-            noise = torch.sqrt((s.error_noise(c)).square() * (s.left.shape[0] - s.rank) + ((error + own) * size).square())
-            value = out / noise
-            ratio[:, y] = torch.maximum(ratio[:, y], value)
-            tell[:, y] = torch.maximum(tell[:, y], out / size.clamp(min=1e-300))
-    order = tell.sort(dim=1)
-    labels = order.indices[:, 0]
-    rows = torch.arange(k)
-    backward = ratio[rows, labels]
-    second = order.values[:, 1] / order.values[:, 0].clamp(min=1e-300)
-    return labels, backward, second, tuple(network.errors(passed, labels))
+def _propagated(gram: Tensor, noisy: Tensor) -> Tensor:
+    """Root of the trace of (J^T J)^-1 J^T N J (J^T J)^-1, [k]: what noise N of the residuals does to the unknowns."""
+    values, vectors = torch.linalg.eigh(gram)
+    values = values.clamp(min=1e-30 * values[:, -1:].clamp(min=1e-300))
+    middle = vectors.mT @ noisy @ vectors
+    return torch.sqrt((middle.diagonal(dim1=1, dim2=2) / values.square()).sum(1))
+
+
+def _column_spaces(network: Network, spans: Sequence[Span], h: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+    """Return the error within the row space that the noise of the column spaces predicts, [k]."""
+    affine = Affine(spans[0].right)
+    columns = telling_columns(spans)
+    lefts = [span.left if i in columns else None for i, span in enumerate(spans)]
+    problem = Backward(network, affine, lefts, labels)
+    s = affine.unknowns(augmented(h) @ spans[0].right)
+    passed = network.forward(h)
+    errors = network.errors(passed, labels)
+    gram, noisy = None, None
+    for (_, J), i in zip(problem.residuals(s), reversed(columns), strict=True):
+        delta, span = errors[i], spans[i]
+        own = own_rounding(spans, passed, errors)
+        size = delta.norm(dim=1)
+        through = noise * torch.linalg.matrix_norm(J) / h.shape[1] ** 0.5
+        variance = (span.error_noise(delta @ span.left) / size).square() + own.square() / delta.shape[1] + through.square()
+        square = J.mT @ J
+        gram = square if gram is None else gram + square
+        noisy = variance[:, None, None] * square if noisy is None else noisy + variance[:, None, None] * square
+    assert gram is not None and noisy is not None
+    return _propagated(gram, noisy)
+
+
+def own_rounding(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor]) -> Tensor:
+    """Relative error of the client's own errors, [k]: those of p - y, which is small where the network is sure."""
+    unit = spans[-1].rounding
+    return 4 * unit * (1 + passed.logits.abs().amax(1)) / errors[-1].norm(dim=1).clamp(min=1e-300)
+
+
+def _backward(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor], error: Tensor) -> Tensor:
+    ratio = torch.zeros_like(error)
+    own = own_rounding(spans, passed, errors)
+    for i in telling_columns(spans):
+        span, delta = spans[i], errors[i]
+        noise = span.error_noise(delta @ span.left).square() * (len(span.left) - span.rank)
+        expected = torch.sqrt(noise + ((error + own) * delta.norm(dim=1)).square())
+        ratio = torch.maximum(ratio, outside(delta, span.left).norm(dim=1) / expected)
+    return ratio
+
+
+def _labels(network: Network, spans: Sequence[Span], passed: Pass) -> tuple[Tensor, Tensor]:
+    """Return the labels [k] whose errors fit best, and the margin to the second best [k].
+
+    The errors of the last two layers are enough to tell labels apart, and cheap for all of them.
+    """
+    k, C = passed.logits.shape
+    last = len(spans) - 1
+    columns = [i for i in telling_columns(spans) if i >= last - 1]
+    head = network.layers[-1].weight
+    worst = passed.logits.new_zeros(k, C)
+    each = max(1, _CHUNK // (C * max(spans[i].left.shape[0] for i in (last, max(last - 1, 0)))))
+    for part in torch.arange(k, device=worst.device).split(each):
+        delta = passed.probabilities[part, None] - torch.eye(C, dtype=worst.dtype, device=worst.device)  # [n, C, C]
+        if last in columns:
+            worst[part] = torch.maximum(worst[part], _share_outside(delta, spans[last].left))
+        if last - 1 in columns:
+            before = passed.slopes[-1][part, None] * (delta @ head)
+            worst[part] = torch.maximum(worst[part], _share_outside(before, spans[last - 1].left))
+    order = worst.topk(2, dim=1, largest=False)
+    return order.indices[:, 0], order.values[:, 1] / order.values[:, 0].clamp(min=1e-300)
+
+
+def _share_outside(delta: Tensor, left: Tensor) -> Tensor:
+    return outside(delta, left).norm(dim=-1) / delta.norm(dim=-1).clamp(min=1e-300)

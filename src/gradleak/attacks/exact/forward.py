@@ -5,83 +5,65 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gradleak.attacks.exact.affine import Affine
+from gradleak.attacks.exact.backward import outside
 from gradleak.attacks.exact.network import Network, activate, augmented
 
 
-class Affine:
-    """Inputs h of a row space V [in + 1, r] whose augmented form ends with 1: h = h0 + M s, s [r - 1].
-
-    Attributes:
-        origin: h0 [in].
-        basis: M [in, r - 1], orthonormal up to the last entry.
-    """
-
-    def __init__(self, right: Tensor) -> None:
-        last = right[-1]
-        size = last.norm()
-        # An orthonormal basis of the coordinates t with last . t = 0: a Householder reflection of the first axis.
-        r = len(last)
-        full, _ = torch.linalg.qr(torch.cat([last[:, None] / size, torch.eye(r, dtype=right.dtype, device=right.device)], 1))
-        self.right = right
-        self.free = full[:, 1:r]  # [r, r - 1]
-        self.fixed = last / size**2
-        self.origin = right[:-1] @ self.fixed
-        self.basis = right[:-1] @ self.free
-
-    def coordinates(self, t: Tensor) -> Tensor:
-        """Coordinates t [m, r] in the row space -> s [m, r - 1], after division by the last entry."""
-        t = t / (t @ self.right[-1])[:, None]
-        return (t - self.fixed) @ self.free
-
-    def inputs(self, s: Tensor) -> Tensor:
-        """Return h [m, in] of s [m, r - 1]."""
-        return self.origin + s @ self.basis.T
-
-    def row_space(self, s: Tensor) -> Tensor:
-        """Return t [m, r] of s [m, r - 1]."""
-        return self.fixed + s @ self.free.T
-
-
 class Forward:
-    """The part of the later layers' inputs outside their row spaces, for starts side by side.
+    """The part of the following layers' inputs outside their row spaces, for starts side by side.
 
     Args:
-        network: the layers.
+        network: the layers; only those that ``rights`` needs.
         affine: where the first layer's input lies.
-        rights: row spaces [in + 1, r] of the gradients of the second, third, ... layer; as many as take part.
+        rights: row spaces V [in + 1, r] of the second, third, ... layer's gradients, as many as take part.
+        units: [n] int64, the outputs of the first layer that take part; all by default. Few are enough where the layer is
+            much wider than the batch is large: they save time. Only with one row space.
     """
 
-    def __init__(self, network: Network, affine: Affine, rights: Sequence[Tensor]) -> None:
+    def __init__(
+        self, network: Network, affine: Affine, rights: Sequence[Tensor], units: Tensor | None = None
+    ) -> None:
         self.network, self.affine, self.rights = network, affine, tuple(rights)
         first = network.layers[0]
-        self.origin = first.weight @ affine.origin + first.bias
-        self.slope = first.weight @ affine.basis  # [width, q]
+        weight, bias = first.weight, first.bias
+        if units is not None:
+            weight, bias = weight[units], bias[units]
+            self.rights = (torch.linalg.qr(torch.cat([rights[0][units], rights[0][-1:]]))[0],)
+        self.origin = weight @ affine.origin + bias
+        self.slope = weight @ affine.basis  # [width, q]
+
+    def of(self, rows: Tensor) -> "Forward":
+        """Return the problem of some of the starts: all have the same."""
+        return self
 
     def _residuals(self, s: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         a = self.origin + s @ self.slope.T
-        outside, slopes = [], []
+        residuals, slopes = [], []
         for index, V in enumerate(self.rights):
             h, slope = activate(self.network.layers[index], a)
-            z = augmented(h)
-            outside.append(z - (z @ V) @ V.T)
+            residuals.append(outside(augmented(h), V))
             slopes.append(slope)
             if index + 1 < len(self.rights):
                 following = self.network.layers[index + 1]
                 a = h @ following.weight.T + following.bias
-        return outside, slopes
+        return residuals, slopes
 
     def cost(self, s: Tensor) -> Tensor:
         """See :class:`gradleak.attacks.exact.levenberg.Problem`."""
-        outside, _ = self._residuals(s)
-        return sum((f.square().sum(1) for f in outside), s.new_zeros(len(s)))
+        residuals, _ = self._residuals(s)
+        return sum((f.square().sum(1) for f in residuals), s.new_zeros(len(s)))
 
     def normal(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See :class:`gradleak.attacks.exact.levenberg.Problem`; with P the projector, J^T J = T^T T - (V^T T)^T (V^T T)."""
+        """See :class:`gradleak.attacks.exact.levenberg.Problem`.
+
+        With T the derivative of a layer's input and P = V V^T, J^T J = T^T (I - P) T = T^T T - (V^T T)^T (V^T T).
+        """
         q = s.shape[1]
-        gradient, hessian, cost = s.new_zeros(len(s), q), s.new_zeros(len(s), q, q), s.new_zeros(len(s))
-        outside, slopes = self._residuals(s)
+        cost, gradient, hessian = s.new_zeros(len(s)), s.new_zeros(len(s), q), s.new_zeros(len(s), q, q)
+        residuals, slopes = self._residuals(s)
         T = self.slope
-        for index, (f, slope, V) in enumerate(zip(outside, slopes, self.rights, strict=True)):
+        for index, (f, slope, V) in enumerate(zip(residuals, slopes, self.rights, strict=True)):
             if index:
                 T = self.network.layers[index].weight @ T
             T = slope[..., None] * T  # [m, width, q]

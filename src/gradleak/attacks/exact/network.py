@@ -1,7 +1,7 @@
 """The linear layers at the end of a network, as the equations of exact inversion need them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +21,16 @@ class Layer:
     bias: Tensor
     activation: Callable[[Tensor], Tensor] | None = None
 
+    @property
+    def has_kinks(self) -> bool:
+        """Whether the slope of the activation jumps somewhere, as a ReLU's does."""
+        if self.activation is None:
+            return False
+        at = torch.linspace(-4, 4, 8001, dtype=torch.float64, device=self.weight.device)
+        grid = at[:, None].expand(-1, self.weight.shape[0])
+        _, slope = activate(self, grid)
+        return bool((slope.diff(dim=0).abs() > 0.05).any())
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -28,27 +38,22 @@ class Pass:
 
     Attributes:
         inputs: h of every layer, [n, in].
-        slopes: derivative of every activation, [n, out]; one fewer than layers.
-        probabilities: softmax of the last layer's output, [n, C].
+        outputs: a of every layer but the last, [n, out].
+        slopes: derivative of every activation at a, [n, out]; one fewer than layers.
+        logits: output of the last layer [n, C].
+        probabilities: their softmax [n, C].
     """
 
     inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     slopes: tuple[Tensor, ...]
+    logits: Tensor
     probabilities: Tensor
-
-    def select(self, index: Tensor) -> "Pass":
-        """Return that of some of the inputs."""
-        return replace(
-            self,
-            inputs=tuple(h[index] for h in self.inputs),
-            slopes=tuple(d[index] for d in self.slopes),
-            probabilities=self.probabilities[index],
-        )
 
 
 @dataclass(frozen=True)
 class Network:
-    """Linear layers in a row, h -> W h + b -> activation -> ... -> logits.
+    """Linear layers in a row: h -> W h + b -> activation -> ... -> logits.
 
     Attributes:
         layers: from the first to the head.
@@ -62,58 +67,51 @@ class Network:
         return len(self.layers[-1].bias)
 
     def forward(self, h: Tensor) -> Pass:
-        """Pass inputs [n, in] of the first layer through all layers."""
-        inputs, slopes = [h], []
+        """Pass inputs h [n, in] of the first layer through all layers."""
+        inputs, outputs, slopes = [h], [], []
         for layer in self.layers[:-1]:
             a = h @ layer.weight.T + layer.bias
             h, slope = activate(layer, a)
+            outputs.append(a)
             inputs.append(h)
             slopes.append(slope)
         head = self.layers[-1]
-        return Pass(tuple(inputs), tuple(slopes), torch.softmax(h @ head.weight.T + head.bias, dim=1))
+        logits = h @ head.weight.T + head.bias
+        return Pass(tuple(inputs), tuple(outputs), tuple(slopes), logits, torch.softmax(logits, dim=1))
 
-    def errors(self, passed: Pass, labels: Tensor) -> list[Tensor]:
-        """Return dLoss/da of every layer, [n, out], of the cross-entropy of each input with its label [n]."""
+    def errors(self, passed: Pass, labels: Tensor) -> tuple[Tensor, ...]:
+        """Return dLoss/da of every layer, [n, out], for the cross-entropy of each input with its label [n]."""
         delta = passed.probabilities.clone()
         delta[torch.arange(len(labels)), labels] -= 1
-        found = [delta]
+        errors = [delta]
         for layer, slope in zip(reversed(self.layers[1:]), reversed(passed.slopes), strict=True):
             delta = slope * (delta @ layer.weight)
-            found.append(delta)
-        return found[::-1]
-
-    def errors_of_all_labels(self, passed: Pass, index: int, n: int) -> list[Tensor]:
-        """Return dLoss/da of every layer for every label, [C, out], of input ``n``; layers from ``index`` on."""
-        C = self.num_classes
-        delta = passed.probabilities[n].expand(C, C) - torch.eye(C, dtype=torch.float64, device=passed.slopes[0].device)
-        found = [delta]
-        for layer, slope in zip(reversed(self.layers[index + 1 :]), reversed(passed.slopes[index:]), strict=True):
-            delta = slope[n] * (delta @ layer.weight)
-            found.append(delta)
-        return found[::-1]
+            errors.append(delta)
+        return tuple(errors[::-1])
 
 
 def activate(layer: Layer, a: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the next layer's input and the derivative, both of a's shape [..., out]."""
+    """Return the next layer's input and the derivative of the activation, both [n, out], at a [n, out]."""
     assert layer.activation is not None
-    flat = a.detach().reshape(-1, a.shape[-1]).requires_grad_()
+    at = a.detach().requires_grad_()
     with torch.enable_grad():
-        h = layer.activation(flat)
-        (slope,) = torch.autograd.grad(h.sum(), flat)
-    return h.detach().reshape(a.shape), slope.reshape(a.shape)
+        h = layer.activation(at)
+        (slope,) = torch.autograd.grad(h.sum(), at)
+    return h.detach(), slope
+
+
+def second_derivative(layer: Layer, a: Tensor) -> Tensor:
+    """Return the second derivative of the activation [n, out] at a [n, out]; zero where it is piecewise linear."""
+    assert layer.activation is not None
+    at = a.detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(layer.activation(at).sum(), at, create_graph=True)
+        if not slope.requires_grad:
+            return torch.zeros_like(a)
+        (curve,) = torch.autograd.grad(slope.sum(), at, allow_unused=True, materialize_grads=True)
+    return curve
 
 
 def augmented(h: Tensor) -> Tensor:
-    """Return h with a last entry of 1, which stands for the bias: [n, in] -> [n, in + 1]."""
+    """Return h [..., in] with a last entry of 1, which stands for the bias."""
     return torch.cat([h, h.new_ones(*h.shape[:-1], 1)], dim=-1)
-
-
-def build(weights: Sequence[tuple[Tensor, Tensor]], activations: Sequence[Callable[[Tensor], Tensor]]) -> Network:
-    """Return a network of (W, b) and the activations between them."""
-    functions = [*activations, None]
-    return Network(
-        tuple(
-            Layer(W.detach().double(), b.detach().double(), f)
-            for (W, b), f in zip(weights, functions, strict=True)
-        )
-    )

@@ -1,143 +1,196 @@
-"""Peeling: find images, take them out of the spans, go on in the smaller ones."""
+"""Peeling: find some images, take them out of the spans, and search for the others in the smaller ones."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gradleak.attacks.exact.evidence import Evidence, examine
-from gradleak.attacks.exact.forward import Affine, Forward
-from gradleak.attacks.exact.levenberg import minimise
-from gradleak.attacks.exact.network import Layer, Network, augmented
+from gradleak.attacks.exact.affine import Affine
+from gradleak.attacks.exact.backward import Backward
+from gradleak.attacks.exact.evidence import Evidence, examine, telling_columns, telling_rows
+from gradleak.attacks.exact.forward import Forward
+from gradleak.attacks.exact.levenberg import Problem, minimise
+from gradleak.attacks.exact.network import Network, augmented
+from gradleak.attacks.exact.pairing import contradicted, pairings
+from gradleak.attacks.exact.smoothing import smoothed
 from gradleak.attacks.exact.spans import Span
+from gradleak.attacks.exact.starts import mixed_starts, row_starts
+
+STARTS = 128
+"""Starts of a round."""
+
+FRUITLESS = 6
+"""Rounds without a new image after which the search ends."""
+
+_NUMBERS = 2**27
+"""Numbers in the derivatives of the starts that are held at once (1 GiB)."""
+
+NEAR = 6.0
+"""Residual over the one that noise predicts, up to which a candidate passes."""
+
+MARGIN = 5.0
+"""How many times worse the second-best label must fit."""
 
 
-def smoothed(network: Network, h: Tensor, width: float) -> Network:
-    """Blur kinks"""
-    nodes, weights = HERMITE
-    layers = []
-    a_in = h
-    for layer in network.layers[:-1]:
-        a = a_in @ layer.weight.T + layer.bias
-        eps = width * float(a.std())
+@dataclass(frozen=True)
+class Peeling:
+    """A search in one gradient.
 
-        def f(x, g=layer.activation, eps=eps):
-            return sum(w * g(x + eps * n) for n, w in zip(nodes, weights))
+    Attributes:
+        network: the layers.
+        spans: of the gradient of each.
+        report: called with the number of images found and the rank after each round.
+    """
 
-        a_in = layer.activation(a)
-        layers.append(Layer(layer.weight, layer.bias, f))
-    return Network((*layers, network.layers[-1]))
+    network: Network
+    spans: tuple[Span, ...]
+    report: Callable[[int, int], None] | None = None
 
+    @property
+    def looks_forward(self) -> bool:
+        """Whether row spaces of following layers give more equations than there are unknowns; else errors must."""
+        equations = sum(len(self.spans[i].right) - self.spans[i].rank for i in telling_rows(self.spans))
+        return equations >= self.spans[0].rank + 3
 
-def _hermite(n):
-    import numpy as np
+    def run(self) -> Evidence | None:
+        """Return the images that pass all tests together, or None if there are none."""
+        generator = torch.Generator().manual_seed(0)
+        found: Evidence | None = None
+        fruitless, rank = 0, self.spans[0].rank
+        if not rank or not (self.looks_forward or telling_columns(self.spans)):
+            return None
+        while (0 if found is None else len(found)) < rank and fruitless < FRUITLESS:
+            before = 0 if found is None else len(found)
+            h = self._candidates(found, fruitless, generator)
+            if len(h):
+                found = self._accept(examine(self.network, self.spans, h), found)
+            now = 0 if found is None else len(found)
+            fruitless = 0 if now > before else fruitless + 1
+            if self.report:
+                self.report(now, rank)
+            if now == before and now == rank - 1:
+                break  # the last one has no unknown: another start changes nothing
+        return found
 
-    x, w = np.polynomial.hermite_e.hermegauss(n)
-    return list(x), list(w / w.sum())
+    def _candidates(self, found: Evidence | None, attempt: int, generator: torch.Generator) -> Tensor:
+        """Search in what is left of the spans, and polish in the whole ones: inputs [k, in]."""
+        rests = self._rests(found)
+        right, rows = rests[0][1], rests[0][2]
+        affine = Affine(right)
+        if right.shape[1] == 1:
+            return affine.inputs(right.new_zeros(1, 0))
+        s = row_starts(rows, affine)
+        if not len(s):
+            return right.new_zeros(0, len(right) - 1)
+        chosen = s[attempt * STARTS : (attempt + 1) * STARTS]
+        if not len(chosen):
+            chosen = mixed_starts(s, STARTS, generator)
+        problem, first = self._problems(rests, affine, chosen, s)
+        chosen, _ = _in_parts(first, chosen, steps=12)
+        chosen, cost = _in_parts(problem, chosen, steps=15, tolerance=1e-18)
+        h = _distinct(affine.inputs(chosen)[cost.argsort()][: 2 * right.shape[1] + 8], 1e-3)
+        return self._polished(h)
 
+    def _rests(self, found: Evidence | None) -> list[tuple[Tensor, Tensor, Tensor]]:
+        if found is None:
+            return [(span.left, span.right, span.left * span.values) for span in self.spans]
+        inputs = self.network.forward(found.inputs).inputs
+        return [
+            span.rest(delta, augmented(h)) if not (span.saturated and span.rank < self.spans[0].rank) else
+            (span.left, span.right, span.left * span.values)
+            for span, delta, h in zip(self.spans, found.errors, inputs, strict=True)
+        ]
 
-HERMITE = _hermite(9)
+    def _problems(
+        self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor, usual: Tensor
+    ) -> tuple[Problem, Problem]:
+        """Return the problem, and the one to begin with."""
+        if not self.looks_forward:
+            labels = self._start_labels(rests, affine, chosen)
+            lefts = [rests[i][0] if i in telling_columns(self.spans) else None for i in range(len(rests))]
+            problem = Backward(self.network, affine, lefts, labels)
+            return problem, problem
+        rights = self._rights([rest[1] for rest in rests])
+        problem = Forward(self.network, affine, rights)
+        blurred = smoothed(self.network, affine.inputs(usual[:64]))
+        return problem, Forward(blurred, affine, rights)
 
-
-def remaining(span: Span, errors: Tensor | None) -> Tensor:
-    """Row space [in + 1, r - k] without the images whose errors [k, out] are known."""
-    if errors is None or not len(errors):
-        return span.right, span.left * span.values
-    C = torch.diag(span.values)
-    delta = (errors @ span.left).T
-    delta = delta / delta.norm(dim=0)
-    Q, _ = torch.linalg.qr(delta)
-    C = C - Q @ (Q.T @ C)
-    u, s, vh = torch.linalg.svd(C)
-    left = span.rank - len(errors)
-    return span.right @ vh[:left].T, (span.left @ u[:, :left]) * s[:left]
-
-
-def invert(network: Network, spans: Sequence[Span], *, seconds: float = 60, per_round: int = 128, verbose=False):
-    started = time.perf_counter()
-    accepted: Evidence | None = None
-    generator = torch.Generator().manual_seed(0)
-    r = spans[0].rank
-    fails = 0
-    while True:
-        k = 0 if accepted is None else len(accepted.labels)
-        if k >= r or time.perf_counter() - started > seconds or fails > 8:
-            break
-        use = [i for i in (1,)]
-        right1, rows = remaining(spans[0], accepted and accepted.errors[0])
-        right2, _ = remaining(spans[1], accepted and accepted.errors[1])
-        affine = Affine(right1)
-        if right1.shape[1] == 1:
-            s = torch.zeros(1, 0, dtype=torch.float64)
-            h = affine.inputs(s)
-            cost = torch.zeros(1)
-        else:
-            problem = Forward(network, affine, [right2])
-            s0 = affine.coordinates(rows)
-            s0 = s0[torch.isfinite(s0).all(1)]
-            s0 = s0[s0.norm(dim=1).argsort()]
-            lo = fails * per_round
-            if lo < len(s0):
-                s = s0[lo : lo + per_round]
-            else:
-                sc = s0 / s0.norm(dim=1, keepdim=True) * s0.norm(dim=1)[: len(s0) // 2].median()
-                i = torch.randint(len(sc), (per_round, 2), generator=generator)
-                w = torch.rand(per_round, 1, generator=generator, dtype=torch.float64) * 2 - 0.5
-                s = sc[i[:, 0]] * w + sc[i[:, 1]] * (1 - w)
-            blurred = Forward(smoothed(network, affine.inputs(s0[:64]), 0.35), affine, [right2])
-            s, _ = minimise(blurred, s, steps=12)
-            s, cost = minimise(problem, s, steps=15, tolerance=1e-18)
-            h = affine.inputs(s)
-        scale = augmented(network.forward(h).inputs[1]).norm(dim=1)
-        good = (cost.sqrt() / scale) < 1e-2
-        h = h[good]
-        if len(h):
-            h = distinct(h, 1e-2)
-            full = Affine(spans[0].right)
-            s = full.coordinates(augmented(h) @ spans[0].right)
-            s, cost = minimise(Forward(network, full, [spans[1].right]), s, steps=10, tolerance=0)
-            h = distinct(full.inputs(s), 1e-4)
-            e = examine(network, spans, h)
-            ok = (e.forward < 6) & (e.backward < 6) & (e.second > 5)
-            if verbose:
-                print(f"{time.perf_counter()-started:.1f}s k={k}/{r} starts {len(good)} candidates {len(h)} ok {int(ok.sum())} fwd {e.forward.median():.2f} back {e.backward.median():.2f} second {e.second.median():.1f} err {e.error.median():.1e}")
-            e = e.select(ok.nonzero()[:, 0])
-            e = e.select(e.norms.argsort())
-            keep = []
-            have = [] if accepted is None else [accepted.errors[0]]
-            for n in range(len(e.labels)):
-                d = e.errors[0][n : n + 1]
-                others = torch.cat([*have, *[e.errors[0][m : m + 1] for m in keep]]) if have or keep else None
-                if others is not None:
-                    cos = (others @ d[0]).abs() / others.norm(dim=1) / d.norm()
-                    if float(cos.max()) > 1 - 1e-6:
-                        continue
-                keep.append(n)
-            e = e.select(torch.tensor(keep, dtype=torch.long))
-            new = len(e.labels)
-            if k + new > r:
-                e = e.select(torch.arange(r - k))
-                new = r - k
-        else:
-            new = 0
-            if verbose:
-                print(f"{time.perf_counter()-started:.1f}s k={k}/{r} none")
-        if new:
-            accepted = e if accepted is None else Evidence.join([accepted, e])
-            fails = 0
-        else:
-            fails += 1
-            if right1.shape[1] == 1:
+    def _rights(self, rights: Sequence[Tensor]) -> list[Tensor]:
+        """Return the row spaces of the second, third, ... layer, as many as are needed to fix an input."""
+        rows = telling_rows(self.spans)
+        chosen, equations = [], 0
+        for i in rows:
+            if i != len(chosen) + 1:
                 break
-    return accepted
+            chosen.append(rights[i])
+            equations += rights[i].shape[0] - rights[i].shape[1]
+            if equations > 1.5 * self.spans[0].rank:
+                break
+        return chosen
+
+    def _start_labels(self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor) -> Tensor:
+        """Return the label [m] whose errors fit each start best in what is left of the column spaces."""
+        passed = self.network.forward(affine.inputs(chosen))
+        C = self.network.num_classes
+        worst = chosen.new_zeros(len(chosen), C)
+        for y in range(C):
+            labels = torch.full((len(chosen),), y, device=chosen.device)
+            for i, delta in enumerate(self.network.errors(passed, labels)):
+                if i in telling_columns(self.spans):
+                    U = rests[i][0]
+                    share = (delta - (delta @ U) @ U.T).norm(dim=1) / delta.norm(dim=1)
+                    worst[:, y] = torch.maximum(worst[:, y], share)
+        return worst.argmin(1)
+
+    def _polished(self, h: Tensor) -> Tensor:
+        """Take last steps in the spans of the whole gradient: what was taken out before disturbs no more."""
+        affine = Affine(self.spans[0].right)
+        s = affine.unknowns(augmented(h) @ self.spans[0].right)
+        if self.looks_forward:
+            problem: Problem = Forward(self.network, affine, self._rights([span.right for span in self.spans]))
+        else:
+            labels = examine(self.network, self.spans, h).labels
+            columns = telling_columns(self.spans)
+            lefts = [span.left if i in columns else None for i, span in enumerate(self.spans)]
+            problem = Backward(self.network, affine, lefts, labels)
+        s, _ = _in_parts(problem, s, steps=10)
+        return _distinct(affine.inputs(s), 1e-4)
+
+    def _accept(self, new: Evidence, found: Evidence | None) -> Evidence | None:
+        """Return the images found so far with those of some candidates that pass, the strongest first."""
+        passes = (new.forward < NEAR) & (new.backward < NEAR) & (new.margin > MARGIN) & (new.error < 1)
+        new = new.select(torch.nonzero(passes).flatten())
+        new = new.select(new.strength.argsort())
+        together = new if found is None else found.joined(new)
+        # A copy of a strong image, disturbed by noise, has its error.
+        unit = torch.nn.functional.normalize(together.errors[0], dim=1)
+        close = (unit @ unit.T).abs().triu(1) > 1 - 1e-6
+        together = together.select(torch.nonzero(~close.any(0)).flatten())
+        together = together.select(torch.arange(min(len(together), self.spans[0].rank)))
+        if not len(together):
+            return None
+        kept = ~contradicted(pairings(self.network, self.spans, together))
+        together = together.select(torch.nonzero(kept).flatten())
+        return together if len(together) else None
 
 
-def distinct(h: Tensor, tolerance: float) -> Tensor:
-    keep = []
-    scale = h.norm(dim=1)
-    distances = torch.cdist(h, h)
+def _in_parts(problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Minimise from starts in parts that fit into memory."""
+    width = getattr(problem, "slope").shape[0]
+    each = max(1, _NUMBERS // (width * max(1, s.shape[1])))
+    parts = [
+        minimise(problem.of(part), s[part], steps=steps, tolerance=tolerance)
+        for part in torch.arange(len(s), device=s.device).split(each)
+    ]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def _distinct(h: Tensor, tolerance: float) -> Tensor:
+    """Return inputs [k, in] without those that are close to an earlier one, relative to its length."""
+    close = torch.cdist(h, h) < tolerance * h.norm(dim=1)
+    kept: list[int] = []
     for n in range(len(h)):
-        if not keep or float((distances[n, keep] / scale[n]).min()) > tolerance:
-            keep.append(n)
-    return h[keep]
+        if not bool(close[n, kept].any()):
+            kept.append(n)
+    return h[kept]

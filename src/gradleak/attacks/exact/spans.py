@@ -6,86 +6,145 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_ROUNDING = {
-    torch.float64: 2.0**-53,
-    torch.float32: 2.0**-24,
-    torch.float16: 2.0**-11,
-    torch.bfloat16: 2.0**-8,
-}
+_ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+_SMALL = 600
+"""Side up to which a full decomposition is quicker than a range finder."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Truncated singular value decomposition G = U S V^T of a layer's augmented gradient [dL/dW | dL/db].
+    """Truncated singular value decomposition G ~ U S V^T of a layer's augmented gradient G = [dL/dW | dL/db].
 
     Attributes:
-        left: U [out, r], holds the errors of all images.
+        left: U [out, r]; its column space holds the errors of all images.
         values: S [r], falling.
-        right: V [in + 1, r], holds the augmented inputs of all images.
-        noise: standard deviation of one entry of G around a matrix of rank r.
-        squares: G squared entry by entry, times the relative rounding error squared, [out, in + 1]; the noise of each
-            entry if nothing but rounding disturbs it.
-        edge: largest singular value that noise alone would have.
+        right: V [in + 1, r]; its column space holds the augmented inputs of all images.
+        gradient: G [out, in + 1], float64.
+        rounding: relative rounding error of an entry of G.
+        noise: standard deviation of an entry of G around its part of rank r.
+        saturated: whether the rank is all that the layer's shape allows, so that images may be missing in the spans.
     """
 
     left: Tensor
     values: Tensor
     right: Tensor
+    gradient: Tensor
+    rounding: float
     noise: float
-    squares: Tensor
-    edge: float
+    saturated: bool
 
     @property
     def rank(self) -> int:
         """r."""
         return len(self.values)
 
-    @property
-    def has_columns_left(self) -> bool:
-        """Whether the column space says anything: it is not all of R^out."""
-        return self.rank < self.left.shape[0] - 1
-
     def input_noise(self, t: Tensor) -> Tensor:
-        """Standard deviation of the part of an input outside the row space, of one entry, root mean square: [k].
+        """Return the standard deviation of an entry of inputs with coordinates t [k, r] outside the row space: [k].
 
-        The input with coordinates t [k, r] is B G^T d with d = U S^-1 t / B, so that noise E of G moves it by E^T U S^-1 t.
+        An input is h = B G^T d with the dual d of its error, and t = V^T h gives d = U S^-1 t / B; noise E of the gradient
+        moves it by B E^T d. The larger of what rounding and what even noise of all entries would do.
         """
-        d = (t / self.values) @ self.left.T
-        rounded = ((d.square() @ self.squares).mean(1)).sqrt()
-        return torch.maximum(rounded, self.noise * d.norm(dim=1))
+        dual = (t / self.values) @ self.left.T
+        rounded = self.rounding * (dual.square() @ self.gradient.square()).mean(1).sqrt()
+        return torch.maximum(rounded, self.noise * dual.norm(dim=1))
 
     def error_noise(self, t: Tensor) -> Tensor:
-        """The same of an error with coordinates t = U^T delta [k, r] outside the column space: [k]."""
-        d = (t / self.values) @ self.right.T
-        rounded = ((d.square() @ self.squares.T).mean(1)).sqrt()
-        return torch.maximum(rounded, self.noise * d.norm(dim=1))
+        """Return the same of errors with coordinates t = U^T delta [k, r] outside the column space: [k]."""
+        dual = (t / self.values) @ self.right.T
+        rounded = self.rounding * (dual.square() @ self.gradient.square().T).mean(1).sqrt()
+        return torch.maximum(rounded, self.noise * dual.norm(dim=1))
+
+    def rest(self, errors: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take known images out of the spans.
+
+        The gradient is multiplied by projectors that remove their errors from the left and their inputs from the right:
+        neither the size of an error nor how often an image counts matters.
+
+        Args:
+            errors: delta [k, out] of the images.
+            inputs: augmented inputs [k, in + 1] of the images.
+
+        Returns:
+            Column space [out, r - k] and row space [in + 1, r - k] of the others, and rows [out, r - k] of what is left of
+            the gradient, in coordinates of that row space.
+        """
+        k = len(errors)
+        C = torch.diag(self.values)
+        if not k:
+            return self.left, self.right, self.left * self.values
+        known_errors, known_inputs = _basis((errors @ self.left).T), _basis((inputs @ self.right).T)
+        without_errors = C - known_errors @ (known_errors.T @ C)
+        without_inputs = C - (C @ known_inputs) @ known_inputs.T
+        U, S, Vh = torch.linalg.svd(without_errors)
+        columns = torch.linalg.svd(without_inputs)[0]
+        few = max(self.rank - k, 0)
+        return self.left @ columns[:, :few], self.right @ Vh[:few].T, (self.left @ U[:, :few]) * S[:few]
 
 
-def span(gradient: Tensor, *, precision: torch.dtype, batch_size: int | None = None) -> Span:
-    """Decompose a gradient [out, in + 1] and find its rank.
+def _basis(vectors: Tensor) -> Tensor:
+    return torch.linalg.qr(vectors / vectors.norm(dim=0).clamp(min=1e-300))[0]
+
+
+def decompose(gradient: Tensor, *, precision: torch.dtype, most: int | None = None, is_head: bool = False) -> Span:
+    """Decompose a layer's gradient and find its rank: the number of singular values above what noise has.
 
     Args:
-        gradient: float64.
-        precision: type in which it was sent.
-        batch_size: B, an upper bound of the rank; None if unknown.
+        gradient: [out, in + 1], float64.
+        precision: type in which the client sent it, which tells the rounding error.
+        most: bound of the rank, the batch size if it is known.
+        is_head: the errors of the last layer sum to 0, so its gradient has rank C - 1 at most.
     """
     out, width = gradient.shape
-    U, S, Vh = torch.linalg.svd(gradient, full_matrices=False)
+    limit = min(out - is_head, width)
+    most = limit if most is None else min(most, limit)
     unit = _ROUNDING[precision]
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    draws = torch.randn(gradient.shape, generator=generator, dtype=torch.float64).to(gradient.device)
-    rounding = unit * float(torch.linalg.matrix_norm(gradient * draws, 2))
-    least = max(3 * rounding, 1e-15 * float(S[0]))
-    r = int((S > least).sum())
-    most = min(out, width)
-    r = min(r, batch_size if batch_size is not None else most)
-    noise, edge = unit * float(gradient.square().mean().sqrt()), least
-    if r < most:
-        for _ in range(20):
-            noise = float((S[r:].square().sum() / ((out - r) * (width - r))).sqrt())
-            edge = max(least, 1.1 * noise * (math.sqrt(out - r) + math.sqrt(width - r)))
-            fewer = min(r, int((S > edge).sum()))
-            if fewer == r:
-                break
-            r = fewer
-    return Span(U[:, :r], S[:r], Vh[:r].T, noise, gradient.square() * unit**2, edge)
+    least = max(3 * unit * _spectral_norm_of_noise(gradient), 1e-15 * float(gradient.norm()))
+    U, S, V, left_over = _svd(gradient, most, least)
+    r = min(most, int((S > least).sum()))
+    noise = unit * float(gradient.square().mean().sqrt())
+    while r < min(out, width):
+        noise = math.sqrt(max(left_over + float(S[r:].square().sum()), 0.0) / ((out - r) * (width - r)))
+        edge = max(least, 1.1 * noise * (math.sqrt(out - r) + math.sqrt(width - r)))
+        fewer = min(r, int((S > edge).sum()))
+        if fewer == r:
+            break
+        r = fewer
+    return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, noise, r >= limit)
+
+
+def _svd(gradient: Tensor, most: int, least: float) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Return U, S, V of the leading part, and the sum of squares of what it leaves out."""
+    out, width = gradient.shape
+    if min(out, width) <= _SMALL:
+        U, S, Vh = torch.linalg.svd(gradient, full_matrices=False)
+        return U, S, Vh.T, 0.0
+    generator = torch.Generator().manual_seed(0)
+    size = min(64, most) + 16
+    while True:  # a range finder (Halko, Martinsson, Tropp 2011, algorithm 4.4), widened until it reaches the noise
+        size = min(size, out, width)
+        draws = torch.randn(width, size, dtype=torch.float64, generator=generator).to(gradient.device)
+        Q = torch.linalg.qr(gradient @ draws)[0]
+        for _ in range(2):
+            Q = torch.linalg.qr(gradient @ torch.linalg.qr(gradient.T @ Q)[0])[0]
+        small = Q.T @ gradient
+        U, S, Vh = torch.linalg.svd(small, full_matrices=False)
+        if float(S[-1]) < least or size >= min(most + 16, out, width):
+            return Q @ U, S, Vh.T, float((gradient - Q @ small).square().sum())
+        size = min(2 * size, most + 16)
+
+
+def _spectral_norm_of_noise(gradient: Tensor) -> float:
+    """Largest singular value of G times standard normal numbers, entry by entry, by power iteration."""
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(gradient.shape, dtype=torch.float64, generator=generator).to(gradient.device)
+    product = gradient * draws
+    x = product.sum(0)
+    size = 0.0
+    for _ in range(15):
+        norm = x.norm()
+        if not float(norm):
+            return 0.0
+        y = product @ (x / norm)
+        size = float(y.norm())
+        x = product.T @ y
+    return size

@@ -1,0 +1,86 @@
+"""Exact inversion of a batch gradient: what is found, and what is certified of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradleak.attacks.exact.evidence import telling_columns
+from gradleak.attacks.exact.network import Network
+from gradleak.attacks.exact.pairing import multiplicities, pairings
+from gradleak.attacks.exact.peel import Peeling
+from gradleak.attacks.exact.spans import Span, decompose
+
+STATED = 10.0
+"""Stated error over predicted root mean square error."""
+
+COUNTS = 1e-2
+"""Stated relative error up to which an input is certified."""
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What the gradient of a batch gives away.
+
+    Attributes:
+        inputs: [k, in] float64, inputs of the first layer.
+        labels: [k] int64.
+        multiplicity: [k] int64, how often each is in the batch.
+        error: [k] stated relative error of each input, |h - h true| / |h true|; not above it where certified.
+        inputs_certified: [k] bool.
+        labels_certified: [k] bool: label and multiplicity.
+        rank: how many different images the gradient holds above its noise.
+        batch_size: B over the scale of the gradient: B for a mean, 1 for a sum; what the pairings say.
+        kind: ``forward`` if following layers fixed the inputs, ``backward`` if their errors did, which is weaker.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    multiplicity: Tensor
+    error: Tensor
+    inputs_certified: Tensor
+    labels_certified: Tensor
+    rank: int
+    batch_size: float
+    kind: str
+
+
+def invert(
+    network: Network,
+    gradients: Sequence[Tensor],
+    *,
+    precision: torch.dtype,
+    batch_size: int | None,
+    report: Callable[[int, int], None] | None = None,
+) -> Inversion:
+    """Find the inputs and labels of a batch from the gradients of linear layers in a row.
+
+    Args:
+        network: the layers.
+        gradients: [dL/dW | dL/db] of each, [out, in + 1], float64.
+        precision: type in which the client sent them.
+        batch_size: B, or None if unknown.
+        report: called with the numbers of images found and of images in the gradient after each round.
+    """
+    last = len(gradients) - 1
+    spans = [
+        decompose(gradient, precision=precision, most=batch_size, is_head=i == last)
+        for i, gradient in enumerate(gradients)
+    ]
+    peeling = Peeling(network, tuple(spans), report)
+    found = peeling.run()
+    rank = spans[0].rank
+    kind = "forward" if peeling.looks_forward else "backward"
+    if found is None:
+        empty = torch.zeros(0, dtype=torch.int64)
+        none = torch.zeros(0, dtype=torch.bool)
+        inputs = torch.zeros(0, network.layers[0].weight.shape[1], dtype=torch.float64)
+        return Inversion(inputs, empty, empty, torch.zeros(0, dtype=torch.float64), none, none, rank, float(batch_size or 0), kind)
+    pairs = pairings(network, spans, found)
+    times, size, sure = multiplicities(pairs, batch_size)
+    stated = STATED * found.error
+    certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
+    inputs_certified = (stated <= COUNTS) & certifiable
+    labels_certified = sure & certifiable & bool(telling_columns(spans))
+    return Inversion(found.inputs, found.labels, times, stated, inputs_certified, labels_certified, rank, size, kind)

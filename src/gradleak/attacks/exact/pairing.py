@@ -1,0 +1,115 @@
+"""Whether the images that were accepted are parts of one gradient, and how often each is in the batch.
+
+Subtracting delta h^T / (c^T S^-1 t) lowers the rank of G = U S V^T by one (c = U^T delta, t = V^T h; Wedderburn 1934). For
+several images at once it does if their pairings c_n^T S^-1 t_m vanish for n != m: then the images together reproduce
+their part of the gradient, and all of it if their number is the rank. An image that is m times in a batch of B pairs with
+itself to B / m.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradleak.attacks.exact.evidence import Evidence, own_rounding
+from gradleak.attacks.exact.network import Network, augmented
+from gradleak.attacks.exact.spans import Span
+
+_LIMIT = 10.0
+"""Deviation over predicted deviation that counts as a contradiction."""
+
+
+@dataclass(frozen=True)
+class Pairings:
+    """Pairings of k images in one layer.
+
+    Attributes:
+        values: [k, k], row n error, column m input.
+        noise: [k, k], what noise would add to each.
+    """
+
+    values: Tensor
+    noise: Tensor
+
+    @property
+    def own(self) -> Tensor:
+        """Each image with itself, [k]."""
+        return self.values.diagonal()
+
+    @property
+    def own_noise(self) -> Tensor:
+        """Relative noise of it, [k]."""
+        return self.noise.diagonal() / self.own.abs().clamp(min=1e-300)
+
+
+def pairings(network: Network, spans: Sequence[Span], found: Evidence) -> Pairings:
+    """Return the pairings of accepted images, from the layer in which noise disturbs each least."""
+    passed = network.forward(found.inputs)
+    own = own_rounding(spans, passed, found.errors)
+    best: Pairings | None = None
+    for span, h, delta in zip(spans, passed.inputs, found.errors, strict=True):
+        if span.saturated and span.rank < spans[0].rank:
+            continue
+        t, c = augmented(h) @ span.right, delta @ span.left
+        t_dual, c_dual = t / span.values, c / span.values
+        moved = found.error * h.norm(dim=1) + span.input_noise(t) * span.rank**0.5
+        shaken = (found.error + own) * delta.norm(dim=1) + span.error_noise(c) * span.rank**0.5
+        noise = (
+            c_dual.norm(dim=1)[:, None] * moved
+            + shaken[:, None] * t_dual.norm(dim=1)
+            + span.noise * c_dual.norm(dim=1)[:, None] * t_dual.norm(dim=1)
+        )
+        these = Pairings(c_dual @ t.T, noise)
+        if best is None:
+            best = these
+            continue
+        closer = these.noise < best.noise
+        best = Pairings(
+            torch.where(closer, these.values, best.values), torch.where(closer, these.noise, best.noise)
+        )
+    assert best is not None
+    return best
+
+
+def contradicted(pairs: Pairings) -> Tensor:
+    """Return which images [k] bool to withdraw, so that no two of the others contradict one another.
+
+    The one with most contradictions goes first.
+    """
+    k = len(pairs.own)
+    off = pairs.values - torch.diag(pairs.own)
+    wrong = off.abs() > _LIMIT * pairs.noise + 1e-9
+    wrong |= torch.diag(pairs.own <= 0)
+    out = torch.zeros(k, dtype=torch.bool, device=off.device)
+    while True:
+        open_ = wrong & ~out[:, None] & ~out[None]
+        count = open_.sum(0) + open_.sum(1)
+        if not int(count.sum()):
+            return out
+        out[int(count.argmax())] = True
+
+
+def multiplicities(pairs: Pairings, batch_size: int | None) -> tuple[Tensor, float, Tensor]:
+    """Return how often each image is in the batch.
+
+    Args:
+        pairs: of the accepted images.
+        batch_size: B, or None.
+
+    Returns:
+        Multiplicity [k] int64; the batch size over the scale of the gradient (B for a mean, 1 for a sum); and whether the
+        pairing tells the multiplicity, [k] bool.
+    """
+    own = pairs.own
+    sure = (pairs.own_noise < 0.02) & (own > 0)
+    if not int(sure.sum()):
+        return torch.ones_like(own, dtype=torch.int64), float(batch_size or 0), sure
+    tolerance = 0.02 + 5 * pairs.own_noise
+    bases = own[sure].sort().values if batch_size is None else torch.cat([own.new_tensor([batch_size]), own[sure]])
+    times = bases[:, None] / own
+    whole = (times.round() >= 1) & ((times - times.round()).abs() <= tolerance * times)
+    # The told batch size if it fits all but outliers; else the value that makes most of them whole.
+    fits = (whole & sure).sum(1)
+    best = 0 if batch_size is not None and int(fits[0]) >= 0.9 * int(sure.sum()) else int(fits.argmax())
+    return times[best].round().clamp(min=1).long(), float(bases[best]), sure & whole[best]
