@@ -40,7 +40,7 @@ class Backward:
         total = s.new_zeros(len(s))
         for delta, U in zip(self.network.errors(passed, self.labels), self.lefts, strict=True):
             if U is not None:
-                total += outside(delta, U).square().sum(1) / delta.square().sum(1)
+                total += outside(delta, U).square().sum(1) / delta.square().sum(1).clamp(min=1e-300)
         return total
 
     def normal(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,7 +74,7 @@ class Backward:
             U, delta = self.lefts[index], errors[index]
             if U is None:
                 continue
-            size = delta.norm(dim=1)[:, None]
+            size = delta.norm(dim=1)[:, None].clamp(min=1e-150)
             f = outside(delta, U) / size
             J = tangent - U @ (U.T @ tangent)
             along = (delta[:, None] @ tangent)[:, 0] / size.square()

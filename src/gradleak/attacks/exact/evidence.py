@@ -92,7 +92,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor) -> Evidence:
         residual, expected, inside = _row_spaces(network, spans, passed, spread, rows)
         forward = residual / expected
         error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
-    labels, margin = _labels(network, spans, passed)
+    labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
     errors = network.errors(passed, labels)
     if not rows:
         inside = _column_spaces(network, spans, h, labels, noise)
@@ -140,10 +140,12 @@ def _row_spaces(
 
 def _propagated(gram: Tensor, noisy: Tensor) -> Tensor:
     """Root of the trace of (J^T J)^-1 J^T N J (J^T J)^-1, [k]: what noise N of the residuals does to the unknowns."""
+    odd = ~(gram.isfinite().all((1, 2)) & noisy.isfinite().all((1, 2)))
+    gram = torch.where(odd[:, None, None], torch.zeros_like(gram), gram)
     values, vectors = torch.linalg.eigh(gram)
     values = values.clamp(min=1e-30 * values[:, -1:].clamp(min=1e-300))
     middle = vectors.mT @ noisy @ vectors
-    return torch.sqrt((middle.diagonal(dim1=1, dim2=2) / values.square()).sum(1))
+    return torch.sqrt((middle.diagonal(dim1=1, dim2=2) / values.square()).sum(1)).nan_to_num(torch.inf)
 
 
 def _column_spaces(network: Network, spans: Sequence[Span], h: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
@@ -206,6 +208,20 @@ def _labels(network: Network, spans: Sequence[Span], passed: Pass) -> tuple[Tens
             worst[part] = torch.maximum(worst[part], _share_outside(before, spans[last - 1].left))
     order = worst.topk(2, dim=1, largest=False)
     return order.indices[:, 0], order.values[:, 1] / order.values[:, 0].clamp(min=1e-300)
+
+
+def _signs(network: Network, spans: Sequence[Span], passed: Pass, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the labels [k] of two classes, whose errors differ in sign and size alone: the true one pairs above 0.
+
+    The column spaces cannot tell them apart, so the margin is infinite where one pairs above 0 and the other below.
+    """
+    pairs = []
+    for y in (0, 1):
+        labels = torch.full((len(t),), y, device=t.device)
+        coordinates = network.errors(passed, labels)[0] @ spans[0].left
+        pairs.append((coordinates / spans[0].values * t).sum(1))
+    apart = (pairs[0] > 0) != (pairs[1] > 0)
+    return (pairs[1] > 0).long(), torch.where(apart, torch.inf, 0.0).to(t.dtype)
 
 
 def _share_outside(delta: Tensor, left: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def invert(
     """
     last = len(gradients) - 1
     spans = [
-        decompose(gradient, precision=precision, most=batch_size, is_head=i == last)
+        decompose(gradient, precision=precision, batch_size=batch_size, is_head=i == last)
         for i, gradient in enumerate(gradients)
     ]
     peeling = Peeling(network, tuple(spans), report)

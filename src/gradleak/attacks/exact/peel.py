@@ -26,6 +26,9 @@ FRUITLESS = 6
 _NUMBERS = 2**27
 """Numbers in the derivatives of the starts that are held at once (1 GiB)."""
 
+EXCESS = 4
+"""Equations beyond the number of unknowns that a search needs: each makes a root by chance less likely by far."""
+
 NEAR = 6.0
 """Residual over the one that noise predicts, up to which a candidate passes."""
 
@@ -51,14 +54,14 @@ class Peeling:
     def looks_forward(self) -> bool:
         """Whether row spaces of following layers give more equations than there are unknowns; else errors must."""
         equations = sum(len(self.spans[i].right) - self.spans[i].rank for i in telling_rows(self.spans))
-        return equations >= self.spans[0].rank + 3
+        return equations >= self.spans[0].rank + EXCESS
 
     def run(self) -> Evidence | None:
         """Return the images that pass all tests together, or None if there are none."""
         generator = torch.Generator().manual_seed(0)
         found: Evidence | None = None
         fruitless, rank = 0, self.spans[0].rank
-        if not rank or not (self.looks_forward or telling_columns(self.spans)):
+        if not rank or self.spans[0].saturated or not (self.looks_forward or telling_columns(self.spans)):
             return None
         while (0 if found is None else len(found)) < rank and fruitless < FRUITLESS:
             before = 0 if found is None else len(found)
@@ -89,8 +92,9 @@ class Peeling:
         problem, first = self._problems(rests, affine, chosen, s)
         chosen, _ = _in_parts(first, chosen, steps=12)
         chosen, cost = _in_parts(problem, chosen, steps=15, tolerance=1e-18)
-        h = _distinct(affine.inputs(chosen)[cost.argsort()][: 2 * right.shape[1] + 8], 1e-3)
-        return self._polished(h)
+        best = cost.argsort()[: 2 * right.shape[1] + 8]
+        best = best[cost[best].isfinite() & chosen[best].isfinite().all(1)]
+        return self._polished(_distinct(affine.inputs(chosen[best]), 1e-3))
 
     def _rests(self, found: Evidence | None) -> list[tuple[Tensor, Tensor, Tensor]]:
         if found is None:
@@ -106,12 +110,12 @@ class Peeling:
         self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor, usual: Tensor
     ) -> tuple[Problem, Problem]:
         """Return the problem, and the one to begin with."""
+        rights = self._rights([rest[1] for rest in rests])
         if not self.looks_forward:
             labels = self._start_labels(rests, affine, chosen)
             lefts = [rests[i][0] if i in telling_columns(self.spans) else None for i in range(len(rests))]
             problem = Backward(self.network, affine, lefts, labels)
             return problem, problem
-        rights = self._rights([rest[1] for rest in rests])
         problem = Forward(self.network, affine, rights)
         blurred = smoothed(self.network, affine.inputs(usual[:64]))
         return problem, Forward(blurred, affine, rights)
@@ -145,6 +149,8 @@ class Peeling:
 
     def _polished(self, h: Tensor) -> Tensor:
         """Take last steps in the spans of the whole gradient: what was taken out before disturbs no more."""
+        if not len(h):
+            return h
         affine = Affine(self.spans[0].right)
         s = affine.unknowns(augmented(h) @ self.spans[0].right)
         if self.looks_forward:
@@ -155,7 +161,7 @@ class Peeling:
             lefts = [span.left if i in columns else None for i, span in enumerate(self.spans)]
             problem = Backward(self.network, affine, lefts, labels)
         s, _ = _in_parts(problem, s, steps=10)
-        return _distinct(affine.inputs(s), 1e-4)
+        return _distinct(affine.inputs(s[s.isfinite().all(1)]), 1e-4)
 
     def _accept(self, new: Evidence, found: Evidence | None) -> Evidence | None:
         """Return the images found so far with those of some candidates that pass, the strongest first."""

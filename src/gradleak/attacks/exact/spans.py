@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+# Of float64 the rounding of the many sums here, not of the gradient.
+_ROUNDING = {torch.float64: 2.0**-47, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 _SMALL = 600
 """Side up to which a full decomposition is quicker than a range finder."""
 
@@ -85,30 +86,45 @@ def _basis(vectors: Tensor) -> Tensor:
     return torch.linalg.qr(vectors / vectors.norm(dim=0).clamp(min=1e-300))[0]
 
 
-def decompose(gradient: Tensor, *, precision: torch.dtype, most: int | None = None, is_head: bool = False) -> Span:
+def decompose(
+    gradient: Tensor, *, precision: torch.dtype, batch_size: int | None = None, is_head: bool = False
+) -> Span:
     """Decompose a layer's gradient and find its rank: the number of singular values above what noise has.
 
     Args:
         gradient: [out, in + 1], float64.
         precision: type in which the client sent it, which tells the rounding error.
-        most: bound of the rank, the batch size if it is known.
+        batch_size: B, where the search for the rank begins; None if unknown. The singular values decide.
         is_head: the errors of the last layer sum to 0, so its gradient has rank C - 1 at most.
     """
     out, width = gradient.shape
     limit = min(out - is_head, width)
-    most = limit if most is None else min(most, limit)
     unit = _ROUNDING[precision]
     least = max(3 * unit * _spectral_norm_of_noise(gradient), 1e-15 * float(gradient.norm()))
-    U, S, V, left_over = _svd(gradient, most, least)
-    r = min(most, int((S > least).sum()))
+    U, S, V, left_over = _svd(gradient, limit if batch_size is None else min(limit, batch_size), least)
+    above = min(limit, int((S > least).sum()))
+    if batch_size is not None:
+        r = min(batch_size, above)
+    else:  # where nearly all values are above rounding, something else than rounding disturbs them
+        r = above if above < 0.7 * min(out, width) else above // 2
+
+    def noise_and_edge(r: int) -> tuple[float, float]:
+        rest = left_over + float(S[r:].square().sum())
+        noise = math.sqrt(max(rest, 0.0) / ((out - r) * (width - r)))
+        return noise, max(least, 1.1 * noise * (math.sqrt(out - r) + math.sqrt(width - r)))
+
     noise = unit * float(gradient.square().mean().sqrt())
+    if r < min(out, width):
+        while r < above and float(S[r]) > noise_and_edge(r)[1]:
+            r += 1
     while r < min(out, width):
-        noise = math.sqrt(max(left_over + float(S[r:].square().sum()), 0.0) / ((out - r) * (width - r)))
-        edge = max(least, 1.1 * noise * (math.sqrt(out - r) + math.sqrt(width - r)))
+        noise, edge = noise_and_edge(r)
         fewer = min(r, int((S > edge).sum()))
         if fewer == r:
             break
         r = fewer
+    # The decomposition is exact for a matrix that differs from the gradient by rounding of its norm.
+    noise = max(noise, 2.0**-50 * float(S[0]) / (math.sqrt(out) + math.sqrt(width)))
     return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, noise, r >= limit)
 
 
@@ -128,9 +144,14 @@ def _svd(gradient: Tensor, most: int, least: float) -> tuple[Tensor, Tensor, Ten
             Q = torch.linalg.qr(gradient @ torch.linalg.qr(gradient.T @ Q)[0])[0]
         small = Q.T @ gradient
         U, S, Vh = torch.linalg.svd(small, full_matrices=False)
-        if float(S[-1]) < least or size >= min(most + 16, out, width):
+        if float(S[-1]) < least or size >= min(out, width) or (size > most and not _rises(S, most)):
             return Q @ U, S, Vh.T, float((gradient - Q @ small).square().sum())
-        size = min(2 * size, most + 16)
+        size *= 2
+
+
+def _rises(S: Tensor, most: int) -> bool:
+    """Whether values beyond the batch size are far from even: the gradient may have a larger rank than was told."""
+    return float(S[most]) > 5 * float(S[-1])
 
 
 def _spectral_norm_of_noise(gradient: Tensor) -> float:
