@@ -17,21 +17,30 @@ class Forward:
         network: the layers; only those that ``rights`` needs.
         affine: where the first layer's input lies.
         rights: row spaces V [in + 1, r] of the second, third, ... layer's gradients, as many as take part.
+        dtype: of the unknowns; float32 is enough for a search, and twice as fast.
         units: [n] int64, the outputs of the first layer that take part; all by default. Few are enough where the layer is
             much wider than the batch is large: they save time. Only with one row space.
     """
 
     def __init__(
-        self, network: Network, affine: Affine, rights: Sequence[Tensor], units: Tensor | None = None
+        self,
+        network: Network,
+        affine: Affine,
+        rights: Sequence[Tensor],
+        *,
+        units: Tensor | None = None,
+        dtype: torch.dtype = torch.float64,
     ) -> None:
-        self.network, self.affine, self.rights = network, affine, tuple(rights)
+        self.rights = tuple(rights)
         first = network.layers[0]
         weight, bias = first.weight, first.bias
         if units is not None:
             weight, bias = weight[units], bias[units]
             self.rights = (torch.linalg.qr(torch.cat([rights[0][units], rights[0][-1:]]))[0],)
-        self.origin = weight @ affine.origin + bias
-        self.slope = weight @ affine.basis  # [width, q]
+        self.origin = (weight @ affine.origin + bias).to(dtype)
+        self.slope = (weight @ affine.basis).to(dtype)  # [width, q]
+        self.rights = tuple(V.to(dtype) for V in self.rights)
+        self.network = network.to(dtype) if len(self.rights) > 1 else network
 
     def of(self, rows: Tensor) -> "Forward":
         """Return the problem of some of the starts: all have the same."""

@@ -26,22 +26,24 @@ _STUCK = 1e8
 """Damping at which a start has stopped."""
 
 
-def minimise(problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0) -> tuple[Tensor, Tensor]:
+def minimise(problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6) -> tuple[Tensor, Tensor]:
     """Take up to ``steps`` steps from each start.
 
-    A start stops where its sum of squares is below ``tolerance``, or where no step lowers it by more than rounding.
+    A start stops where its sum of squares is below ``tolerance``, or a free step lowers it by less than ``gain``.
 
     Args:
         problem: what is minimised.
         s: [m, q] starts.
         steps: at most.
         tolerance: of a sum of squares.
+        gain: share of a sum of squares.
 
     Returns:
         The unknowns [m, q] and their sums of squares [m].
     """
     s = s.clone()
     cost, gradient, hessian = problem.normal(s)
+    smallest = 1e-12 if s.dtype == torch.float64 else 1e-6
     damping = torch.full_like(cost, 1e-3)
     for _ in range(steps):
         active = torch.nonzero((cost > tolerance) & (damping < _STUCK)).flatten()
@@ -49,13 +51,13 @@ def minimise(problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0)
             break
         H = hessian[active]
         scale = H.diagonal(dim1=1, dim2=2)
-        scale = scale.clamp(min=1e-300) + 1e-12 * scale.amax(1, keepdim=True)
+        scale = scale + smallest * scale.amax(1, keepdim=True)
         factor, failed = torch.linalg.cholesky_ex(H + torch.diag_embed(damping[active, None] * scale))
         step = torch.cholesky_solve(gradient[active][..., None], factor)[..., 0]
         tried = s[active] - step
         new = problem.of(active).cost(tried)
         better = (new < cost[active]) & (failed == 0)
-        ended = better & (new > 0.999999 * cost[active])
+        ended = better & (new > (1 - gain) * cost[active]) & (damping[active] < 1)
         damping[active] = torch.where(better, damping[active] / 6, damping[active] * 5)
         damping[active[ended]] = _STUCK
         moved = active[better]

@@ -66,6 +66,10 @@ class Network:
         """C."""
         return len(self.layers[-1].bias)
 
+    def to(self, dtype: torch.dtype) -> "Network":
+        """Return the network with numbers of another type."""
+        return Network(tuple(Layer(each.weight.to(dtype), each.bias.to(dtype), each.activation) for each in self.layers))
+
     def forward(self, h: Tensor) -> Pass:
         """Pass inputs h [n, in] of the first layer through all layers."""
         inputs, outputs, slopes = [h], [], []

@@ -20,6 +20,9 @@ from gradleak.attacks.exact.starts import mixed_starts, row_starts
 STARTS = 128
 """Starts of a round."""
 
+UNITS = 5
+"""Units per unknown that a search looks at; a last look takes all."""
+
 FRUITLESS = 6
 """Rounds without a new image after which the search ends."""
 
@@ -86,15 +89,36 @@ class Peeling:
         s = row_starts(rows, affine)
         if not len(s):
             return right.new_zeros(0, len(right) - 1)
-        chosen = s[attempt * STARTS : (attempt + 1) * STARTS]
+        count = min(STARTS, 2 * right.shape[1] + 32)
+        chosen = s[attempt * count : (attempt + 1) * count]
         if not len(chosen):
-            chosen = mixed_starts(s, STARTS, generator)
-        problem, first = self._problems(rests, affine, chosen, s)
-        chosen, _ = _in_parts(first, chosen, steps=12)
-        chosen, cost = _in_parts(problem, chosen, steps=15, tolerance=1e-18)
+            chosen = mixed_starts(s, count, generator)
+        chosen, cost = self._search(rests, affine, chosen, s)
         best = cost.argsort()[: 2 * right.shape[1] + 8]
         best = best[cost[best].isfinite() & chosen[best].isfinite().all(1)]
         return self._polished(_distinct(affine.inputs(chosen[best]), 1e-3))
+
+    def _search(
+        self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor, usual: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return where starts [m, q] lead, and their sums of squares; without those that meet on the way."""
+        if not self.looks_forward:
+            labels = self._start_labels(rests, affine, chosen)
+            lefts = [rests[i][0] if i in telling_columns(self.spans) else None for i in range(len(rests))]
+            return _in_parts(Backward(self.network, affine, lefts, labels), chosen, steps=25, tolerance=1e-18)
+        rights = self._rights([rest[1] for rest in rests])
+        units, out, q = None, len(self.network.layers[0].bias), chosen.shape[1]
+        if len(rights) == 1 and out > (enough := UNITS * q + 64):
+            units = torch.linspace(0, out - 1, enough, device=chosen.device).round().long()
+        single = torch.float32
+        blurred = smoothed(self.network, affine.inputs(usual[:64]), units)
+        chosen, _ = _in_parts(
+            Forward(blurred, affine, rights, units=units, dtype=single), chosen.to(single), steps=12, gain=1e-2
+        )
+        chosen = _distinct(chosen, 1e-2)
+        problem = Forward(self.network, affine, rights, units=units, dtype=single)
+        chosen, cost = _in_parts(problem, chosen, steps=15, tolerance=1e-9, gain=1e-2)
+        return chosen.double(), cost
 
     def _rests(self, found: Evidence | None) -> list[tuple[Tensor, Tensor, Tensor]]:
         if found is None:
@@ -105,20 +129,6 @@ class Peeling:
             (span.left, span.right, span.left * span.values)
             for span, delta, h in zip(self.spans, found.errors, inputs, strict=True)
         ]
-
-    def _problems(
-        self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor, usual: Tensor
-    ) -> tuple[Problem, Problem]:
-        """Return the problem, and the one to begin with."""
-        rights = self._rights([rest[1] for rest in rests])
-        if not self.looks_forward:
-            labels = self._start_labels(rests, affine, chosen)
-            lefts = [rests[i][0] if i in telling_columns(self.spans) else None for i in range(len(rests))]
-            problem = Backward(self.network, affine, lefts, labels)
-            return problem, problem
-        problem = Forward(self.network, affine, rights)
-        blurred = smoothed(self.network, affine.inputs(usual[:64]))
-        return problem, Forward(blurred, affine, rights)
 
     def _rights(self, rights: Sequence[Tensor]) -> list[Tensor]:
         """Return the row spaces of the second, third, ... layer, as many as are needed to fix an input."""
@@ -181,12 +191,14 @@ class Peeling:
         return together if len(together) else None
 
 
-def _in_parts(problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0) -> tuple[Tensor, Tensor]:
+def _in_parts(
+    problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6
+) -> tuple[Tensor, Tensor]:
     """Minimise from starts in parts that fit into memory."""
     width = getattr(problem, "slope").shape[0]
     each = max(1, _NUMBERS // (width * max(1, s.shape[1])))
     parts = [
-        minimise(problem.of(part), s[part], steps=steps, tolerance=tolerance)
+        minimise(problem.of(part), s[part], steps=steps, tolerance=tolerance, gain=gain)
         for part in torch.arange(len(s), device=s.device).split(each)
     ]
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])

@@ -13,33 +13,36 @@ from torch import Tensor
 from gradleak.attacks.exact.network import Layer, Network
 
 WIDTH = 0.35
-"""Standard deviation of the blur over that of the layer's outputs. Half or twice as much does as well."""
+"""Standard deviation of the blur over that of a unit's outputs from start to start."""
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
-def smoothed(network: Network, h: Tensor) -> Network:
+def smoothed(network: Network, h: Tensor, units: Tensor | None = None) -> Network:
     """Return the network with every activation averaged over a normal distribution around its argument.
 
     Args:
         network: the layers.
         h: [n, in] inputs, whose outputs say how wide the blur is.
+        units: outputs of the first layer that will be asked for; all by default.
     """
     layers = []
     for layer in network.layers[:-1]:
         assert layer.activation is not None
         a = h @ layer.weight.T + layer.bias
         h = layer.activation(a)
-        layers.append(Layer(layer.weight, layer.bias, _blurred(layer.activation, WIDTH * float(a.std()))))
+        width = WIDTH * a.std(0)
+        width = width if units is None or layers else width[units]
+        layers.append(Layer(layer.weight, layer.bias, _blurred(layer.activation, width)))
     return Network((*layers, network.layers[-1]))
 
 
-def _blurred(activation: Callable[[Tensor], Tensor], width: float) -> Callable[[Tensor], Tensor]:
+def _blurred(activation: Callable[[Tensor], Tensor], width: Tensor) -> Callable[[Tensor], Tensor]:
     def blurred(a: Tensor) -> Tensor:
-        total = torch.zeros_like(a)
+        total, shift = torch.zeros_like(a), width.to(a.dtype)
         for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-            total = total + float(weight) * activation(a + width * float(node))
+            total = total + float(weight) * activation(a + shift * float(node))
         return total
 
     return blurred
