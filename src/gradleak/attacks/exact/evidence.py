@@ -64,6 +64,18 @@ def telling_rows(spans: Sequence[Span]) -> list[int]:
     ]
 
 
+def fixing_rows(spans: Sequence[Span]) -> list[int]:
+    """Return the layers right after the first whose row spaces fix an input: as few as give equations to spare."""
+    chosen: list[int] = []
+    equations = 0
+    for i in telling_rows(spans):
+        if i != len(chosen) + 1 or equations > 1.5 * spans[0].rank:
+            break
+        chosen.append(i)
+        equations += len(spans[i].right) - spans[i].rank
+    return chosen
+
+
 def telling_columns(spans: Sequence[Span]) -> list[int]:
     """Return the layers whose column spaces hold the errors of all images and leave something out."""
     return [
@@ -84,13 +96,12 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor) -> Evidence:
     passed = network.forward(h)
     t = augmented(h) @ spans[0].right
     noise = spans[0].input_noise(t)  # of an entry of h
-    rows = telling_rows(spans)
+    rows = fixing_rows(spans)
     spread = _spread(network, spans, passed, noise)
     error = h.new_full((len(h),), torch.inf)
     forward = h.new_zeros(len(h))
     if rows:
-        residual, expected, inside = _row_spaces(network, spans, passed, spread, rows)
-        forward = residual / expected
+        forward, inside = _row_spaces(network, spans, passed, spread, rows)
         error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
     labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
     errors = network.errors(passed, labels)
@@ -114,28 +125,31 @@ def _spread(network: Network, spans: Sequence[Span], passed: Pass, noise: Tensor
 
 def _row_spaces(
     network: Network, spans: Sequence[Span], passed: Pass, spread: list[Tensor], rows: list[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return residual, expected residual and predicted error within the row space of the first layer, each [k]."""
+) -> tuple[Tensor, Tensor]:
+    """Return residual over expected residual, worst layer, and predicted error within the first row space, each [k].
+
+    All telling layers test, but only those that fix the inputs count for the error: the search solved their equations.
+    """
     k = len(passed.logits)
-    residual, expected = passed.logits.new_zeros(k), passed.logits.new_zeros(k)
+    ratio = passed.logits.new_zeros(k)
     T = Affine(spans[0].right).basis[None]
     gram, noisy = None, None
-    for i in range(1, rows[-1] + 1):
-        T = passed.slopes[i - 1][..., None] * (network.layers[i - 1].weight @ T)
-        if i not in rows:
-            continue
+    for i in telling_rows(spans):
         V, z = spans[i].right, augmented(passed.inputs[i])
-        residual += outside(z, V).square().sum(1)
         variance = spread[i].square() + spans[i].input_noise(z @ V).square()[:, None]
         variance = torch.cat([variance, variance.mean(1, keepdim=True)], dim=1)
-        expected += variance.sum(1) * (1 - V.shape[1] / len(V))
+        expected = torch.sqrt(variance.sum(1) * (1 - V.shape[1] / len(V)))
+        ratio = torch.maximum(ratio, outside(z, V).norm(dim=1) / expected)
+        if i not in rows:
+            continue
+        T = passed.slopes[i - 1][..., None] * (network.layers[i - 1].weight @ T)
         J = torch.cat([T, T.new_zeros(k, 1, T.shape[2])], dim=1)
         J = J - V @ (V.T @ J)
         weighted = variance.sqrt()[..., None] * J
         gram = J.mT @ J if gram is None else gram + J.mT @ J
         noisy = weighted.mT @ weighted if noisy is None else noisy + weighted.mT @ weighted
     assert gram is not None and noisy is not None
-    return residual.sqrt(), expected.sqrt(), _propagated(gram, noisy)
+    return ratio, _propagated(gram, noisy)
 
 
 def _propagated(gram: Tensor, noisy: Tensor) -> Tensor:

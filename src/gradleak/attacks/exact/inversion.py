@@ -10,7 +10,8 @@ from gradleak.attacks.exact.evidence import telling_columns
 from gradleak.attacks.exact.network import Network
 from gradleak.attacks.exact.pairing import multiplicities, pairings
 from gradleak.attacks.exact.peel import Peeling
-from gradleak.attacks.exact.spans import Span, decompose
+from gradleak.attacks.exact.spans import decompose
+from gradleak.attacks.exact.whole import contradicts
 
 STATED = 10.0
 """Stated error over predicted root mean square error."""
@@ -79,8 +80,10 @@ def invert(
         return Inversion(inputs, empty, empty, torch.zeros(0, dtype=torch.float64), none, none, rank, float(batch_size or 0), kind)
     pairs = pairings(network, spans, found)
     times, size, sure = multiplicities(pairs, batch_size)
-    stated = STATED * found.error
+    stated = torch.maximum(STATED * found.error, 2 * peeling.wander(found))
     certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
-    inputs_certified = (stated <= COUNTS) & certifiable
+    if len(found) == rank and contradicts(network, spans, found, times, size):
+        certifiable = False
     labels_certified = sure & certifiable & bool(telling_columns(spans))
+    inputs_certified = (stated <= COUNTS) & labels_certified
     return Inversion(found.inputs, found.labels, times, stated, inputs_certified, labels_certified, rank, size, kind)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward
-from gradleak.attacks.exact.evidence import Evidence, examine, telling_columns, telling_rows
+from gradleak.attacks.exact.evidence import Evidence, examine, fixing_rows, telling_columns
 from gradleak.attacks.exact.forward import Forward
+from gradleak.attacks.exact.isolation import wander
 from gradleak.attacks.exact.levenberg import Problem, minimise
 from gradleak.attacks.exact.network import Network, augmented
 from gradleak.attacks.exact.pairing import contradicted, pairings
@@ -56,7 +57,7 @@ class Peeling:
     @property
     def looks_forward(self) -> bool:
         """Whether row spaces of following layers give more equations than there are unknowns; else errors must."""
-        equations = sum(len(self.spans[i].right) - self.spans[i].rank for i in telling_rows(self.spans))
+        equations = sum(len(self.spans[i].right) - self.spans[i].rank for i in fixing_rows(self.spans))
         return equations >= self.spans[0].rank + EXCESS
 
     def run(self) -> Evidence | None:
@@ -106,7 +107,7 @@ class Peeling:
             labels = self._start_labels(rests, affine, chosen)
             lefts = [rests[i][0] if i in telling_columns(self.spans) else None for i in range(len(rests))]
             return _in_parts(Backward(self.network, affine, lefts, labels), chosen, steps=25, tolerance=1e-18)
-        rights = self._rights([rest[1] for rest in rests])
+        rights = [rests[i][1] for i in fixing_rows(self.spans)]
         units, out, q = None, len(self.network.layers[0].bias), chosen.shape[1]
         if len(rights) == 1 and out > (enough := UNITS * q + 64):
             units = torch.linspace(0, out - 1, enough, device=chosen.device).round().long()
@@ -130,19 +131,6 @@ class Peeling:
             for span, delta, h in zip(self.spans, found.errors, inputs, strict=True)
         ]
 
-    def _rights(self, rights: Sequence[Tensor]) -> list[Tensor]:
-        """Return the row spaces of the second, third, ... layer, as many as are needed to fix an input."""
-        rows = telling_rows(self.spans)
-        chosen, equations = [], 0
-        for i in rows:
-            if i != len(chosen) + 1:
-                break
-            chosen.append(rights[i])
-            equations += rights[i].shape[0] - rights[i].shape[1]
-            if equations > 1.5 * self.spans[0].rank:
-                break
-        return chosen
-
     def _start_labels(self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor) -> Tensor:
         """Return the label [m] whose errors fit each start best in what is left of the column spaces."""
         passed = self.network.forward(affine.inputs(chosen))
@@ -161,17 +149,25 @@ class Peeling:
         """Take last steps in the spans of the whole gradient: what was taken out before disturbs no more."""
         if not len(h):
             return h
+        problem, affine, s = self._whole(h, examine(self.network, self.spans, h).labels)
+        s, _ = _in_parts(problem, s, steps=10)
+        return _distinct(affine.inputs(s[s.isfinite().all(1)]), 1e-4)
+
+    def _whole(self, h: Tensor, labels: Tensor) -> tuple[Problem, Affine, Tensor]:
+        """Return the problem in the spans of the whole gradient, and inputs h [k, in] with labels [k] in it."""
         affine = Affine(self.spans[0].right)
         s = affine.unknowns(augmented(h) @ self.spans[0].right)
         if self.looks_forward:
-            problem: Problem = Forward(self.network, affine, self._rights([span.right for span in self.spans]))
-        else:
-            labels = examine(self.network, self.spans, h).labels
-            columns = telling_columns(self.spans)
-            lefts = [span.left if i in columns else None for i, span in enumerate(self.spans)]
-            problem = Backward(self.network, affine, lefts, labels)
-        s, _ = _in_parts(problem, s, steps=10)
-        return _distinct(affine.inputs(s[s.isfinite().all(1)]), 1e-4)
+            rights = [self.spans[i].right for i in fixing_rows(self.spans)]
+            return Forward(self.network, affine, rights), affine, s
+        columns = telling_columns(self.spans)
+        lefts = [span.left if i in columns else None for i, span in enumerate(self.spans)]
+        return Backward(self.network, affine, lefts, labels), affine, s
+
+    def wander(self, found: Evidence) -> Tensor:
+        """Return how far from each image another root is that noise cannot tell from it, relative: [k]."""
+        problem, affine, s = self._whole(found.inputs, found.labels)
+        return wander(problem, affine, s)
 
     def _accept(self, new: Evidence, found: Evidence | None) -> Evidence | None:
         """Return the images found so far with those of some candidates that pass, the strongest first."""
