@@ -1,12 +1,11 @@
 """Backward consistency: with its label, an input's errors must lie in the column spaces of the gradients.
 
-With the head alone (no layer before it) this is head consistency: softmax(W h + b) - onehot(y) in the column space of the
-last layer's gradient.
+With the head alone (no layer before it) this is head consistency: softmax(W h + b) - onehot(y) lies in the column space
+of the last layer's gradient.
 """
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
@@ -69,8 +68,12 @@ class Backward:
         for index in reversed(range(len(network.layers))):
             if index + 1 < len(network.layers):
                 following = network.layers[index + 1].weight
-                curved = second_derivative(network.layers[index], passed.outputs[index]) * (errors[index + 1] @ following)
-                tangent = curved[..., None] * tangents[index] + passed.slopes[index][..., None] * (following.T @ tangent)
+                curved = second_derivative(network.layers[index], passed.outputs[index]) * (
+                    errors[index + 1] @ following
+                )
+                tangent = curved[..., None] * tangents[index] + passed.slopes[index][..., None] * (
+                    following.T @ tangent
+                )
             U, delta = self.lefts[index], errors[index]
             if U is None:
                 continue

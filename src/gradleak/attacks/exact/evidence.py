@@ -11,6 +11,9 @@ from gradleak.attacks.exact.backward import Backward, outside
 from gradleak.attacks.exact.network import Network, Pass, augmented
 from gradleak.attacks.exact.spans import Span
 
+EXCESS = 4
+"""Equations beyond the number of unknowns that a search needs: each makes a root by chance less likely by far."""
+
 _CHUNK = 2**25
 """Numbers of the errors of all labels that are computed at once."""
 
@@ -59,7 +62,8 @@ def telling_rows(spans: Sequence[Span]) -> list[int]:
     return [
         i
         for i in range(1, len(spans))
-        if spans[i].rank and spans[i].rank < len(spans[i].right) - 1
+        if spans[i].rank
+        and spans[i].rank < len(spans[i].right) - 1
         and (not spans[i].saturated or spans[i].rank >= spans[0].rank)
     ]
 
@@ -74,6 +78,12 @@ def fixing_rows(spans: Sequence[Span]) -> list[int]:
         chosen.append(i)
         equations += len(spans[i].right) - spans[i].rank
     return chosen
+
+
+def looks_forward(spans: Sequence[Span]) -> bool:
+    """Whether the row spaces of the following layers fix an input; else its own errors must."""
+    equations = sum(len(spans[i].right) - spans[i].rank for i in fixing_rows(spans))
+    return equations >= spans[0].rank + EXCESS
 
 
 def telling_columns(spans: Sequence[Span]) -> list[int]:
@@ -96,7 +106,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor) -> Evidence:
     passed = network.forward(h)
     t = augmented(h) @ spans[0].right
     noise = spans[0].input_noise(t)  # of an entry of h
-    rows = fixing_rows(spans)
+    rows = fixing_rows(spans) if looks_forward(spans) else []
     spread = _spread(network, spans, passed, noise)
     error = h.new_full((len(h),), torch.inf)
     forward = h.new_zeros(len(h))
@@ -148,7 +158,8 @@ def _row_spaces(
         weighted = variance.sqrt()[..., None] * J
         gram = J.mT @ J if gram is None else gram + J.mT @ J
         noisy = weighted.mT @ weighted if noisy is None else noisy + weighted.mT @ weighted
-    assert gram is not None and noisy is not None
+    assert gram is not None
+    assert noisy is not None
     return ratio, _propagated(gram, noisy)
 
 
@@ -177,18 +188,23 @@ def _column_spaces(network: Network, spans: Sequence[Span], h: Tensor, labels: T
         own = own_rounding(spans, passed, errors)
         size = delta.norm(dim=1)
         through = noise * torch.linalg.matrix_norm(J) / h.shape[1] ** 0.5
-        variance = (span.error_noise(delta @ span.left) / size).square() + own.square() / delta.shape[1] + through.square()
+        variance = (
+            (span.error_noise(delta @ span.left) / size).square() + own.square() / delta.shape[1] + through.square()
+        )
         square = J.mT @ J
         gram = square if gram is None else gram + square
         noisy = variance[:, None, None] * square if noisy is None else noisy + variance[:, None, None] * square
-    assert gram is not None and noisy is not None
+    assert gram is not None
+    assert noisy is not None
     return _propagated(gram, noisy)
 
 
 def own_rounding(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor]) -> Tensor:
     """Relative error of the client's own errors, [k]: those of p - y, which is small where the network is sure."""
     unit = spans[-1].rounding
-    return 4 * unit * (1 + passed.logits.abs().amax(1)) / errors[-1].norm(dim=1).clamp(min=1e-300)
+    p = passed.probabilities
+    rounded = unit * (0.5 + 2 * (1 + passed.logits.abs().amax(1)) * p.norm(dim=1))
+    return rounded / errors[-1].norm(dim=1).clamp(min=1e-300)
 
 
 def _backward(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor], error: Tensor) -> Tensor:

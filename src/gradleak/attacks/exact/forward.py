@@ -18,8 +18,8 @@ class Forward:
         affine: where the first layer's input lies.
         rights: row spaces V [in + 1, r] of the second, third, ... layer's gradients, as many as take part.
         dtype: of the unknowns; float32 is enough for a search, and twice as fast.
-        units: [n] int64, the outputs of the first layer that take part; all by default. Few are enough where the layer is
-            much wider than the batch is large: they save time. Only with one row space.
+        units: [n] int64, the outputs of the first layer that take part; all by default. Some are enough, and quicker,
+            where the layer is much wider than the batch is large. Only with one row space.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradleak.attacks.exact.evidence import telling_columns
+from gradleak.attacks.exact.evidence import looks_forward, telling_columns
 from gradleak.attacks.exact.network import Network
 from gradleak.attacks.exact.pairing import multiplicities, pairings
 from gradleak.attacks.exact.peel import Peeling
@@ -72,12 +72,14 @@ def invert(
     peeling = Peeling(network, tuple(spans), report)
     found = peeling.run()
     rank = spans[0].rank
-    kind = "forward" if peeling.looks_forward else "backward"
+    kind = "forward" if looks_forward(spans) else "head" if last == 0 else "backward"
     if found is None:
         empty = torch.zeros(0, dtype=torch.int64)
         none = torch.zeros(0, dtype=torch.bool)
         inputs = torch.zeros(0, network.layers[0].weight.shape[1], dtype=torch.float64)
-        return Inversion(inputs, empty, empty, torch.zeros(0, dtype=torch.float64), none, none, rank, float(batch_size or 0), kind)
+        return Inversion(
+            inputs, empty, empty, torch.zeros(0, dtype=torch.float64), none, none, rank, float(batch_size or 0), kind
+        )
     pairs = pairings(network, spans, found)
     times, size, sure = multiplicities(pairs, batch_size)
     stated = torch.maximum(STATED * found.error, 2 * peeling.wander(found))

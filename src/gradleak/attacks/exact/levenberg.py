@@ -7,7 +7,13 @@ from torch import Tensor
 
 
 class Problem(Protocol):
-    """A sum of squares |f|^2 over unknowns s [m, q], for m starts side by side."""
+    """A sum of squares |f|^2 over unknowns s [m, q], for m starts side by side.
+
+    Attributes:
+        slope: [width, q], derivative of the first layer's output by the unknowns.
+    """
+
+    slope: Tensor
 
     def of(self, rows: Tensor) -> Self:
         """Return the problem of some of the starts."""
@@ -26,7 +32,9 @@ _STUCK = 1e8
 """Damping at which a start has stopped."""
 
 
-def minimise(problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6) -> tuple[Tensor, Tensor]:
+def minimise(
+    problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6
+) -> tuple[Tensor, Tensor]:
     """Take up to ``steps`` steps from each start.
 
     A start stops where its sum of squares is below ``tolerance``, or a free step lowers it by less than ``gain``.

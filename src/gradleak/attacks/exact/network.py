@@ -68,7 +68,9 @@ class Network:
 
     def to(self, dtype: torch.dtype) -> "Network":
         """Return the network with numbers of another type."""
-        return Network(tuple(Layer(each.weight.to(dtype), each.bias.to(dtype), each.activation) for each in self.layers))
+        return Network(
+            tuple(Layer(each.weight.to(dtype), each.bias.to(dtype), each.activation) for each in self.layers)
+        )
 
     def forward(self, h: Tensor) -> Pass:
         """Pass inputs h [n, in] of the first layer through all layers."""

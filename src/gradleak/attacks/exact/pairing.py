@@ -1,9 +1,9 @@
 """Whether the images that were accepted are parts of one gradient, and how often each is in the batch.
 
-Subtracting delta h^T / (c^T S^-1 t) lowers the rank of G = U S V^T by one (c = U^T delta, t = V^T h; Wedderburn 1934). For
-several images at once it does if their pairings c_n^T S^-1 t_m vanish for n != m: then the images together reproduce
-their part of the gradient, and all of it if their number is the rank. An image that is m times in a batch of B pairs with
-itself to B / m.
+Subtracting delta h^T / (c^T S^-1 t) lowers the rank of G = U S V^T by one (c = U^T delta, t = V^T h; Wedderburn 1934).
+For several images at once it does if their pairings c_n^T S^-1 t_m vanish for n != m: then the images together
+reproduce their part of the gradient, and all of it if their number is the rank. An image that is m times in a batch of B
+pairs with itself to B / m.
 """
 
 from collections.abc import Sequence
@@ -65,9 +65,7 @@ def pairings(network: Network, spans: Sequence[Span], found: Evidence) -> Pairin
             best = these
             continue
         closer = these.noise < best.noise
-        best = Pairings(
-            torch.where(closer, these.values, best.values), torch.where(closer, these.noise, best.noise)
-        )
+        best = Pairings(torch.where(closer, these.values, best.values), torch.where(closer, these.noise, best.noise))
     assert best is not None
     return best
 
@@ -98,8 +96,8 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> tuple[Tensor, flo
         batch_size: B, or None.
 
     Returns:
-        Multiplicity [k] int64; the batch size over the scale of the gradient (B for a mean, 1 for a sum); and whether the
-        pairing tells the multiplicity, [k] bool.
+        Multiplicity [k] int64; the batch size over the scale of the gradient (B for a mean, 1 for a sum); and whether
+        the pairing tells the multiplicity, [k] bool.
     """
     own = pairs.own
     sure = (pairs.own_noise < 0.02) & (own > 0)

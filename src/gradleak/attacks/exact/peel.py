@@ -1,6 +1,6 @@
 """Peeling: find some images, take them out of the spans, and search for the others in the smaller ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward
-from gradleak.attacks.exact.evidence import Evidence, examine, fixing_rows, telling_columns
+from gradleak.attacks.exact.evidence import Evidence, examine, fixing_rows, looks_forward, telling_columns
 from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.isolation import wander
 from gradleak.attacks.exact.levenberg import Problem, minimise
@@ -29,9 +29,6 @@ FRUITLESS = 6
 
 _NUMBERS = 2**27
 """Numbers in the derivatives of the starts that are held at once (1 GiB)."""
-
-EXCESS = 4
-"""Equations beyond the number of unknowns that a search needs: each makes a root by chance less likely by far."""
 
 NEAR = 6.0
 """Residual over the one that noise predicts, up to which a candidate passes."""
@@ -54,18 +51,12 @@ class Peeling:
     spans: tuple[Span, ...]
     report: Callable[[int, int], None] | None = None
 
-    @property
-    def looks_forward(self) -> bool:
-        """Whether row spaces of following layers give more equations than there are unknowns; else errors must."""
-        equations = sum(len(self.spans[i].right) - self.spans[i].rank for i in fixing_rows(self.spans))
-        return equations >= self.spans[0].rank + EXCESS
-
     def run(self) -> Evidence | None:
         """Return the images that pass all tests together, or None if there are none."""
         generator = torch.Generator().manual_seed(0)
         found: Evidence | None = None
         fruitless, rank = 0, self.spans[0].rank
-        if not rank or self.spans[0].saturated or not (self.looks_forward or telling_columns(self.spans)):
+        if not rank or self.spans[0].saturated or not (looks_forward(self.spans) or telling_columns(self.spans)):
             return None
         while (0 if found is None else len(found)) < rank and fruitless < FRUITLESS:
             before = 0 if found is None else len(found)
@@ -103,7 +94,7 @@ class Peeling:
         self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor, usual: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return where starts [m, q] lead, and their sums of squares; without those that meet on the way."""
-        if not self.looks_forward:
+        if not looks_forward(self.spans):
             labels = self._start_labels(rests, affine, chosen)
             lefts = [rests[i][0] if i in telling_columns(self.spans) else None for i in range(len(rests))]
             return _in_parts(Backward(self.network, affine, lefts, labels), chosen, steps=25, tolerance=1e-18)
@@ -126,8 +117,9 @@ class Peeling:
             return [(span.left, span.right, span.left * span.values) for span in self.spans]
         inputs = self.network.forward(found.inputs).inputs
         return [
-            span.rest(delta, augmented(h)) if not (span.saturated and span.rank < self.spans[0].rank) else
-            (span.left, span.right, span.left * span.values)
+            span.rest(delta, augmented(h))
+            if not (span.saturated and span.rank < self.spans[0].rank)
+            else (span.left, span.right, span.left * span.values)
             for span, delta, h in zip(self.spans, found.errors, inputs, strict=True)
         ]
 
@@ -157,7 +149,7 @@ class Peeling:
         """Return the problem in the spans of the whole gradient, and inputs h [k, in] with labels [k] in it."""
         affine = Affine(self.spans[0].right)
         s = affine.unknowns(augmented(h) @ self.spans[0].right)
-        if self.looks_forward:
+        if looks_forward(self.spans):
             rights = [self.spans[i].right for i in fixing_rows(self.spans)]
             return Forward(self.network, affine, rights), affine, s
         columns = telling_columns(self.spans)
@@ -191,7 +183,7 @@ def _in_parts(
     problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6
 ) -> tuple[Tensor, Tensor]:
     """Minimise from starts in parts that fit into memory."""
-    width = getattr(problem, "slope").shape[0]
+    width = len(problem.slope)
     each = max(1, _NUMBERS // (width * max(1, s.shape[1])))
     parts = [
         minimise(problem.of(part), s[part], steps=steps, tolerance=tolerance, gain=gain)

@@ -42,8 +42,8 @@ class Span:
     def input_noise(self, t: Tensor) -> Tensor:
         """Return the standard deviation of an entry of inputs with coordinates t [k, r] outside the row space: [k].
 
-        An input is h = B G^T d with the dual d of its error, and t = V^T h gives d = U S^-1 t / B; noise E of the gradient
-        moves it by B E^T d. The larger of what rounding and what even noise of all entries would do.
+        An input is h = B G^T d with the dual d of its error, and t = V^T h gives d = U S^-1 t / B; noise E of the
+        gradient moves it by B E^T d. The larger of what rounding and what even noise of all entries would do.
         """
         dual = (t / self.values) @ self.left.T
         rounded = self.rounding * (dual.square() @ self.gradient.square()).mean(1).sqrt()
@@ -66,8 +66,8 @@ class Span:
             inputs: augmented inputs [k, in + 1] of the images.
 
         Returns:
-            Column space [out, r - k] and row space [in + 1, r - k] of the others, and rows [out, r - k] of what is left of
-            the gradient, in coordinates of that row space.
+            Column space [out, r - k] and row space [in + 1, r - k] of the others, and rows [out, r - k] of what is left
+            of the gradient, in coordinates of that row space.
         """
         k = len(errors)
         C = torch.diag(self.values)
@@ -102,11 +102,10 @@ def decompose(
     unit = _ROUNDING[precision]
     least = max(3 * unit * _spectral_norm_of_noise(gradient), 1e-15 * float(gradient.norm()))
     U, S, V, left_over = _svd(gradient, limit if batch_size is None else min(limit, batch_size), least)
-    above = min(limit, int((S > least).sum()))
-    if batch_size is not None:
-        r = min(batch_size, above)
-    else:  # where nearly all values are above rounding, something else than rounding disturbs them
-        r = above if above < 0.7 * min(out, width) else above // 2
+    above = min(limit, int((S > least).count_nonzero()))
+    # Where nearly all values are above rounding, something else than rounding disturbs them.
+    plausible = above if above < 0.7 * min(out, width) else above // 2
+    r = plausible if batch_size is None else min(batch_size, above)
 
     def noise_and_edge(r: int) -> tuple[float, float]:
         rest = left_over + float(S[r:].square().sum())
@@ -119,7 +118,7 @@ def decompose(
             r += 1
     while r < min(out, width):
         noise, edge = noise_and_edge(r)
-        fewer = min(r, int((S > edge).sum()))
+        fewer = min(r, int((S > edge).count_nonzero()))
         if fewer == r:
             break
         r = fewer
