@@ -102,7 +102,7 @@ def decompose(
     unit = _ROUNDING[precision]
     least = max(3 * unit * _spectral_norm_of_noise(gradient), 1e-15 * float(gradient.norm()))
     U, S, V, left_over = _svd(gradient, limit if batch_size is None else min(limit, batch_size), least)
-    above = min(limit, int((S > least).count_nonzero()))
+    above = min(limit, int((least < S).count_nonzero()))
     # Where nearly all values are above rounding, something else than rounding disturbs them.
     plausible = above if above < 0.7 * min(out, width) else above // 2
     r = plausible if batch_size is None else min(batch_size, above)
@@ -118,7 +118,7 @@ def decompose(
             r += 1
     while r < min(out, width):
         noise, edge = noise_and_edge(r)
-        fewer = min(r, int((S > edge).count_nonzero()))
+        fewer = min(r, int((edge < S).count_nonzero()))
         if fewer == r:
             break
         r = fewer
