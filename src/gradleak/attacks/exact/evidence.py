@@ -86,6 +86,12 @@ def looks_forward(spans: Sequence[Span]) -> bool:
     return equations >= spans[0].rank + EXCESS
 
 
+def looks_back(spans: Sequence[Span]) -> bool:
+    """Whether the column spaces fix an input and its label."""
+    equations = sum(len(spans[i].left) - spans[i].rank for i in telling_columns(spans))
+    return equations >= spans[0].rank + EXCESS
+
+
 def telling_columns(spans: Sequence[Span]) -> list[int]:
     """Return the layers whose column spaces hold the errors of all images and leave something out."""
     return [

@@ -20,6 +20,10 @@ COUNTS = 1e-2
 """Stated relative error up to which an input is certified."""
 
 
+NEARLY = 0.1
+"""Stated relative error up to which the label of an input is certified."""
+
+
 @dataclass(frozen=True)
 class Inversion:
     """What the gradient of a batch gives away.
@@ -86,6 +90,6 @@ def invert(
     certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
     if len(found) == rank and contradicts(network, spans, found, times, size):
         certifiable = False
-    labels_certified = sure & certifiable & bool(telling_columns(spans))
+    labels_certified = sure & certifiable & (stated <= NEARLY) & bool(telling_columns(spans))
     inputs_certified = (stated <= COUNTS) & labels_certified
     return Inversion(found.inputs, found.labels, times, stated, inputs_certified, labels_certified, rank, size, kind)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
-from gradleak.attacks.exact.levenberg import Problem, minimise
+from gradleak.attacks.exact.levenberg import NONE, Problem, minimise
 
 _PUSHES = (1e-2, -1e-2, 1e-4, -1e-4)
 """Lengths of the pushes, relative to the input."""
@@ -26,15 +26,17 @@ def wander(problem: Problem, affine: Affine, s: Tensor, *, as_low: float = 10.0)
         s: [k, q] roots.
         as_low: residuals that differ by no more than this factor count as equal.
     """
-    farthest = s.new_zeros(len(s))
     if not s.shape[1] or not len(s):
-        return farthest
-    cost, _, hessian = problem.normal(s)
-    _, vectors = torch.linalg.eigh(hessian)
+        return s.new_zeros(len(s))
+    cost, gradient, hessian = problem.normal(s)
+    values, vectors = torch.linalg.eigh(hessian)
+    step = (vectors.mT @ gradient[..., None])[..., 0] / values.clamp(min=1e-300)
     h = affine.inputs(s)
     size = h.norm(dim=1)
+    farthest = step.norm(dim=1) / size  # that is still to go
     for push in _PUSHES:
-        ends, height = minimise(problem, s + push * size[:, None] * vectors[:, :, 0], steps=15)
+        ends, _ = minimise(problem, s + push * size[:, None] * vectors[:, :, 0], steps=10)
+        ends, height = minimise(problem, ends, steps=4, damping=NONE)
         distance = (affine.inputs(ends) - h).norm(dim=1) / size
         counts = (height <= as_low**2 * cost) & (distance < _SAME)
         farthest = torch.where(counts, torch.maximum(farthest, distance), farthest)

@@ -28,12 +28,15 @@ class Problem(Protocol):
         ...
 
 
+NONE = 1e-12
+"""Damping of last steps, which is none."""
+
 _STUCK = 1e8
 """Damping at which a start has stopped."""
 
 
 def minimise(
-    problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6
+    problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6, damping: float = 1e-3
 ) -> tuple[Tensor, Tensor]:
     """Take up to ``steps`` steps from each start.
 
@@ -45,6 +48,7 @@ def minimise(
         steps: at most.
         tolerance: of a sum of squares.
         gain: share of a sum of squares.
+        damping: of the first step, relative to the diagonal of J^T J; small where the starts are near a root.
 
     Returns:
         The unknowns [m, q] and their sums of squares [m].
@@ -52,22 +56,22 @@ def minimise(
     s = s.clone()
     cost, gradient, hessian = problem.normal(s)
     smallest = 1e-12 if s.dtype == torch.float64 else 1e-6
-    damping = torch.full_like(cost, 1e-3)
+    dampings = torch.full_like(cost, damping)
     for _ in range(steps):
-        active = torch.nonzero((cost > tolerance) & (damping < _STUCK)).flatten()
+        active = torch.nonzero((cost > tolerance) & (dampings < _STUCK)).flatten()
         if not len(active):
             break
         H = hessian[active]
         scale = H.diagonal(dim1=1, dim2=2)
         scale = scale + smallest * scale.amax(1, keepdim=True)
-        factor, failed = torch.linalg.cholesky_ex(H + torch.diag_embed(damping[active, None] * scale))
+        factor, failed = torch.linalg.cholesky_ex(H + torch.diag_embed(dampings[active, None] * scale))
         step = torch.cholesky_solve(gradient[active][..., None], factor)[..., 0]
         tried = s[active] - step
         new = problem.of(active).cost(tried)
         better = (new < cost[active]) & (failed == 0)
-        ended = better & (new > (1 - gain) * cost[active]) & (damping[active] < 1)
-        damping[active] = torch.where(better, damping[active] / 6, damping[active] * 5)
-        damping[active[ended]] = _STUCK
+        ended = better & (new > (1 - gain) * cost[active]) & (dampings[active] < 1)
+        dampings[active] = torch.where(better, dampings[active] / 6, dampings[active] * 5)
+        dampings[active[ended]] = _STUCK
         moved = active[better]
         s[moved] = tried[better]
         if len(moved):

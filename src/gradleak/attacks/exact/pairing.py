@@ -2,8 +2,8 @@
 
 Subtracting delta h^T / (c^T S^-1 t) lowers the rank of G = U S V^T by one (c = U^T delta, t = V^T h; Wedderburn 1934).
 For several images at once it does if their pairings c_n^T S^-1 t_m vanish for n != m: then the images together
-reproduce their part of the gradient, and all of it if their number is the rank. An image that is m times in a batch of B
-pairs with itself to B / m.
+reproduce their part of the gradient, and all of it if their number is the rank. An image that is m times in a batch of
+B pairs with itself to B / m.
 """
 
 from collections.abc import Sequence

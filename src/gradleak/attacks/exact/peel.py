@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward
-from gradleak.attacks.exact.evidence import Evidence, examine, fixing_rows, looks_forward, telling_columns
+from gradleak.attacks.exact.evidence import Evidence, examine, fixing_rows, looks_back, looks_forward, telling_columns
 from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.isolation import wander
-from gradleak.attacks.exact.levenberg import Problem, minimise
+from gradleak.attacks.exact.levenberg import NONE, Problem, minimise
 from gradleak.attacks.exact.network import Network, augmented
 from gradleak.attacks.exact.pairing import contradicted, pairings
 from gradleak.attacks.exact.smoothing import smoothed
@@ -56,7 +56,7 @@ class Peeling:
         generator = torch.Generator().manual_seed(0)
         found: Evidence | None = None
         fruitless, rank = 0, self.spans[0].rank
-        if not rank or self.spans[0].saturated or not (looks_forward(self.spans) or telling_columns(self.spans)):
+        if not rank or self.spans[0].saturated or not (looks_forward(self.spans) or looks_back(self.spans)):
             return None
         while (0 if found is None else len(found)) < rank and fruitless < FRUITLESS:
             before = 0 if found is None else len(found)
@@ -142,7 +142,8 @@ class Peeling:
         if not len(h):
             return h
         problem, affine, s = self._whole(h, examine(self.network, self.spans, h).labels)
-        s, _ = _in_parts(problem, s, steps=10)
+        s, _ = _in_parts(problem, s, steps=8)
+        s, _ = _in_parts(problem, s, steps=4, damping=NONE)
         return _distinct(affine.inputs(s[s.isfinite().all(1)]), 1e-4)
 
     def _whole(self, h: Tensor, labels: Tensor) -> tuple[Problem, Affine, Tensor]:
@@ -180,13 +181,13 @@ class Peeling:
 
 
 def _in_parts(
-    problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6
+    problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6, damping: float = 1e-3
 ) -> tuple[Tensor, Tensor]:
     """Minimise from starts in parts that fit into memory."""
     width = len(problem.slope)
     each = max(1, _NUMBERS // (width * max(1, s.shape[1])))
     parts = [
-        minimise(problem.of(part), s[part], steps=steps, tolerance=tolerance, gain=gain)
+        minimise(problem.of(part), s[part], steps=steps, tolerance=tolerance, gain=gain, damping=damping)
         for part in torch.arange(len(s), device=s.device).split(each)
     ]
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])

@@ -23,6 +23,7 @@ class Span:
         gradient: G [out, in + 1], float64.
         rounding: relative rounding error of an entry of G.
         noise: standard deviation of an entry of G around its part of rank r.
+        edge: largest singular value that noise alone would have.
         saturated: whether the rank is all that the layer's shape allows, so that images may be missing in the spans.
     """
 
@@ -32,6 +33,7 @@ class Span:
     gradient: Tensor
     rounding: float
     noise: float
+    edge: float
     saturated: bool
 
     @property
@@ -45,15 +47,20 @@ class Span:
         An input is h = B G^T d with the dual d of its error, and t = V^T h gives d = U S^-1 t / B; noise E of the
         gradient moves it by B E^T d. The larger of what rounding and what even noise of all entries would do.
         """
-        dual = (t / self.values) @ self.left.T
-        rounded = self.rounding * (dual.square() @ self.gradient.square()).mean(1).sqrt()
-        return torch.maximum(rounded, self.noise * dual.norm(dim=1))
+        return self._noise(t, self.left, self.gradient)
 
     def error_noise(self, t: Tensor) -> Tensor:
         """Return the same of errors with coordinates t = U^T delta [k, r] outside the column space: [k]."""
-        dual = (t / self.values) @ self.right.T
-        rounded = self.rounding * (dual.square() @ self.gradient.square().T).mean(1).sqrt()
-        return torch.maximum(rounded, self.noise * dual.norm(dim=1))
+        return self._noise(t, self.right, self.gradient.T)
+
+    def _noise(self, t: Tensor, side: Tensor, gradient: Tensor) -> Tensor:
+        weights = t / self.values
+        dual = weights @ side.T
+        rounded = self.rounding * (dual.square() @ gradient.square()).mean(1).sqrt()
+        size = weights.norm(dim=1)
+        # To first order in the noise; where the singular values are hardly above it, more has to be allowed for.
+        beyond = (weights * self.edge / self.values).norm(dim=1) / size.clamp(min=1e-300)
+        return torch.maximum(rounded, self.noise * size) * (1 + 3 * beyond)
 
     def rest(self, errors: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take known images out of the spans.
@@ -112,7 +119,7 @@ def decompose(
         noise = math.sqrt(max(rest, 0.0) / ((out - r) * (width - r)))
         return noise, max(least, 1.1 * noise * (math.sqrt(out - r) + math.sqrt(width - r)))
 
-    noise = unit * float(gradient.square().mean().sqrt())
+    noise, edge = unit * float(gradient.square().mean().sqrt()), least
     if r < min(out, width):
         while r < above and float(S[r]) > noise_and_edge(r)[1]:
             r += 1
@@ -123,8 +130,8 @@ def decompose(
             break
         r = fewer
     # The decomposition is exact for a matrix that differs from the gradient by rounding of its norm.
-    noise = max(noise, 2.0**-50 * float(S[0]) / (math.sqrt(out) + math.sqrt(width)))
-    return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, noise, r >= limit)
+    noise = max(noise, 2.0**-48 * float(S[0]) / (math.sqrt(out) + math.sqrt(width)))
+    return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, noise, edge, r >= limit)
 
 
 def _svd(gradient: Tensor, most: int, least: float) -> tuple[Tensor, Tensor, Tensor, float]:
