@@ -8,6 +8,10 @@ from torch import Tensor
 
 # Of float64 the rounding of the many sums here, not of the gradient.
 _ROUNDING = {torch.float64: 2.0**-47, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+ABOVE = 2.0
+"""Singular values count from this multiple of the largest one that noise would have: a direction that is half noise
+would fix nothing."""
+
 _SMALL = 600
 """Side up to which a full decomposition is quicker than a range finder."""
 
@@ -23,7 +27,7 @@ class Span:
         gradient: G [out, in + 1], float64.
         rounding: relative rounding error of an entry of G.
         noise: standard deviation of an entry of G around its part of rank r.
-        edge: largest singular value that noise alone would have.
+        edge: singular value from which a direction counts, :data:`ABOVE` times the largest that noise would have.
         saturated: whether the rank is all that the layer's shape allows, so that images may be missing in the spans.
     """
 
@@ -107,7 +111,7 @@ def decompose(
     out, width = gradient.shape
     limit = min(out - is_head, width)
     unit = _ROUNDING[precision]
-    least = max(3 * unit * _spectral_norm_of_noise(gradient), 1e-15 * float(gradient.norm()))
+    least = max(3 * ABOVE * unit * _spectral_norm_of_noise(gradient), 1e-15 * float(gradient.norm()))
     U, S, V, left_over = _svd(gradient, limit if batch_size is None else min(limit, batch_size), least)
     above = min(limit, int((least < S).count_nonzero()))
     # Where nearly all values are above rounding, something else than rounding disturbs them.
@@ -117,7 +121,7 @@ def decompose(
     def noise_and_edge(r: int) -> tuple[float, float]:
         rest = left_over + float(S[r:].square().sum())
         noise = math.sqrt(max(rest, 0.0) / ((out - r) * (width - r)))
-        return noise, max(least, 1.1 * noise * (math.sqrt(out - r) + math.sqrt(width - r)))
+        return noise, max(least, ABOVE * noise * (math.sqrt(out - r) + math.sqrt(width - r)))
 
     noise, edge = unit * float(gradient.square().mean().sqrt()), least
     if r < min(out, width):
