@@ -11,7 +11,7 @@ def run_needs(wildcards):
     """
     run = GRID.runs[wildcards.run]
     needs = []
-    if not facts.is_sample(run.dataset):
+    if not catalogue.is_sample(run.dataset):
         needs.append(ancient(f"results/data/{run.dataset}.json"))
     if wildcards.run in GRID.victims:
         victim = f"{CHECKPOINTS}/{GRID.victims[wildcards.run].run_id}"
@@ -25,6 +25,11 @@ def run_needs(wildcards):
 def run_options(wildcards):
     """The run's spec as command-line options, without those that only say where things are."""
     return shlex.join(GRID.runs[wildcards.run].to_argv(identity_only=True))
+
+
+def run_code(wildcards):
+    """The code of the run's program, and of the methods, data set, model and defenses that it uses."""
+    return code_of(GRID.runs[wildcards.run])
 
 
 rule restore_labels:
@@ -45,8 +50,8 @@ rule restore_labels:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         options=run_options,
-        # Jobs are run again when the code that they reach changes.
-        code=code_digest.code_digest("labels"),
+        # Jobs are run again when the code that they use changes.
+        code=run_code,
     message:
         "Restoring labels: {wildcards.run}"
     shell:
@@ -93,7 +98,7 @@ rule reconstruct_images:
         options=run_options,
         program=image_program,
         lpips=lpips_digest,
-        code=lambda wildcards: code_digest.code_digest(GRID.runs[wildcards.run].KIND),
+        code=run_code,
     message:
         "Reconstructing images: {wildcards.run}"
     shell:

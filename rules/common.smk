@@ -11,7 +11,8 @@ from snakemake.logging import logger
 from gradleak.plan import config as configuration
 from gradleak.plan import grid as grids
 from gradleak import code_digest, provenance, records
-from gradleak.plan import catalogue as facts, entry_labels, paths, plugins
+from gradleak.plan import catalogue, entry_labels, paths, plugins
+from gradleak.plan.code import code_of, stamped
 from gradleak.plan.config_sources import Sources
 from gradleak.errors import InputError
 
@@ -48,7 +49,9 @@ HAS_TEX = all(
 )
 # Told to all jobs, so that git runs once per workflow and not in each of them.
 os.environ.setdefault("GRADLEAK_COMMIT", provenance.stamp())
-code_digest.tell_jobs()
+code_digest.tell_jobs(
+    stamped([*GRID.runs.values(), *GRID.victims.values(), *GRID.priors.values()])
+)
 
 
 # On a cluster these are done where Snakemake runs: they take seconds, and may need the network or a TeX.

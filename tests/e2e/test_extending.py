@@ -20,9 +20,9 @@ from tests.plugin_state import forgotten
 from tests.workflow import ROOT, Workflow
 
 from gradleak.attacks.images import objectives
-from gradleak.attacks.labels.all import build as build_method
-from gradleak.clients.defenses.all import DefenseContext
-from gradleak.clients.defenses.all import build as build_defense
+from gradleak.attacks.labels.base import build as build_method
+from gradleak.clients.defenses.base import DefenseContext
+from gradleak.clients.defenses.base import build as build_defense
 from gradleak.clients.observation import observe_full, observe_head
 from gradleak.clients.round_inputs import client_keys
 from gradleak.data import batches, datasets

@@ -8,8 +8,7 @@ from gradleak.records import write_text
 from gradleak.report import published, published_images
 from gradleak.report.snakemake_log import logged, unpacked
 from gradleak.report.summary import read_experiments
-from gradleak.report.tables.all import build
-from gradleak.report.tables.base import Labels
+from gradleak.report.tables.base import Labels, build
 from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake

@@ -13,6 +13,7 @@ from statistics import fmean
 from gradleak import interrupts
 from gradleak.plan import cli, plugins
 from gradleak.plan.aliases import RestoreLabelsShorthand
+from gradleak.plan.code import code_of
 from gradleak.plan.jobs.labels import RestoreLabels
 
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     if spec.output is not None:
         check_output(output)
     check_place(output, f"--exp-name {spec.exp_name}")
-    clock = Clock(spec.KIND)
+    clock = Clock(code_of(spec))
     result = restore(spec)
     with interrupts.held():  # a record belongs to its metrics
         write_results(output, result.rows, spec, clock, run=spec.run_id, device=result.device)

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
-from gradleak.plan import paths
+from gradleak.plan import catalogue, paths
 from gradleak.plan.config_sources import Sources
 from gradleak.plan.jobs.diffusion import TrainPrior
 from gradleak.plan.jobs.options import defense_name
@@ -92,9 +91,7 @@ class DefenseEntry(_Entry):
             ValueError: an unknown kind, or not exactly the strength that the kind has, or one outside its range.
         """
         given = self.model_dump(exclude={"kind", "label", "module"}, exclude_none=True)
-        if self.kind not in facts.DEFENSES:
-            raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(facts.DEFENSES)}")
-        needed = facts.DEFENSES[self.kind].strength
+        needed = catalogue.find("defenses", self.kind).strength
         if set(given) != {needed}:
             raise ValueError(f"kind {self.kind} has one strength, {needed}")
         return defense_name(self.kind, given[needed])

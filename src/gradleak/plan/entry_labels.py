@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from gradleak.plan.axes import IMAGE_ATTACKS
 from gradleak.plan.config import Config
 from gradleak.plan.jobs.options import VictimOptions
+from gradleak.plan.methods import method_name
 
 Named = dict[str, dict[str, dict[str, None]]]
 """Part of the labels -> id -> names of the entries that an experiment calls it by, in order."""
@@ -68,6 +69,6 @@ def _catalogue(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def method_of(config: Config, attack: str) -> str:
-    """Return what results call an attack: a method that restores labels by its kind, any other by its entry's name."""
-    kind = config.attacks[attack].kind
-    return attack if kind in IMAGE_ATTACKS else kind
+    """Return what results call an attack: a label method by its kind and options, any other by its entry's name."""
+    entry = config.attacks[attack]
+    return attack if entry.kind in IMAGE_ATTACKS else method_name(entry.kind, entry.options)

@@ -43,8 +43,8 @@ def test_exclude_drops_what_matches_all_keys():
     [
         ({"batch_size": "8"}, {4}),
         ({"batch_size": 8.0}, {4}),
-        ({"alpha": "1e-1"}, {4, 8}),
-        ({"alpha": 1, "batch_size": 8}, {4}),
+        ({"lr": "3e-1"}, {4, 8}),
+        ({"lr": "1e-1", "batch_size": 8}, {4}),
         ({"analysis": False, "batch_size": 4}, {8}),
         ({"defense": "none", "batch_size": 4}, {8}),
         ({"distribution": "random", "batch_size": 8}, {4}),
@@ -52,7 +52,7 @@ def test_exclude_drops_what_matches_all_keys():
 )
 def test_exclude_compares_values_and_not_how_they_are_written(rule, left):
     """Defaults are values too: the second block of the experiment names what the first leaves to them."""
-    full = {"alpha": ["1.0", "1e-2"], "analysis": [True], "defense": "d", "distribution": "unique"}
+    full = {"lr": ["0.1", "1e-2"], "stage": "iter10", "analysis": [True], "defense": "d", "distribution": "unique"}
     first = {"dataset": "digits", "model": "fcn", "batch_size": [4, 8]}
     expanded = expand(
         {
@@ -103,9 +103,11 @@ def test_exclude_sees_what_an_attack_says():
 def test_equal_ids_of_different_runs_are_refused(monkeypatch):
     monkeypatch.setattr("gradleak.plan.jobs.spec.digest_of", lambda identity: "0" * 8)
     with pytest.raises(InputError) as caught:
-        expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "alpha": [1, 2], "model_seed": 1}]})
+        expand(
+            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "split": ["train", "val"], "model_seed": 1}]}
+        )
     assert str(caught.value) == (
-        "labels/mnist-sample/fcn/random-B24-seed1-00000000: is the id of two jobs that differ in alpha; "
+        "labels/mnist-sample/fcn/random-B24-seed1-00000000: is the id of two jobs that differ in split; "
         "change an option of one of them, such as its seed"
     )
 
@@ -209,10 +211,10 @@ def test_all_faults_are_reported_together():
 
 def test_yaml_text_numbers_are_numbers():
     """YAML reads 1e-2 as text."""
-    raw = yaml.safe_load("{dataset: digits, model: fcn, alpha: 1e-2}")
-    assert raw["alpha"] == "1e-2"
+    raw = yaml.safe_load("{dataset: digits, model: fcn, stage: iter10, lr: 1e-2}")
+    assert raw["lr"] == "1e-2"
     expanded = expand({"experiments/a/axes": [raw]})
-    assert {getattr(expanded.runs[run], "alpha", None) for run in expanded.experiments["a"]} == {0.01}
+    assert {getattr(expanded.runs[run], "lr", None) for run in expanded.experiments["a"]} == {0.01}
 
 
 def test_faults_name_the_file_that_sets_the_key():

@@ -5,7 +5,6 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from gradleak.plan import plugins
 from gradleak.plan.jobs.options import BatchOptions, DefenseOptions, RuntimeOptions, VictimOptions
 from gradleak.plan.jobs.spec import runtime
 from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training
@@ -42,9 +41,8 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
         if self.stage == "untrained" or self.checkpoint is not None:
             return None
         shared = {name: getattr(self, name) for name in TrainVictim.model_fields if name in type(self).model_fields}
-        # Of the plug-ins, the training depends on those alone that bring its data set or its model.
-        shared["modules"] = plugins.used(datasets=[self.dataset], models=[self.model])
-        return TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
+        training = TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
+        return training.with_modules()
 
     @property
     def victim_seed(self) -> int:
