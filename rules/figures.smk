@@ -19,7 +19,7 @@ rule figure:
         images=lambda wildcards: [
             paths.RUN_IMAGES.format(run=run) for run in shown_runs(wildcards.figure)
         ],
-        modules=lambda wildcards: modules_of(GRID.config.figures[wildcards.figure]),
+        modules=lambda wildcards: shown_modules(GRID.config.figures[wildcards.figure]),
         published="paper/published/ilrg.csv",
     output:
         pdf="results/figures/{figure}.pdf",

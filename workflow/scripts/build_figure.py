@@ -14,7 +14,7 @@ snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["figure"]
 
 with logged(snakemake.log[0], "build_figure") as log:
-    plugins.load(view["modules"])
+    plugins.enter(view["modules"])
     figure = build(
         view["kind"],
         read_experiments(Path(path) for path in snakemake.input.experiments),

@@ -15,7 +15,7 @@ snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["table"]
 
 with logged(snakemake.log[0], "build_table") as log:
-    plugins.load(view["modules"])
+    plugins.enter(view["modules"])
     table = build(
         view["kind"],
         read_experiments(Path(path) for path in snakemake.input.experiments),

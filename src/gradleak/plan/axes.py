@@ -27,7 +27,7 @@ MOVED = {
 UNDEFENDED = "none"
 """The value of the axis ``defense`` that stands for no defense."""
 
-_NOT_AXES = {"methods", "attack", "checkpoint", "defenses", "modules"}
+_NOT_AXES = {"methods", "attack", "checkpoint", "defenses", "metrics", "modules"}
 
 
 def axes_of(*specs: type[Run]) -> tuple[str, ...]:

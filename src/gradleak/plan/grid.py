@@ -87,11 +87,13 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
         "data_root": config.data.root,
         "download": config.data.download,
         "dataset": dataset.kind,
+        "metrics": tuple(config.metrics[name].kind for name in experiment.metrics),
         **model.options(),
     }
     if experiment.kind == "labels":
         methods = tuple(method_of(config, name) for name in experiment.attacks)
-        yield _Job(RestoreLabels, {**common, **values, "methods": methods}, point, tuple(experiment.attacks))
+        options = {**common, **values, "methods": methods, "side_knowledge": experiment.side_knowledge}
+        yield _Job(RestoreLabels, options, point, tuple(experiment.attacks))
         return
     for name in experiment.attacks:
         entry = config.attacks[name]

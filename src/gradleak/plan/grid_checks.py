@@ -52,6 +52,9 @@ def check_names(config: Config, faults: Faults) -> None:
     _check_priors(config, faults)
     for name, experiment in config.experiments.items():
         _check_attacks_of(f"experiments.{name}.attacks", experiment, config, faults)
+        for metric in experiment.metrics:
+            if metric not in config.metrics:
+                faults.unknown(f"experiments.{name}.metrics", "metric", metric, config.metrics)
         _check_axes(f"experiments.{name}.axes", experiment, config, faults)
         _check_exclude(f"experiments.{name}.exclude", experiment, config, faults)
     for name, view in config.tables.items():
@@ -63,7 +66,7 @@ def check_names(config: Config, faults: Faults) -> None:
 
 def _check_plugins(config: Config, faults: Faults) -> None:
     """Enter the plug-ins, so that the other checks know their kinds; each must bring the kind of its entry."""
-    for part in ("datasets", "models", "attacks", "defenses", "tables", "figures"):
+    for part in ("datasets", "models", "attacks", "defenses", "metrics", "tables", "figures"):
         for name, entry in getattr(config, part).items():
             if entry.module is None:
                 continue
@@ -86,6 +89,7 @@ def _check_kinds(config: Config, faults: Faults) -> None:
         ("datasets", catalogue.names("datasets")),
         ("attacks", (*catalogue.names("attacks"), *IMAGE_ATTACKS)),
         ("models", catalogue.names("models")),
+        ("metrics", catalogue.names("metrics")),
     ):
         for name, entry in getattr(config, part).items():
             if entry.kind not in known:

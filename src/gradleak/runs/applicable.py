@@ -48,7 +48,7 @@ def not_applicable(spec: ImageAttack, stage: str, round_: Round, batch: Batch) -
         batch: its images and what was sent of them.
     """
     truth = round_.pixels(batch.images.cpu())
-    metrics = [*IMAGE_METRICS, *(["lpips"] if spec.lpips_weights else [])]
+    metrics = [*IMAGE_METRICS, *(["lpips"] if spec.lpips_weights else []), *spec.metrics]
     made = Reconstruction(
         trial=batch.trial,
         client=batch.client,

@@ -24,7 +24,7 @@ from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
-from gradleak.metrics import analysis
+from gradleak.metrics import analysis, named
 from gradleak.metrics.labels import floors, label_metrics, metric_names
 from gradleak.notes import note
 from gradleak.plan import catalogue
@@ -98,10 +98,10 @@ def restore(spec: RestoreLabels) -> Result:
             found = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
             if spec.analysis and guess.embeddings is not None and not sent.lacks(HEAD):
                 found |= analysis.analyse(observation, guess, truth, model.head)
-            found |= _restored_instances(spec, guess)
+            found |= _restored_instances(spec, guess) | named.of_labels(spec.metrics, guess, truth)
             add(name, trial, found)
         for name, guess in baselines.items() if finite else ():
-            add(name, trial, label_metrics(guess, truth))
+            add(name, trial, label_metrics(guess, truth) | named.of_labels(spec.metrics, guess, truth))
     whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
     add(VICTIM, -1, victim_quality(spec))
     add(JOB, -1, whole)
@@ -154,7 +154,7 @@ def _metrics_of(spec: RestoreLabels, method: MethodFacts) -> list[str]:
         names |= dict.fromkeys(analysis.METRICS)
     if spec.distribution.startswith("custom") and "counts" in gives:
         names |= dict.fromkeys(f"restored_class_{c}" for c in CUSTOM_CLASSES)
-    return list(names)
+    return [*names, *spec.metrics]
 
 
 def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:

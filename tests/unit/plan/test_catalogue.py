@@ -13,8 +13,9 @@ from gradleak.plan.catalogue import PARTS, Part, find, load, names
 
 @pytest.mark.parametrize(("part", "name"), [(part, name) for part in PARTS for name in names(part)])
 def test_every_object_is_there(part: Part, name: str):
-    assert callable(load(part, name))
     assert isinstance(find(part, name), PARTS[part])
+    if part != "metrics" or find(part, name).object:  # other metrics are measured together
+        assert callable(load(part, name))
 
 
 @pytest.mark.parametrize("place", ["gradleak.attacks.labels.gi:ig", "gradleak.attacks.labels.ig:gi"])

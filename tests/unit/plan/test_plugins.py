@@ -125,7 +125,7 @@ def test_what_runs_is_what_was_read(write):
     plugins.load([path])
     plugins.load([path])
     assert catalogue.load("attacks", "blank").__name__ == "blank"
-    assert vars(builtins).pop("runs") == 1
+    assert builtins.__dict__.pop("runs") == 1  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_an_object_may_have_a_name_of_its_own(write):
@@ -267,7 +267,10 @@ def test_faults_of_the_configuration_are_reported_together(write):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"kind": "clip", "clip_bound": 4, "colour": 1}, "defenses.d: unknown key colour"),
+        (
+            {"kind": "clip", "clip_bound": 4, "colour": 1},
+            "defenses.d: kind clip has one strength, clip_bound (given: clip_bound, colour)",
+        ),
         ({"kind": "clip", "module": "other.py", "clip_bound": 4}, "FACTS.defenses in other.py has quantise"),
         ({"kind": "quantise", "module": "other.py", "noise_std": 4}, "kind quantise has one strength, bits"),
         ({"kind": "quantise", "module": "other.py", "bits": 17}, "above 0 and at most 16"),

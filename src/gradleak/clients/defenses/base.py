@@ -54,9 +54,10 @@ def build(name: str) -> Defense:
     except ValueError as error:
         raise InputError(str(error)) from error
     with plugins.guarded("defenses", kind, f"defense {name}"):
-        defense: Any = catalogue.load("defenses", kind)(strength)
-    if not callable(defense):
-        raise InputError(f"defense {name}: its factory returns {_kind(defense)}; return a function of the gradients")
+        made: object = catalogue.load("defenses", kind)(strength)
+    if not callable(made):
+        raise InputError(f"defense {name}: its factory returns {_kind(made)}; return a function of the gradients")
+    defense: Any = made
     return _guarded(name, defense) if catalogue.source_of("defenses", kind) is not None else defense
 
 

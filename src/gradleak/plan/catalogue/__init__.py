@@ -19,6 +19,7 @@ from gradleak.plan.catalogue.facts import (
     Facts,
     FigureFacts,
     MethodFacts,
+    MetricFacts,
     ModelFacts,
     ObjectiveFacts,
     TableFacts,
@@ -27,7 +28,7 @@ from gradleak.records import is_attack
 
 __all__ = ["IMAGES", "IMAGE_KINDS", "PARTS", "DatasetFacts", "Facts", "ModelFacts", "Part", "find", "load", "names"]
 
-Part = Literal["attacks", "objectives", "datasets", "models", "defenses", "tables", "figures"]
+Part = Literal["attacks", "objectives", "datasets", "models", "defenses", "metrics", "tables", "figures"]
 
 Kind = tuple[Part, str]
 """Part and name."""
@@ -38,6 +39,7 @@ PARTS: Mapping[Part, type[Facts]] = {
     "datasets": DatasetFacts,
     "models": ModelFacts,
     "defenses": DefenseFacts,
+    "metrics": MetricFacts,
     "tables": TableFacts,
     "figures": FigureFacts,
 }
@@ -49,6 +51,7 @@ WHAT: Mapping[Part, str] = {
     "datasets": "data set",
     "models": "model",
     "defenses": "kind of defense",
+    "metrics": "metric",
     "tables": "table kind",
     "figures": "figure kind",
 }
@@ -106,6 +109,8 @@ def find(part: Literal["datasets"], name: str) -> DatasetFacts: ...
 def find(part: Literal["models"], name: str) -> ModelFacts: ...
 @overload
 def find(part: Literal["defenses"], name: str) -> DefenseFacts: ...
+@overload
+def find(part: Literal["metrics"], name: str) -> MetricFacts: ...
 @overload
 def find(part: Literal["figures"], name: str) -> FigureFacts: ...
 @overload

@@ -1,5 +1,6 @@
 """What must be known of a kind without importing it, by part of the catalogue; plug-ins declare the same."""
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -39,6 +40,10 @@ class Facts(Typed):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     object: str = ""
+
+
+Side = Literal["present_classes"]
+"""What a server may know besides gradients: which classes are in the batch."""
 
 
 class OptionFacts(Typed):
@@ -89,7 +94,7 @@ class MethodFacts(Facts):
 
     needs: tuple[str, ...] = ("head.weight", "head.bias")
     gives: tuple[Literal["counts", "embeddings", "probabilities"], ...] = ("counts",)
-    side: tuple[Literal["present_classes"], ...] = ()
+    side: tuple[Side, ...] = ()
     options: dict[str, OptionFacts] = Field(default_factory=dict)
 
     @field_validator("options")
@@ -214,3 +219,38 @@ class FigureFacts(TableFacts):
 
     shows_images: bool = False
     caption: str = ""
+
+
+class MetricFacts(Facts):
+    """A metric: a function of a guess and the truth, see :mod:`gradleak.metrics.named`.
+
+    A built-in one without an object is measured by every job that can; the others are measured where an experiment
+    names them.
+
+    Attributes:
+        of: what it is a metric of; plug-ins bring those of labels and images.
+        low: its smallest value; none if omitted.
+        high: its largest value; none if omitted.
+        digits: decimals that it is written with; those that are usual where it stands if omitted.
+        label: how tables call it; its name if omitted.
+        unit: of its values; none if omitted.
+    """
+
+    of: Literal["labels", "images", "victims", "jobs"]
+    low: float | None = None
+    high: float | None = None
+    digits: int | None = Field(default=None, ge=0, le=9)
+    label: str = ""
+    unit: str = ""
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> Self:
+        low, high = self.bounds
+        if not low < high:
+            raise ValueError(f"low {low:g} is not below high {high:g}")
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest value, infinite where there is none."""
+        return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high

@@ -29,6 +29,9 @@ WITHHELD_NOTE = (
 )
 """Added to the note of a table that has such cells."""
 
+TOLD_NOTES = {"present_classes": "{method} is told which classes are in the batch."}
+"""What a server is told besides gradients -> the note of a table with an attack that needs it."""
+
 RANGE_NOTE = "Intervals end where the range of their metric does. "
 """Part of the note of a table with intervals."""
 
@@ -86,12 +89,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Labels:
-    """How tables and figures write data sets, models, methods and defenses; an id without a label stays as it is."""
+    """How tables and figures write data sets, models, methods and defenses; an id without a label stays as it is.
+
+    ``told`` says of methods what they are told besides gradients.
+    """
 
     dataset: Mapping[str, str] = field(default_factory=dict)
     model: Mapping[str, str] = field(default_factory=dict)
     method: Mapping[str, str] = field(default_factory=dict)
     defense: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def stage(self, stage: str) -> str:
         """Return a stage in words, e.g. ``100 iterations``."""
@@ -217,6 +224,10 @@ def build(
         raise InputError(f"table {request.name}: its builder returns {type(table).__name__}; return a Table")
     if any(value == WITHHELD for line in table.lines for value in line.cells) and _withholds(frame):
         table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
+    for method in frame["method"].unique():
+        for side in filter(None, labels.told.get(method, "").split(", ")):
+            said = TOLD_NOTES[side].format(method=labels.method.get(method, method))
+            table = replace(table, note=f"{table.note} {said}".strip())
     return table if caption is None else replace(table, caption=caption)
 
 
