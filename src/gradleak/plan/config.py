@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, paths
@@ -18,8 +27,26 @@ _NAME_SCHEMA = {"type": "string", "pattern": f"^{paths.NAME}$", "maxLength": pat
 Name = Annotated[str, AfterValidator(paths.check_name), WithJsonSchema(_NAME_SCHEMA)]
 """A name that is part of a path."""
 
-Scalar = str | int | float | bool
-Axis = Scalar | list[Scalar | list[str]]
+
+def _in_one_line(value: Any, handler: ValidatorFunctionWrapHandler, right: str) -> Any:
+    """Say what is right, and not what each member of a union would take."""
+    try:
+        return handler(value)
+    except ValidationError:
+        raise PydanticCustomError("value", right) from None  # pyright: ignore[reportArgumentType]
+
+
+def _scalar(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    return _in_one_line(value, handler, "Input should be a text, a number, true or false")
+
+
+def _axis(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    return _in_one_line(value, handler, "Input should be a text, a number, true or false, or a list of these")
+
+
+_Plain = str | int | float | bool
+Scalar = Annotated[_Plain, WrapValidator(_scalar)]
+Axis = Annotated[_Plain | list[_Plain | list[str]], WrapValidator(_axis)]
 
 
 class _Part(Typed):

@@ -90,7 +90,11 @@ def test_a_metric_changes_nothing_that_others_see():
             lambda truth, guess: truth,
             r"metric mine: returns a tensor \[1, 1, 28, 28\] of float32; return one",
         ),
-        (of_images, lambda truth, guess: truth.sum().int()[None], r"metric mine: returns a tensor \[1\] of int32; return one"),
+        (
+            of_images,
+            lambda truth, guess: truth.sum().int()[None],
+            r"metric mine: returns a tensor \[1\] of int32; return one",
+        ),
         (of_images, lambda truth, guess: truth.new_tensor([-1.0]), "metric mine: returns -1; its range is 0 to 4"),
     ],
 )

@@ -268,3 +268,48 @@ def test_the_large_grids_run_every_published_row_at_its_size(name, rows):
     missing = [(*cell, size) for *cell, size in cells if max(tries.get(tuple(cell), [0])) < size]
     assert not missing
     assert not {spec.dataset for spec in expanded.runs.values()} - {"mnist", "cifar100", "imagenet"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"attacks/a/options": {"beta": 1}},
+            "attacks.a.options.beta: method ilrg: unknown option 'beta'; it has alpha",
+        ),
+        ({"attacks/a/options": {"alpha": 0}}, "attacks.a.options.alpha: method ilrg: alpha=0; use a number from 1e-06"),
+        ({"attacks/a/options": {"alpha": True}}, "attacks.a.options.alpha: method ilrg: alpha=True; use a number"),
+        (
+            {"attacks/b": {"kind": "gi", "label": "B", "options": {"alpha": 1}}},
+            "unknown option 'alpha'; it has no options",
+        ),
+        ({"defaults/alpha": 0.9}, "axes.0.alpha: is an option of label attacks now: ilrg: {kind: ilrg, options"),
+        ({"experiments/a/side_knowledge": []}, "side_knowledge does not grant present_classes, which ilrg-simplified"),
+        (
+            {"experiments/a/side_knowledge": ["counts"]},
+            "experiments.a.side_knowledge.0: Input should be 'present_classes'",
+        ),
+        ({"experiments/a/metrics": ["mine"]}, "experiments.a.metrics: unknown metric 'mine'; known: none"),
+        ({"metrics": {"mine": {"kind": "mine"}}}, "metrics.mine.kind: unknown metric 'mine'; known: leacc"),
+        (
+            {"defaults/num_tries": None},
+            "defaults.num_tries: Input should be a text, a number, true or false, or a list",
+        ),
+        ({"defaults/num_tries": [None]}, "defaults.num_tries: Input should be a text, a number, true or false, or a"),
+        ({"attacks/a/options": {"alpha": [1]}}, "attacks.a.options.alpha: Input should be a text, a number, true or"),
+    ],
+)
+def test_faults_of_options_side_knowledge_and_metrics_are_one_line(changes, fault):
+    base = {
+        "attacks/a": {"kind": "ilrg", "label": "A"},
+        "attacks/known": {"kind": "ilrg-simplified", "label": "known"},
+        "experiments/a/attacks": ["a", "known"],
+    }
+    with pytest.raises(InputError) as caught:
+        expand({**base, **changes})
+    assert all(fault in line for line in str(caught.value).splitlines())
+
+
+def test_side_knowledge_that_is_granted_names_no_other_run():
+    granted = expand({"experiments/a/side_knowledge": ["present_classes"]})
+    assert set(granted.runs) == set(expand().runs)

@@ -85,3 +85,26 @@ def test_wrong_options_by_hand_are_one_line(argv, message):
     with pytest.raises(InputError, match=re.escape(message)) as raised:
         cli.parse(RestoreLabels, argv, shorthand=RestoreLabelsShorthand)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("granted", [None, ("present_classes",), "present_classes"])
+def test_methods_are_told_what_they_declare(granted):
+    spec = RestoreLabels.model_validate({"methods": "ilrg,ilrg-simplified:alpha=2", "side_knowledge": granted})
+    assert spec.told() == {"ilrg-simplified:alpha=2": ("present_classes",)}
+    assert spec.run_id == RestoreLabels(methods=spec.methods).run_id
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["--methods", "ilrg-simplified", "--side-knowledge", "none"],
+            "--side-knowledge does not grant present_classes",
+        ),
+        (["--side-knowledge", "counts"], "--side-knowledge.0: Input should be 'present_classes'"),
+    ],
+)
+def test_side_knowledge_that_is_not_granted_is_one_line(argv, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        cli.parse(RestoreLabels, argv, shorthand=RestoreLabelsShorthand)
+    assert cli.parse(RestoreLabels, ["--side-knowledge", "none"]).told() == {}

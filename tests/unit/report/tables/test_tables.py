@@ -336,3 +336,15 @@ def test_latex_compiles(stages, sources, paper_folder, tmp_path):
     command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_table_says_which_attacks_are_told_more_than_gradients(frame, sources):
+    told = frame.assign(method=frame["method"].replace("ilrg", "ilrg-simplified:alpha=2"))
+    both = pd.concat([frame, told[told["method"] == "ilrg-simplified:alpha=2"]])
+    labels = Labels(
+        method={"ilrg-simplified:alpha=2": "iLRG (known)"}, told={"ilrg-simplified:alpha=2": "present_classes"}
+    )
+    said = "iLRG (known) is told which classes are in the batch."
+    for rows, notes in ((both, True), (frame, False)):
+        table = build("class_distribution", rows, sources["published"], labels, rerun=sources["rerun"], draft=True)
+        assert (said in table.note) == notes
