@@ -31,7 +31,7 @@ from torch.nn.functional import one_hot
 
 from gradleak.attacks.images.engine import Matching, reconstruct
 from gradleak.attacks.images.problem import Problem
-from gradleak.attacks.labels.all import build as build_method
+from gradleak.attacks.labels.base import build as build_method
 from gradleak.clients.client import Client, ClientRule
 from gradleak.clients.observation import Observation
 from gradleak.data import datasets

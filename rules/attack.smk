@@ -11,7 +11,7 @@ def run_needs(wildcards):
     """
     run = GRID.runs[wildcards.run]
     needs = []
-    if not facts.is_sample(run.dataset):
+    if not catalogue.is_sample(run.dataset):
         needs.append(ancient(f"results/data/{run.dataset}.json"))
     if wildcards.run in GRID.victims:
         victim = f"{CHECKPOINTS}/{GRID.victims[wildcards.run].run_id}"
@@ -22,9 +22,25 @@ def run_needs(wildcards):
     return needs
 
 
-def run_options(wildcards):
-    """The run's spec as command-line options, without those that only say where things are."""
-    return shlex.join(GRID.runs[wildcards.run].to_argv(identity_only=True))
+PROGRAMS = {
+    "labels": "restore_labels.py",
+    "images": "reconstruct.py",
+    "diffusion": "diffusion_reconstruct.py",
+}
+
+
+# Calls of functions are a good part of the time to plan a large grid, so there are few of them.
+def run_call(wildcards):
+    """The program of a run, and its spec as options, without those that only say where things are."""
+    run = GRID.runs[wildcards.run]
+    return f"{PROGRAMS[run.KIND]} {shlex.join(run.to_argv(identity_only=True))}"
+
+
+def run_code(wildcards):
+    """The code of a run's program and of the kinds that it uses, and the content of its weights of LPIPS."""
+    run = GRID.runs[wildcards.run]
+    weights = weights_digest(getattr(run, "lpips_weights", None))
+    return code_of(run) if weights is None else f"{code_of(run)} {weights}"
 
 
 rule restore_labels:
@@ -44,25 +60,14 @@ rule restore_labels:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        options=run_options,
-        # Jobs are run again when the code that they reach changes.
-        code=code_digest.code_digest("labels"),
+        call=run_call,
+        # Jobs are run again when the code that they use changes.
+        code=run_code,
     message:
         "Restoring labels: {wildcards.run}"
     shell:
-        "{PYTHON} workflow/scripts/restore_labels.py {params.options} --data-root {DATA_ROOT}"
+        "{PYTHON} workflow/scripts/{params.call} --data-root {DATA_ROOT}"
         " --no-progress --output {output.metrics} > {log} 2>&1"
-
-
-def lpips_digest(wildcards):
-    """The content of the weights of LPIPS that a run uses: other weights, or none, are another result."""
-    return weights_digest(GRID.runs[wildcards.run].lpips_weights)
-
-
-def image_program(wildcards):
-    """The program that a run of images calls."""
-    kind = GRID.runs[wildcards.run].KIND
-    return {"images": "reconstruct.py", "diffusion": "diffusion_reconstruct.py"}[kind]
 
 
 rule reconstruct_images:
@@ -90,12 +95,10 @@ rule reconstruct_images:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        options=run_options,
-        program=image_program,
-        lpips=lpips_digest,
-        code=lambda wildcards: code_digest.code_digest(GRID.runs[wildcards.run].KIND),
+        call=run_call,
+        code=run_code,
     message:
         "Reconstructing images: {wildcards.run}"
     shell:
-        "{PYTHON} workflow/scripts/{params.program} {params.options} --data-root {DATA_ROOT} {LPIPS}"
+        "{PYTHON} workflow/scripts/{params.call} --data-root {DATA_ROOT} {LPIPS}"
         " --no-progress --output {output.metrics} > {log} 2>&1"

@@ -1,4 +1,5 @@
 # What all rules share: the expanded grid and the functions that look things up in it.
+import gc
 import shlex
 import os
 import shutil
@@ -11,9 +12,13 @@ from snakemake.logging import logger
 from gradleak.plan import config as configuration
 from gradleak.plan import grid as grids
 from gradleak import code_digest, provenance, records
-from gradleak.plan import catalogue as facts, entry_labels, paths, plugins
+from gradleak.plan import catalogue, entry_labels, paths, plugins
+from gradleak.plan.code import code_of, stamped
 from gradleak.plan.config_sources import Sources
 from gradleak.errors import InputError
+
+# The graph of a large grid lives to the end: to search it for garbage again and again is a tenth of the time to plan.
+gc.set_threshold(100_000, 20, 50)
 
 CONFIG_FILES = ["config/config.yaml", *workflow.overwrite_configfiles]
 
@@ -48,7 +53,9 @@ HAS_TEX = all(
 )
 # Told to all jobs, so that git runs once per workflow and not in each of them.
 os.environ.setdefault("GRADLEAK_COMMIT", provenance.stamp())
-code_digest.tell_jobs()
+code_digest.tell_jobs(
+    stamped([*GRID.runs.values(), *GRID.victims.values(), *GRID.priors.values()])
+)
 
 
 # On a cluster these are done where Snakemake runs: they take seconds, and may need the network or a TeX.
@@ -127,13 +134,20 @@ def view_params(view):
         "kind": view.kind,
         "caption": view.caption,
         "draft": GRID.config.draft,
-        "modules": modules_of(view),
+        "modules": shown_modules(view),
         "labels": labels_for(view.experiments),
     }
 
 
-def modules_of(*entries):
-    """The plug-ins of some entries of the configuration."""
+def shown_modules(*views):
+    """The plug-ins of views and of the metrics that their experiments name."""
+    experiments = {name for view in views for name in view.experiments}
+    metrics = {
+        metric
+        for name in experiments
+        for metric in GRID.config.experiments[name].metrics
+    }
+    entries = [*views, *(GRID.config.metrics[name] for name in metrics)]
     return sorted({entry.module for entry in entries if entry.module is not None})
 
 

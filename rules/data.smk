@@ -15,7 +15,7 @@ def data_splits(dataset):
 
 def data_plugin(dataset):
     """The option that names the plug-in of a data set, if it is of one."""
-    modules = plugins.used(datasets=[dataset])
+    modules = plugins.used([("datasets", dataset)])
     return f"--modules {shlex.join(modules)}" if modules else ""
 
 
@@ -30,7 +30,7 @@ rule check_data:
         plugin=lambda wildcards: data_plugin(wildcards.dataset),
         # A plug-in that has changed loads anew.
         code=lambda wildcards: plugins.digests(
-            plugins.used(datasets=[wildcards.dataset])
+            plugins.used([("datasets", wildcards.dataset)])
         ),
         download="--download" if GRID.config.data.download else "--no-download",
     message:

@@ -4,7 +4,7 @@
 def shown_runs(figure):
     """The runs whose images a figure shows; none for figures of metrics alone."""
     view = GRID.config.figures[figure]
-    if view.kind not in facts.SHOWS_IMAGES:
+    if not catalogue.find("figures", view.kind).shows_images:
         return []
     runs = (run for name in view.experiments for run in GRID.experiments[name])
     return list(dict.fromkeys(runs))
@@ -19,7 +19,7 @@ rule figure:
         images=lambda wildcards: [
             paths.RUN_IMAGES.format(run=run) for run in shown_runs(wildcards.figure)
         ],
-        modules=lambda wildcards: modules_of(GRID.config.figures[wildcards.figure]),
+        modules=lambda wildcards: shown_modules(GRID.config.figures[wildcards.figure]),
         published="paper/published/ilrg.csv",
     output:
         pdf="results/figures/{figure}.pdf",

@@ -18,7 +18,7 @@ rule macros:
     input:
         experiments=[paths.experiment(name) for name in GRID.experiments],
         sidecars=[paths.RUN_SIDECAR.format(run=run) for run in GRID.runs],
-        modules=modules_of(
+        modules=shown_modules(
             *(GRID.config.tables[name] for name in GRID.tables),
             *(GRID.config.figures[name] for name in GRID.figures),
         ),

@@ -21,7 +21,7 @@ rule table:
             paths.experiment(name)
             for name in GRID.config.tables[wildcards.table].experiments
         ],
-        modules=lambda wildcards: modules_of(GRID.config.tables[wildcards.table]),
+        modules=lambda wildcards: shown_modules(GRID.config.tables[wildcards.table]),
         published="paper/published/ilrg.csv",
         images="paper/published/images.csv",
         rerun="paper/published/rerun.csv",

@@ -10,7 +10,7 @@ EARLIER = earlier_stages(VICTIMS)
 def victim_data(wildcards):
     """The check of the training data; packaged samples need none."""
     name = VICTIMS[wildcards.victim].dataset
-    return [] if facts.is_sample(name) else ancient(f"results/data/{name}.json")
+    return [] if catalogue.is_sample(name) else ancient(f"results/data/{name}.json")
 
 
 def earlier_stage(wildcards):
@@ -44,7 +44,7 @@ rule train_model:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         options=victim_options,
-        code=code_digest.code_digest("train"),
+        code=lambda wildcards: code_of(VICTIMS[wildcards.victim]),
     message:
         "Training the victim {wildcards.victim}"
     shell:
@@ -55,7 +55,7 @@ rule train_model:
 def prior_data(wildcards):
     """The check of the data that a prior learns from; packaged samples need none."""
     name = GRID.priors[wildcards.prior].dataset
-    return [] if facts.is_sample(name) else ancient(f"results/data/{name}.json")
+    return [] if catalogue.is_sample(name) else ancient(f"results/data/{name}.json")
 
 
 # One job per diffusion prior that the workflow trains; the record is written last.
@@ -85,7 +85,7 @@ rule train_prior:
         options=lambda wildcards: shlex.join(
             GRID.priors[wildcards.prior].to_argv(identity_only=True)
         ),
-        code=code_digest.code_digest("prior"),
+        code=lambda wildcards: code_of(GRID.priors[wildcards.prior]),
     message:
         "Training the prior {wildcards.prior}"
     shell:

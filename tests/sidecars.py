@@ -32,6 +32,7 @@ RECORD: dict[str, Any] = {
     "spec": {},
     "identity": {"kind": "labels", "version": 1},
     "code": "aaaaaaaa",
+    "kinds": {"attacks": ["ilrg"], "datasets": ["mnist"]},
     "commit": "0123456789abcdef",
     "dirty": False,
     "packages": {"torch": "2.12.0"},

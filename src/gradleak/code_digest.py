@@ -1,12 +1,14 @@
 """Which code computed a result: a digest of the modules that a program can reach.
 
-Only what Python executes counts: layout, comments and docstrings do not. A table's or a figure's code is not reached by
-a job, so editing it leaves results as they are.
+These are what it imports, and the modules of the kinds that it uses by name (:mod:`gradleak.plan.code`). Only what
+Python executes counts: layout, comments and docstrings do not. A table's or a figure's code is not reached by a job, so
+editing it leaves results as they are.
 """
 
 import ast
 import hashlib
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -24,30 +26,35 @@ PROGRAMS = {
 }
 """Kind of a job -> the program that does it."""
 
+Use = tuple[str, str]
+"""A module that a job imports by name, and what else of it counts, as text."""
 
-def code_digest(kind: str) -> str:
-    """Return eight hex digits that name the code of a kind of jobs.
 
-    The workflow computes it once and tells its jobs by an environment variable, together with a hash of the very bytes
-    of all sources: a job whose sources have been edited since computes it anew.
+def code_digest(program: str, uses: frozenset[Use]) -> str:
+    """Return eight hex digits that name the code of a job.
+
+    The workflow computes them once and tells its jobs by an environment variable, together with a hash of the very
+    bytes of all sources: a job whose sources have been edited since computes them anew.
 
     Args:
-        kind: one of :data:`PROGRAMS`.
+        program: one of :data:`PROGRAMS`.
+        uses: what it imports besides by name.
     """
     told = {name: value for name, _, value in (part.partition("=") for part in os.environ.get(_TOLD, "").split())}
-    if told.get("sources") == _hash_of_sources() and kind in told:
-        return told[kind]
-    return _digest(kind)
+    if told.get("sources") == _hash_of_sources() and (name := _name(program, uses)) in told:
+        return told[name]
+    return _digest(program, uses)
 
 
-def stamp() -> str:
-    """Return the digests of all kinds as one text for ``GRADLEAK_CODE``."""
-    return " ".join([f"sources={_hash_of_sources()}", *(f"{kind}={code_digest(kind)}" for kind in PROGRAMS)])
+def tell_jobs(jobs: Iterable[tuple[str, frozenset[Use]]]) -> None:
+    """Put the digests of jobs into the environment of all processes that this one starts."""
+    told = sorted(f"{_name(program, uses)}={code_digest(program, uses)}" for program, uses in jobs)
+    os.environ[_TOLD] = " ".join([f"sources={_hash_of_sources()}", *told])
 
 
-def tell_jobs() -> None:
-    """Put :func:`stamp` into the environment of all processes that this one starts."""
-    os.environ[_TOLD] = stamp()
+def _name(program: str, uses: frozenset[Use]) -> str:
+    """Name a digest within the environment variable."""
+    return f"{program}-{hashlib.sha256(repr(sorted(uses)).encode()).hexdigest()[:8]}"
 
 
 @cache
@@ -59,22 +66,25 @@ def _hash_of_sources() -> str:
 
 
 @cache
-def _digest(kind: str) -> str:
+def _digest(program: str, uses: frozenset[Use]) -> str:
     root = _PACKAGE.parents[1]
-    lines = [f"{path.relative_to(root)} {text}" for path, text in sorted(reached(kind).items())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+    starts = [_PROGRAMS / PROGRAMS[program], *(file for module, _ in uses for file in _files(module))]
+    files = set().union(*map(reached, starts))
+    lines = [f"{path.relative_to(root)} {_read(path)[0]}" for path in sorted(files)]
+    return hashlib.sha256("\n".join([*lines, *(text for _, text in sorted(uses))]).encode()).hexdigest()[:8]
 
 
-def reached(kind: str) -> dict[Path, str]:
-    """Return the files that a kind of jobs can reach, and what Python executes of each."""
-    found: dict[Path, str] = {}
-    waiting = [_PROGRAMS / PROGRAMS[kind]]
+@cache
+def reached(start: Path) -> frozenset[Path]:
+    """Return the files that running a file can reach by its imports, itself included."""
+    found: set[Path] = set()
+    waiting = [start]
     while waiting:
         path = waiting.pop()
         if path not in found:
-            found[path], imported = _read(path)
-            waiting += imported
-    return found
+            found.add(path)
+            waiting += _read(path)[1]
+    return frozenset(found)
 
 
 @cache

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gradleak import __version__
-from gradleak.code_digest import code_digest
 from gradleak.records import Row, write_rows, write_text
 from gradleak.sidecars import sidecar_of
 
@@ -24,6 +23,8 @@ _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "s
 
 class _Spec(Protocol):
     """What is recorded of a job's options, see :class:`gradleak.plan.jobs.spec.Spec`."""
+
+    def kinds(self) -> Iterable[tuple[str, str]]: ...
 
     def identity(self) -> dict[str, Any]: ...
 
@@ -93,11 +94,11 @@ class Clock:
     """Wall time of a job, and the code that it began with: sources may be edited while it runs.
 
     Args:
-        kind: of the job, see :data:`gradleak.code_digest.PROGRAMS`.
+        code: of the job, see :func:`gradleak.plan.code.code_of`.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.code = code_digest(kind)
+    def __init__(self, code: str) -> None:
+        self.code = code
         self.started = datetime.now(UTC)
         self._start = time.perf_counter()
 
@@ -120,11 +121,15 @@ def write_results(
 
 def write_sidecar(path: Path, spec: _Spec, clock: Clock, *, run: str, device: str, **more: Any) -> None:
     """Write a record: the spec, where it came from and what it ran on. See :mod:`gradleak.sidecars`."""
+    kinds: dict[str, list[str]] = {}
+    for part, name in sorted(spec.kinds()):
+        kinds.setdefault(part, []).append(name)
     record = {
         "run": run,
         "spec": spec.model_dump(mode="json"),
         "identity": spec.identity(),
         "code": clock.code,
+        "kinds": kinds,
         **commit(),
         "packages": packages(),
         "device": device,

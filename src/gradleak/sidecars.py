@@ -33,6 +33,7 @@ class _Record(_Part):
     spec: dict[str, Any]
     identity: _Identity
     code: str
+    kinds: dict[str, list[str]]
     commit: str | None
     dirty: bool | None
     packages: dict[str, str]

@@ -20,10 +20,10 @@ from tests.plugin_state import forgotten
 from tests.workflow import ROOT, Workflow
 
 from gradleak.attacks.images import objectives
-from gradleak.attacks.labels.all import build as build_method
-from gradleak.clients.defenses.all import DefenseContext
-from gradleak.clients.defenses.all import build as build_defense
-from gradleak.clients.observation import observe_full, observe_head
+from gradleak.attacks.labels.base import build as build_method
+from gradleak.clients.defenses.base import DefenseContext
+from gradleak.clients.defenses.base import build as build_defense
+from gradleak.clients.observation import Observation, observe_full, observe_head
 from gradleak.clients.round_inputs import client_keys
 from gradleak.data import batches, datasets
 from gradleak.data.datasets import load
@@ -101,7 +101,7 @@ def table(workflow: Workflow, name: str) -> list[dict[str, str]]:
 def test_every_walk_has_a_plugin_a_configuration_and_a_command():
     names = [Path(name).stem for name in PLUGINS]
     assert names == [Path(name).stem for name in OVERLAYS]
-    assert len(names) == 6
+    assert len(names) == 7
     calls = [f"snakemake --cores 2 --configfile {name}" for name in OVERLAYS]
     assert [command for command in COMMANDS if command.startswith("snakemake")] == calls
     assert len(calls) + len(BY_HAND) == len(COMMANDS)
@@ -137,6 +137,26 @@ def test_the_attack_is_exact_where_outputs_are_uniform(loaded):
     labels = torch.tensor([3, 3, 3, 7, 0])
     observation, _ = observe_head(model, [(torch.rand(5, 1, 28, 28), labels)])
     assert build_method("bias")(observation).counts.tolist() == torch.bincount(labels, minlength=10).tolist()  # pyright: ignore
+
+
+def test_an_attack_with_other_options_is_another_method(finished, loaded):
+    found = rows(finished, "bias").query("metric == 'f1'")
+    assert {"bias", "bias:least=0.9", "ilrg", "rlg"} <= set(found["method"])
+    assert found.groupby("run")["method"].nunique().eq(found["method"].nunique()).all()  # on the same gradients
+    model = build_model("fcn", num_classes=10, channels=1, image_size=28, seed=1)
+    gradient = torch.full((10,), 0.1)
+    gradient[3] -= 0.7 / 5  # as of 0.7 instances
+    observation = Observation({"head.bias": gradient}, model, batch_size=5)
+    assert build_method("bias")(observation).presence.tolist() == [c == 3 for c in range(10)]
+    assert not build_method("bias:least=0.9")(observation).presence.any()
+
+
+def test_the_metric_is_measured(finished):
+    found = rows(finished, "majority").query("metric == 'majority'")
+    assert set(found["method"]) == {"ilrg", "floor-blank", "floor-uniform"}
+    assert found.query("method == 'ilrg'")["value"].tolist() == [1.0] * TINY["num_tries"]
+    record = json.loads(next(finished.folder.glob("results/runs/labels/**/*random-B24-*/run.json")).read_text())
+    assert "kinds" in record
 
 
 def test_the_objective_is_its_formula_and_restores_an_image(finished, loaded):

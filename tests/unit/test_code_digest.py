@@ -1,13 +1,22 @@
 """The digest of the code: what changes it and what does not."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gradleak import code_digest as module
-from gradleak.code_digest import PROGRAMS, code_digest, stamp
+from gradleak.code_digest import tell_jobs
+from gradleak.plan.catalogue import attacks
+from gradleak.plan.code import code_of, code_of_kinds, stamped, uses
+from gradleak.plan.jobs.diffusion import DiffusionReconstruct, TrainPrior
+from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.jobs.spec import Spec
+from gradleak.plan.jobs.training import TrainVictim
 
 
 @pytest.fixture
@@ -26,38 +35,86 @@ def tree(tmp_path, monkeypatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for cached in (module._hash_of_sources, module._digest, module._read):
+    for cached in (module._hash_of_sources, module._digest, module._read, module.reached, code_of_kinds):
         cached.cache_clear()
 
 
-def after_edit(path: Path, edit: Callable[[str], str], kind: str) -> tuple[str, str]:
-    """Digest before and after an edit of a source file."""
-    before = code_digest(kind)
-    text = path.read_text()
+DIFFUSION: Any = {"labels": "ilrg", "guidance": "dps", "dataset": "mnist", "model": "fcn"}
+JOBS: dict[str, Spec] = {
+    "ilrg": RestoreLabels(),
+    "prior works": RestoreLabels(methods=("idlg", "gi"), dataset="mnist", model="fcn"),
+    "gi defended": RestoreLabels(methods=("gi",), defenses=("clip-4", "dp-0.01"), dataset="mnist-sample", model="fcn"),
+    "vgg": RestoreLabels(methods=("rlg",), model="vgg16"),
+    "dlg": Reconstruct(),
+    "ig with labels": Reconstruct(labels="idlg", cost_fn="sim", dataset="tiny-imagenet", model="resnet18"),
+    "diffusion": DiffusionReconstruct(**DIFFUSION),
+    "training": TrainVictim(stage="iter1", dataset="mnist", model="lenet"),
+    "prior": TrainPrior(dataset="mnist"),
+}
+
+
+def digests() -> dict[str, str]:
+    forget()
+    return {name: code_of(job) for name, job in JOBS.items()}
+
+
+def changed(path: Path, edit: Callable[[str], str] = lambda text: text + "\nEXTRA = 1\n") -> set[str]:
+    """The jobs whose digest an edit of a source file changes."""
+    before, text = digests(), path.read_text()
     assert edit(text) != text
     path.write_text(edit(text))
-    forget()
-    return before, code_digest(kind)
+    after = digests()
+    return {name for name in JOBS if after[name] != before[name]}
+
+
+LABELS = {"ilrg", "prior works", "gi defended", "vgg"}
+IMAGES = {"dlg", "ig with labels", "diffusion"}
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("file", "jobs"),
     [
-        ("attacks/labels/ilrg.py", "labels"),
-        ("victims/models/fcn.py", "labels"),
-        ("victims/models/resnet.py", "images"),
-        ("data/datasets.py", "labels"),
-        ("attacks/images/lbfgs.py", "images"),
-        ("attacks/images/lbfgs.py", "diffusion"),
-        ("attacks/diffusion/guidance.py", "diffusion"),
-        ("attacks/diffusion/train.py", "prior"),
-        ("victims/training/loop.py", "train"),
-        ("metrics/ssim.py", "images"),
+        ("attacks/labels/gi.py", {"prior works", "gi defended"}),
+        ("attacks/labels/idlg.py", {"prior works", "ig with labels"}),
+        ("attacks/labels/ilrg.py", {"ilrg", "diffusion"}),
+        ("attacks/labels/rlg.py", {"vgg"}),
+        ("attacks/labels/base.py", LABELS | IMAGES),
+        ("attacks/images/objectives.py", IMAGES),
+        ("attacks/images/lbfgs.py", IMAGES),
+        ("attacks/diffusion/guidance.py", {"diffusion"}),
+        ("attacks/diffusion/train.py", {"prior"}),
+        ("clients/defenses/clip.py", {"gi defended"}),
+        ("clients/defenses/perturb.py", set()),
+        ("clients/defenses/base.py", set(JOBS) - {"training"}),
+        ("data/torchvision_sets.py", set(JOBS) - {"gi defended", "ig with labels"}),
+        ("data/samples.py", {"gi defended"}),
+        ("data/tiny_imagenet.py", {"ig with labels"}),
+        ("data/datasets.py", set(JOBS)),
+        ("victims/models/fcn.py", {"prior works", "gi defended", "diffusion"}),
+        ("victims/models/vgg.py", {"vgg"}),
+        ("victims/models/lenet.py", {"dlg", "training"}),
+        ("victims/training/loop.py", set(JOBS)),
+        ("metrics/ssim.py", IMAGES),
+        ("report/tables/comparison.py", set()),
+        ("report/figures/panels.py", set()),
+        ("report/tex.py", set()),
+        ("plan/grid.py", set()),
+        ("plan/catalogue/attacks.py", set()),
+        ("plan/catalogue/tables.py", set()),
+        ("plan/catalogue/__init__.py", set(JOBS)),
     ],
 )
-def test_code_that_a_job_reaches_counts(tree, name, kind):
-    before, after = after_edit(tree / name, lambda text: text + "\nEXTRA = 1\n", kind)
-    assert before != after
+def test_an_edit_changes_the_jobs_that_use_what_it_is_of_and_no_others(tree, file, jobs):
+    assert changed(tree / file) == jobs
+
+
+def test_what_is_known_of_a_kind_counts_for_the_jobs_that_use_it(tree, monkeypatch):
+    before = digests()
+    monkeypatch.setitem(attacks.KINDS, "gi", attacks.KINDS["gi"].model_copy(update={"gives": ("counts",)}))
+    uses.cache_clear()
+    after = digests()
+    uses.cache_clear()
+    assert {name for name in JOBS if after[name] != before[name]} == {"prior works", "gi defended"}
 
 
 @pytest.mark.parametrize(
@@ -84,39 +141,26 @@ def test_every_form_of_import_is_followed(tree, statement, file):
     (tree / file).write_text("x = 1\n")
     gi = tree / "attacks" / "labels" / "gi.py"
     gi.write_text(f"{gi.read_text()}\n{statement}\n")
-    forget()
-    before, after = after_edit(tree / file, lambda text: text + "x = 2\n", "labels")
-    assert before != after
-
-
-def test_every_model_counts():
-    """Victims are built by name: a digest that misses one would keep results of its old code."""
-    models = Path(module.__file__).parent / "victims" / "models"
-    assert set(models.glob("*.py")) <= set(module.reached("images"))
+    assert changed(tree / file) == {"prior works", "gi defended"}
 
 
 def test_comments_docstrings_and_layout_do_not_count(tree):
     def edit(text: str) -> str:
         return "# A remark.\n\n" + text.replace('"""', '"""More words. ', 1)
 
-    before, after = after_edit(tree / "attacks" / "labels" / "ilrg.py", edit, "labels")
-    assert before == after
-
-
-def test_code_of_views_and_of_the_plan_does_not_count(tree):
-    before = {kind: code_digest(kind) for kind in PROGRAMS}
-    for name in ("report/tables/comparison.py", "report/figures/panels.py", "plan/grid.py", "report/tex.py"):
-        path = tree / name
-        path.write_text(path.read_text() + "\nEXTRA = 1\n")
-    forget()
-    assert {kind: code_digest(kind) for kind in PROGRAMS} == before
+    assert changed(tree / "attacks" / "labels" / "ilrg.py", edit) == set()
 
 
 def test_a_job_takes_what_the_workflow_tells_it_but_only_of_these_sources(tree, monkeypatch):
-    told = stamp()
-    monkeypatch.setenv("GRADLEAK_CODE", told.replace(f"labels={code_digest('labels')}", "labels=12345678"))
-    assert code_digest("labels") == "12345678"
-    before, after = after_edit(
-        tree / "report" / "tables" / "comparison.py", lambda text: text + "\n# A remark.\n", "labels"
-    )
-    assert (before, after) == ("12345678", told.partition("labels=")[2][:8])
+    jobs = [JOBS["ilrg"], JOBS["vgg"]]
+    right = {name: code_of(JOBS[name]) for name in ("ilrg", "vgg", "dlg")}
+    monkeypatch.setenv("GRADLEAK_CODE", "")
+    tell_jobs(stamped(jobs))
+    told = os.environ["GRADLEAK_CODE"].replace(right["vgg"], "12345678")
+    monkeypatch.setenv("GRADLEAK_CODE", told)
+    forget()
+    assert {name: code_of(JOBS[name]) for name in right} == right | {"vgg": "12345678"}
+    comparison = tree / "report" / "tables" / "comparison.py"
+    comparison.write_text(comparison.read_text() + "\n# A remark.\n")
+    forget()
+    assert code_of(JOBS["vgg"]) == right["vgg"]

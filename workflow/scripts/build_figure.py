@@ -5,8 +5,7 @@ from typing import Any
 
 from gradleak.plan import plugins
 from gradleak.report import published
-from gradleak.report.figures.all import build
-from gradleak.report.figures.base import save
+from gradleak.report.figures.base import build, save
 from gradleak.report.snakemake_log import logged, unpacked
 from gradleak.report.summary import read_experiments
 from gradleak.report.tables.base import Labels
@@ -15,7 +14,7 @@ snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["figure"]
 
 with logged(snakemake.log[0], "build_figure") as log:
-    plugins.load(view["modules"])
+    plugins.enter(view["modules"])
     figure = build(
         view["kind"],
         read_experiments(Path(path) for path in snakemake.input.experiments),

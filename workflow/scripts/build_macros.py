@@ -17,7 +17,7 @@ snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 params = snakemake.params
 
 with logged(snakemake.log[0], "build_macros") as log:
-    plugins.load(snakemake.input["modules"])
+    plugins.enter(snakemake.input["modules"])
     records = {path: read_sidecar(path) for path in map(Path, snakemake.input.sidecars)}
     if not params["draft"]:
         # Tables and text put experiments beside each other, and each of them was checked by itself so far.

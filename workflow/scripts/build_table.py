@@ -8,15 +8,14 @@ from gradleak.records import write_text
 from gradleak.report import published, published_images
 from gradleak.report.snakemake_log import logged, unpacked
 from gradleak.report.summary import read_experiments
-from gradleak.report.tables.all import build
-from gradleak.report.tables.base import Labels
+from gradleak.report.tables.base import Labels, build
 from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
 
 snakemake: Any = globals()["snakemake"]  # put there by Snakemake
 view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["table"]
 
 with logged(snakemake.log[0], "build_table") as log:
-    plugins.load(view["modules"])
+    plugins.enter(view["modules"])
     table = build(
         view["kind"],
         read_experiments(Path(path) for path in snakemake.input.experiments),

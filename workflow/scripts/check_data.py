@@ -7,15 +7,14 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from gradleak.plan import catalogue as facts
-from gradleak.plan import cli, plugins
+from gradleak.plan import catalogue, cli, plugins
 from gradleak.plan.jobs.spec import Names
 
 
 class CheckData(BaseModel):
     """Options of this program."""
 
-    dataset: str = Field(description=f"data set: {', '.join(facts.DATASETS)}")
+    dataset: str = Field(description=f"data set: {', '.join(catalogue.names('datasets'))}")
     splits: Names = Field(("train",), description="comma-separated: train, val, all")
     data_root: Path = Field(Path("data"), description="folder of the data sets")
     download: bool = Field(False, description="let torchvision fetch a missing data set")

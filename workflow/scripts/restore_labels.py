@@ -13,6 +13,7 @@ from statistics import fmean
 from gradleak import interrupts
 from gradleak.plan import cli, plugins
 from gradleak.plan.aliases import RestoreLabelsShorthand
+from gradleak.plan.code import code_of
 from gradleak.plan.jobs.labels import RestoreLabels
 
 
@@ -31,10 +32,12 @@ def main(argv: Sequence[str]) -> None:
     if spec.output is not None:
         check_output(output)
     check_place(output, f"--exp-name {spec.exp_name}")
-    clock = Clock(spec.KIND)
+    clock = Clock(code_of(spec))
     result = restore(spec)
     with interrupts.held():  # a record belongs to its metrics
-        write_results(output, result.rows, spec, clock, run=spec.run_id, device=result.device)
+        about = {"run": spec.run_id, "device": result.device, "side_knowledge": spec.told()}
+        write_results(output, result.rows, spec, clock, **about)
+    width = max(16, *(len(method) + 2 for method in result.methods))
     for method in result.methods:
         values = {
             name: [
@@ -45,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
         shown = "  ".join(f"{name} {fmean(series):.3f}" for name, series in values.items() if series)
         why = {row.trial: row.status for row in result.rows if row.method == method and row.status != "ok"}
         lost = "".join(f", {number} {status}" for status, number in Counter(why.values()).items())
-        print(f"{method:<16}{shown}  ({spec.num_tries} tries{lost})")
+        print(f"{method:<{width}}{shown}  ({spec.num_tries} tries{lost})")
     print(f"metrics: {output}", file=sys.stderr)
 
 

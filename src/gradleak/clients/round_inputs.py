@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from gradleak.clients.defenses.all import DefenseContext, apply
+from gradleak.clients.defenses.base import DefenseContext, apply
 from gradleak.clients.observation import Observation
 from gradleak.data import batches
 from gradleak.data.base import ImageDataset
@@ -106,7 +106,7 @@ def defended(
     Args:
         spec: names the defenses.
         observation: the undefended gradient.
-        chunks: the client's batch, see :class:`gradleak.clients.defenses.all.DefenseContext`.
+        chunks: the client's batch, see :class:`gradleak.clients.defenses.base.DefenseContext`.
         trial: the round.
         client: number of the client.
     """

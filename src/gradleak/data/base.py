@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from gradleak.errors import InputError
-from gradleak.plan import plugins
-from gradleak.plan.catalogue import DatasetFacts
+from gradleak.plan.catalogue import DatasetFacts, source_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +17,7 @@ class ImageDataset(ABC):
     Subclasses say where the pixels come from in :meth:`pixels`.
 
     Attributes:
-        name: canonical name, a key of :data:`gradleak.plan.catalogue.DATASETS`.
+        name: canonical name, of the catalogue.
         facts: the constants of the set, among them the normalisation.
         num_classes: C. It differs from ``facts.num_classes`` only for an ImageNet folder with other classes.
         labels: [N] int64 in 0 .. C-1. Reading them never decodes an image.
@@ -102,8 +101,8 @@ class ImageDataset(ABC):
 
 def place_of(name: str) -> str:
     """Return what messages call a data set, with the plug-in that it is from, if it is of one."""
-    files = plugins.used(datasets=[name])
-    return f"{files[0]}: data set {name}" if files else name
+    plugin = source_of("datasets", name)
+    return name if plugin is None else f"{plugin.path}: data set {name}"
 
 
 def one_line(error: BaseException) -> str:

@@ -48,7 +48,7 @@ def select(
     Args:
         labels: [N] int64, the class of each image of the data set.
         num_classes: C of the data set; some classes may have no images.
-        distribution: a name of :data:`gradleak.plan.catalogue.DISTRIBUTIONS`.
+        distribution: a name of :data:`gradleak.plan.distributions.DISTRIBUTIONS`.
         batch_size: B.
         rng: the stream of the batch; equal streams and labels give equal batches.
         num_uniform_cls: number of classes of balanced.

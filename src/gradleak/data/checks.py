@@ -1,7 +1,6 @@
 """One look at what a loader returns, built-in or of a plug-in, before anything relies on it."""
 
 from collections.abc import Callable
-from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from gradleak.data.base import ImageDataset, one_line, place_of
 from gradleak.data.files import MODES, FileDataset
 from gradleak.errors import InputError
 from gradleak.plan import plugins
-from gradleak.plan.catalogue import DATASETS, DatasetFacts
+from gradleak.plan.catalogue import DatasetFacts, Facts, find, source_of
 
 
 def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset:
@@ -39,9 +38,9 @@ def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset
     if fault is not None:
         raise InputError(f"{where}: {fault}")
     assert isinstance(data, ImageDataset)
-    if plugins.used(datasets=[name]):
+    if source_of("datasets", name) is not None:
         # Full sets of gradleak's own may be there in part.
-        declared = DATASETS[name].sizes.get(split)
+        declared = find("datasets", name).sizes.get(split)  # pyright: ignore[reportArgumentType]
         if declared not in (None, len(data)):
             raise InputError(f"{where}: has {len(data)} images; FACTS declares {declared}: change one of them")
         try:
@@ -54,9 +53,9 @@ def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset
 
 
 def _failed(name: str, split: str, error: BaseException) -> InputError:
-    files = plugins.used(datasets=[name])
-    if files:
-        return InputError(f"data set {name}, split {split}: {plugins.fault(files[0], error)}")
+    plugin = source_of("datasets", name)
+    if plugin is not None:
+        return InputError(f"data set {name}, split {split}: {plugins.fault(plugin.path, error)}")
     return InputError(f"{name}: cannot be loaded ({type(error).__name__}: {one_line(error)})")
 
 
@@ -68,16 +67,16 @@ def _fault(name: str, data: object) -> str | None:
 
 
 def _fault_of_facts(name: str, data: ImageDataset) -> str | None:
-    declared = DATASETS[name]
+    declared = find("datasets", name)
     if data.name != name:
         return f"its name is {data.name!r}; give it the name {name!r}"
     remedy = f"pass gradleak.plan.catalogue.dataset_facts({name!r})"
     if not isinstance(data.facts, DatasetFacts):
         return f"facts is {type(data.facts).__name__}; {remedy}"
-    for field in fields(DatasetFacts):
-        given, right = getattr(data.facts, field.name), getattr(declared, field.name)
+    for field in [name for name in DatasetFacts.model_fields if name not in Facts.model_fields]:
+        given, right = getattr(data.facts, field), getattr(declared, field)
         if given != right:
-            return f"facts.{field.name} is {given}, declared is {right}; {remedy}"
+            return f"facts.{field} is {given}, declared is {right}; {remedy}"
     # Only a folder of ImageNet may hold some of the classes.
     some = name == "imagenet" and type(data.num_classes) is int and data.num_classes > 1
     if (type(data.num_classes) is not int or data.num_classes != declared.num_classes) and not some:

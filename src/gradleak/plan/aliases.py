@@ -5,8 +5,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gradleak.plan import catalogue as facts
-from gradleak.plan.jobs.spec import split_commas
+from gradleak.plan import catalogue
+from gradleak.plan.jobs.spec import Names, split_commas
 
 
 class PlacesShorthand(BaseModel):
@@ -121,7 +121,7 @@ class AttackShorthand(Shorthand):
             self._put(options, "stage", self._stage(), "--trained-model")
         elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
             raise ValueError("--epochs, --iters and --iter-train need --trained-model")
-        strengths = {kind: known.strength for kind, known in facts.DEFENSES.items()}
+        strengths = {kind: catalogue.find("defenses", kind).strength for kind in catalogue.names("defenses")}
         if self.defense:
             strength = getattr(self, strengths[self.defense_method])
             self._put(options, "defenses", (f"{self.defense_method}-{strength}",), "--defense")
@@ -133,6 +133,10 @@ class AttackShorthand(Shorthand):
 class RestoreLabelsShorthand(AttackShorthand):
     """Documented spellings that expand into the options of :class:`gradleak.plan.jobs.labels.RestoreLabels`."""
 
+    alpha: float | None = Field(default=None, description="same as --attack-options alpha=X")
+    attack_options: Names = Field(
+        default=(), description="of the methods, comma-separated: NAME=X, or METHOD.NAME=X for one of them"
+    )
     compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
     simplified: bool = Field(default=False, description="iLRG given the classes that are present")
     estimate: bool = Field(default=False, description="iLRG with 1/C in place of the recovered probabilities")
@@ -152,8 +156,31 @@ class RestoreLabelsShorthand(AttackShorthand):
             methods = [variant if name == "ilrg" else name for name in methods]
         if self.compare:
             methods += ["idlg", "gi", "rlg"]
-        options["methods"] = tuple(methods)
+        options["methods"] = tuple(self._with_options(methods))
         return options
+
+    def _with_options(self, methods: list[str]) -> list[str]:
+        """Give each method the options that it has.
+
+        Raises:
+            ValueError: an option that none of the methods has, or a value outside its range.
+        """
+        given = [("--alpha", f"alpha={self.alpha}")] if self.alpha is not None else []
+        given += [("--attack-options", part) for part in self.attack_options]
+        for flag, part in given:
+            place, equals, value = part.partition("=")
+            method, _, name = place.rpartition(".")
+            has = [each for each in methods if _has(each, name) and method in ("", each.partition(":")[0])]
+            if not has or not equals:
+                what = f"no method named has the option {name!r}" if equals else "use NAME=X or METHOD.NAME=X"
+                raise ValueError(f"{flag} {part}: {what}")
+            methods = [f"{each}:{name}={value}" if each in has else each for each in methods]
+        return methods
+
+
+def _has(method: str, option: str) -> bool:
+    kind = method.partition(":")[0]
+    return kind in catalogue.names("attacks") and option in catalogue.find("attacks", kind).options
 
 
 class FederatedShorthand(AttackShorthand):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gradleak.plan.catalogue import IMAGE_KINDS
 from gradleak.plan.config import Axis, Scalar
 from gradleak.plan.jobs.diffusion import DiffusionReconstruct
 from gradleak.plan.jobs.images import Reconstruct
@@ -9,22 +10,24 @@ from gradleak.plan.jobs.labels import RestoreLabels
 
 Run = RestoreLabels | Reconstruct | DiffusionReconstruct
 
-IMAGE_ATTACKS: dict[str, type[Reconstruct] | type[DiffusionReconstruct]] = {
-    "matching": Reconstruct,
-    "diffusion": DiffusionReconstruct,
-}
+IMAGE_ATTACKS: dict[str, type[Reconstruct] | type[DiffusionReconstruct]] = dict(
+    zip(IMAGE_KINDS, (Reconstruct, DiffusionReconstruct), strict=True)
+)
 """Kinds of attacks that reconstruct images, and the options of their jobs; all other kinds restore labels."""
 
 CATALOGUE_AXES = ("dataset", "model")
 """Axes that every experiment has; their values are names of the catalogue."""
 
-RENAMED = {"num_images": "batch_size"}
-"""Axes of earlier versions, and what they are called now. ``batch_size`` was the training's: ``train_batch_size``."""
+MOVED = {
+    "num_images": "is called batch_size now",
+    "alpha": "is an option of label attacks now: ilrg: {kind: ilrg, options: {alpha: 0.9}} under attacks",
+}
+"""Axes of earlier versions, and what has become of them. ``batch_size`` was the training's: ``train_batch_size``."""
 
 UNDEFENDED = "none"
 """The value of the axis ``defense`` that stands for no defense."""
 
-_NOT_AXES = {"methods", "attack", "checkpoint", "defenses", "modules"}
+_NOT_AXES = {"methods", "attack", "checkpoint", "defenses", "metrics", "modules"}
 
 
 def axes_of(*specs: type[Run]) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ from pydantic.fields import FieldInfo
 
 from gradleak import interrupts, records
 from gradleak.errors import InputError
+from gradleak.plan import plugins
 from gradleak.plan.aliases import PlacesShorthand
+from gradleak.plan.jobs.spec import split_commas
 from gradleak.plan.spelling import Spelling
 
 S = TypeVar("S", bound=BaseModel)
@@ -139,7 +141,8 @@ def parse(
         description: shown by ``--help``.
 
     Raises:
-        InputError: an unknown option, or values that the spec refuses; one line names all of them, as they were typed.
+        InputError: an unknown option, a plug-in that cannot be read, or values that the spec refuses; one line names
+            all of them, as they were typed.
     """
     global _spelling
     _spelling = Spelling(argv, spec.model_fields, shorthand.SYNONYMS if shorthand else None)
@@ -149,6 +152,7 @@ def parse(
         _add(parser.add_argument_group("documented shorthands"), shorthand, {}, synonyms=True)
     try:
         options = vars(parser.parse_args([_hyphens(argument) for argument in argv]))
+        plugins.enter(split_commas(options.get("modules", ())))  # other options may name what they bring
         if shorthand is not None:
             short = {name: options.pop(name) for name in list(options) if name in shorthand.model_fields}
             options = shorthand(**short).expand(options)

@@ -2,13 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
-from gradleak.plan import paths
+from gradleak.plan import catalogue, paths
+from gradleak.plan.catalogue.facts import Side
 from gradleak.plan.config_sources import Sources
 from gradleak.plan.jobs.diffusion import TrainPrior
 from gradleak.plan.jobs.options import defense_name
@@ -18,8 +27,26 @@ _NAME_SCHEMA = {"type": "string", "pattern": f"^{paths.NAME}$", "maxLength": pat
 Name = Annotated[str, AfterValidator(paths.check_name), WithJsonSchema(_NAME_SCHEMA)]
 """A name that is part of a path."""
 
-Scalar = str | int | float | bool
-Axis = Scalar | list[Scalar | list[str]]
+
+def _in_one_line(value: Any, handler: ValidatorFunctionWrapHandler, right: str) -> Any:
+    """Say what is right, and not what each member of a union would take."""
+    try:
+        return handler(value)
+    except ValidationError:
+        raise PydanticCustomError("value", right) from None  # pyright: ignore[reportArgumentType]
+
+
+def _scalar(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    return _in_one_line(value, handler, "Input should be a text, a number, true or false")
+
+
+def _axis(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    return _in_one_line(value, handler, "Input should be a text, a number, true or false, or a list of these")
+
+
+_Plain = str | int | float | bool
+Scalar = Annotated[_Plain, WrapValidator(_scalar)]
+Axis = Annotated[_Plain | list[_Plain | list[str]], WrapValidator(_axis)]
 
 
 class _Part(Typed):
@@ -66,24 +93,12 @@ class ModelEntry(_Entry):
 class DefenseEntry(_Entry):
     """A defense of one strength, and its name in tables."""
 
-    # The strength of a plug-in's defense has a name of its own.
+    # The strength has the name that its kind declares.
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Real] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     kind: str = Field(description="transform, see gradleak.clients.defenses")
     label: str = Field(description="how tables and figures write it")
-    noise_std: float | None = Field(default=None, description="of dp: standard deviation of the noise")
-    clip_bound: float | None = Field(default=None, description="of clip: largest joint L2 norm")
-    sparse_ratio: float | None = Field(default=None, description="of sparse: percent of the entries zeroed")
-    prune_ratio: float | None = Field(default=None, description="of perturb: percent of the embedding pruned")
-
-    @model_validator(mode="after")
-    def _no_unknown_keys(self) -> Self:
-        if self.__pydantic_extra__ and self.module is None:
-            raise ValueError(
-                f"unknown key {next(iter(self.__pydantic_extra__))}; only plug-ins (module) have keys of their own"
-            )
-        return self
 
     def canonical(self) -> str:
         """Return the name that specs and results use, e.g. ``dp-0.01``.
@@ -91,12 +106,10 @@ class DefenseEntry(_Entry):
         Raises:
             ValueError: an unknown kind, or not exactly the strength that the kind has, or one outside its range.
         """
-        given = self.model_dump(exclude={"kind", "label", "module"}, exclude_none=True)
-        if self.kind not in facts.DEFENSES:
-            raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(facts.DEFENSES)}")
-        needed = facts.DEFENSES[self.kind].strength
+        given = self.__pydantic_extra__
+        needed = catalogue.find("defenses", self.kind).strength
         if set(given) != {needed}:
-            raise ValueError(f"kind {self.kind} has one strength, {needed}")
+            raise ValueError(f"kind {self.kind} has one strength, {needed} (given: {', '.join(given) or 'none'})")
         return defense_name(self.kind, given[needed])
 
 
@@ -131,11 +144,21 @@ class AttackEntry(_Entry):
     )
 
 
+class MetricEntry(_Entry):
+    """A metric that experiments may name besides the usual ones."""
+
+    kind: str = Field(description="metric, see gradleak.metrics.named")
+
+
 class Experiment(_Part):
     """A set of runs: the product of each block's axes."""
 
     kind: Literal["labels", "images"] = Field(default="labels", description="what its jobs do")
     attacks: list[str] = Field(description="names from the catalogue of attacks", min_length=1)
+    side_knowledge: list[Side] | None = Field(
+        default=None, description="what label attacks may be told besides gradients; null: what they declare"
+    )
+    metrics: list[str] = Field(default_factory=list, description="names from the catalogue of metrics")
     axes: list[dict[str, Axis]] = Field(
         description="blocks; in each, a key is an option of the job and a list is an axis", min_length=1
     )
@@ -171,6 +194,7 @@ class Config(_Part):
     attacks: dict[str, AttackEntry] = Field(description="catalogue of attacks")
     priors: dict[str, PriorEntry] = Field(default_factory=dict, description="catalogue of diffusion priors")
     defenses: dict[str, DefenseEntry] = Field(default_factory=dict, description="catalogue of defenses")
+    metrics: dict[str, MetricEntry] = Field(default_factory=dict, description="catalogue of metrics")
     experiments: dict[Name, Experiment] = Field(description="what is run")
     tables: dict[Name, View] = Field(default_factory=dict, description="tables of the paper")
     figures: dict[Name, View] = Field(default_factory=dict, description="figures of the paper")

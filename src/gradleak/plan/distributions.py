@@ -6,6 +6,17 @@ images. :func:`gradleak.data.batches.select` says what the distributions are.
 
 from gradleak.errors import InputError
 
+DISTRIBUTIONS = (
+    "random",
+    "extreme",
+    "balanced",
+    "unique",
+    "random2",
+    "custom_imbalanced",
+    "custom_balanced",
+    "sim",
+)
+
 CUSTOM_CLASSES = (0, 18, 92)
 """The classes of the two custom distributions, fixed in the released iLRG code."""
 
@@ -22,7 +33,7 @@ def check_batch(
     """Refuse a batch that no images could make.
 
     Args:
-        distribution: a name of :data:`gradleak.plan.catalogue.DISTRIBUTIONS`.
+        distribution: a name of :data:`DISTRIBUTIONS`.
         batch_size: B, at least 1.
         num_classes: C of the data set.
         num_uniform_cls: number of classes of balanced.

@@ -6,9 +6,11 @@ experiments name.
 
 from collections.abc import Iterable, Iterator
 
+from gradleak.plan import catalogue
 from gradleak.plan.axes import IMAGE_ATTACKS
 from gradleak.plan.config import Config
 from gradleak.plan.jobs.options import VictimOptions
+from gradleak.plan.methods import method_name
 
 Named = dict[str, dict[str, dict[str, None]]]
 """Part of the labels -> id -> names of the entries that an experiment calls it by, in order."""
@@ -18,7 +20,7 @@ CATALOGUES = {"dataset": "datasets", "model": "models", "method": "attacks", "de
 
 
 def labels_of(config: Config, named: Iterable[Named]) -> dict[str, dict[str, str]]:
-    """Return part -> id -> label for a view.
+    """Return part -> id -> label for a view, and under ``told`` method -> what it is told besides gradients.
 
     An id that several entries stand for has the label of the first that the view's experiments name; one that they do
     not name (an axis changed an entry's options, say) that of the first entry in the catalogue.
@@ -27,9 +29,12 @@ def labels_of(config: Config, named: Iterable[Named]) -> dict[str, dict[str, str
         config: the catalogues.
         named: what each experiment of the view names, in the view's order.
     """
-    labels = {part: {} for part in CATALOGUES}
+    labels = {part: {} for part in (*CATALOGUES, "told")}
     for part, found, entry in (*_names(named), *_catalogue(config)):
         labels[part].setdefault(found, getattr(config, CATALOGUES[part])[entry].label)
+    for name, entry in config.attacks.items():
+        if entry.kind not in IMAGE_ATTACKS and (side := catalogue.find("attacks", entry.kind).side):
+            labels["told"][method_of(config, name)] = ", ".join(side)
     return labels
 
 
@@ -68,6 +73,6 @@ def _catalogue(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def method_of(config: Config, attack: str) -> str:
-    """Return what results call an attack: a method that restores labels by its kind, any other by its entry's name."""
-    kind = config.attacks[attack].kind
-    return attack if kind in IMAGE_ATTACKS else kind
+    """Return what results call an attack: a label method by its kind and options, any other by its entry's name."""
+    entry = config.attacks[attack]
+    return attack if entry.kind in IMAGE_ATTACKS else method_name(entry.kind, entry.options)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gradleak.errors import InputError
-from gradleak.plan import plugins
 from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, UNDEFENDED, Run, composed, values_of
 from gradleak.plan.cli import describe
 from gradleak.plan.config import Config, Experiment
@@ -88,23 +87,18 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
         "data_root": config.data.root,
         "download": config.data.download,
         "dataset": dataset.kind,
+        "metrics": tuple(config.metrics[name].kind for name in experiment.metrics),
         **model.options(),
     }
-    brought = {
-        "datasets": [dataset.kind],
-        "models": [model.kind],
-        "defenses": [config.defenses[name].kind for name in defenses],
-    }
     if experiment.kind == "labels":
-        methods = tuple(config.attacks[name].kind for name in experiment.attacks)
-        options = {**common, **values, "methods": methods, "modules": plugins.used(**brought, attacks=methods)}
+        methods = tuple(method_of(config, name) for name in experiment.attacks)
+        options = {**common, **values, "methods": methods, "side_knowledge": experiment.side_knowledge}
         yield _Job(RestoreLabels, options, point, tuple(experiment.attacks))
         return
     for name in experiment.attacks:
         entry = config.attacks[name]
         # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
         options = {**common, **entry.options, **values, "attack": name, "lpips": config.data.lpips}
-        options["modules"] = plugins.used(**brought, objectives=[str(options.get("cost_fn"))])
         yield _Job(IMAGE_ATTACKS[entry.kind], options, point, (name,))
 
 
@@ -194,7 +188,7 @@ def expand(config: Config, sources: Sources) -> Grid:
                     if _excluded(job, experiment):
                         continue
                     try:
-                        run = job.spec(**job.options)
+                        run = job.spec(**job.options).with_modules()
                     except ValidationError as error:
                         faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
                         continue

@@ -1,19 +1,19 @@
 """Faults of meaning in a configuration of the right shape: names that no catalogue has, options that do not apply."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from typing import Literal
 
 from pydantic import ValidationError
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
-from gradleak.plan import plugins
-from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, RENAMED, UNDEFENDED, Run, axes_of, composed, values_of
+from gradleak.plan import catalogue, plugins
+from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, MOVED, UNDEFENDED, Run, axes_of, composed, values_of
 from gradleak.plan.cli import describe
-from gradleak.plan.config import Axis, Config, Experiment, View
+from gradleak.plan.config import AttackEntry, Axis, Config, Experiment, View
 from gradleak.plan.config_sources import Sources
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.options import VictimOptions
-from gradleak.plan.model_options import OPTIONS
+from gradleak.plan.methods import method_name
 from gradleak.plan.paths import check_run_id
 from gradleak.plan.typed import read_value
 
@@ -52,29 +52,33 @@ def check_names(config: Config, faults: Faults) -> None:
     _check_priors(config, faults)
     for name, experiment in config.experiments.items():
         _check_attacks_of(f"experiments.{name}.attacks", experiment, config, faults)
+        for metric in experiment.metrics:
+            if metric not in config.metrics:
+                faults.unknown(f"experiments.{name}.metrics", "metric", metric, config.metrics)
         _check_axes(f"experiments.{name}.axes", experiment, config, faults)
         _check_exclude(f"experiments.{name}.exclude", experiment, config, faults)
-    for part, kinds in (("tables", facts.TABLES), ("figures", facts.FIGURES)):
-        for name, view in getattr(config, part).items():
-            _check_view(f"{part}.{name}", view, kinds, config, faults)
+    for name, view in config.tables.items():
+        _check_view("tables", name, view, config, faults)
+    for name, view in config.figures.items():
+        _check_view("figures", name, view, config, faults)
     _check_selection(config, faults)
 
 
 def _check_plugins(config: Config, faults: Faults) -> None:
-    """Declare the plug-ins, so that the other checks know their kinds; each must bring the kind of its entry."""
-    for part in ("datasets", "models", "attacks", "defenses", "tables", "figures"):
+    """Enter the plug-ins, so that the other checks know their kinds; each must bring the kind of its entry."""
+    for part in ("datasets", "models", "attacks", "defenses", "metrics", "tables", "figures"):
         for name, entry in getattr(config, part).items():
             if entry.module is None:
                 continue
             try:
-                plugins.declare([entry.module])
+                plugins.enter([entry.module])
             except InputError as error:
                 faults.add(f"{part}.{name}.module", str(error))
                 continue
             # An image attack's kind is built in; what a plug-in can bring is its objective.
             image = part == "attacks" and entry.kind in IMAGE_ATTACKS
             where, kind = ("objectives", entry.options.get("cost_fn")) if image else (part, entry.kind)
-            brings = plugins.facts_of(entry.module).of(where)
+            brings = plugins.plugin_at(entry.module).facts.get(where, {})
             if kind not in brings:
                 known = f"FACTS.{where} in {entry.module} has {', '.join(brings) or 'nothing'}"
                 faults.add(f"{part}.{name}.{'options.cost_fn' if image else 'kind'}", f"{kind!r} is not there; {known}")
@@ -82,9 +86,10 @@ def _check_plugins(config: Config, faults: Faults) -> None:
 
 def _check_kinds(config: Config, faults: Faults) -> None:
     for part, known in (
-        ("datasets", facts.DATASETS),
-        ("attacks", (*facts.LABEL_METHODS, *IMAGE_ATTACKS)),
-        ("models", OPTIONS),
+        ("datasets", catalogue.names("datasets")),
+        ("attacks", (*catalogue.names("attacks"), *IMAGE_ATTACKS)),
+        ("models", catalogue.names("models")),
+        ("metrics", catalogue.names("metrics")),
     ):
         for name, entry in getattr(config, part).items():
             if entry.kind not in known:
@@ -117,11 +122,12 @@ def _check_attacks(config: Config, faults: Faults) -> None:
                 spec(attack=name)
             except ValidationError as error:
                 faults.add(f"attacks.{name}", error.errors()[0]["msg"].removeprefix("Value error, "))
+        if spec is None:
+            _check_method(f"attacks.{name}", entry, faults)
+            continue
         for option, value in entry.options.items():
             where = f"attacks.{name}.options.{option}"
-            if spec is None:
-                faults.add(where, f"kind {entry.kind} has no options; only {' and '.join(IMAGE_ATTACKS)} have")
-            elif option not in axes_of(spec) or option in RestoreLabels.model_fields:
+            if option not in axes_of(spec) or option in RestoreLabels.model_fields:
                 own = [axis for axis in axes_of(spec) if axis not in (*RestoreLabels.model_fields, "defense")]
                 faults.unknown(where, "option", option, own)
             else:
@@ -129,6 +135,17 @@ def _check_attacks(config: Config, faults: Faults) -> None:
         prior = entry.options.get("prior")
         if prior is not None and prior not in config.priors:
             faults.unknown(f"attacks.{name}.options.prior", "prior", prior, config.priors)
+
+
+def _check_method(where: str, entry: AttackEntry, faults: Faults) -> None:
+    """The options of a label method must be its own, with values in their ranges."""
+    if entry.kind not in catalogue.names("attacks"):
+        return
+    for option, value in entry.options.items():
+        try:
+            method_name(entry.kind, {option: value})
+        except ValueError as error:
+            faults.add(f"{where}.options.{option}", str(error))
 
 
 def _check_value(where: str, spec: type[Run], option: str, value: object, faults: Faults) -> None:
@@ -167,8 +184,8 @@ def _check_axes(where: str, experiment: Experiment, config: Config, faults: Faul
             if axis not in point:
                 faults.add(f"{where}.{number}", f"{axis} is missing")
         for key, axis in point.items():
-            if key in RENAMED:
-                faults.add(f"{where}.{number}.{key}", f"is called {RENAMED[key]} now")
+            if key in MOVED:
+                faults.add(f"{where}.{number}.{key}", MOVED[key])
             elif key not in known:
                 faults.unknown(f"{where}.{number}.{key}", "axis", key, known)
             _check_values(f"{where}.{number}.{key}", key, axis, config, faults)
@@ -200,20 +217,22 @@ def _check_exclude(where: str, experiment: Experiment, config: Config, faults: F
                 _check_value(f"{where}.{number}.{key}", spec, key, value, faults)
 
 
-def _check_view(where: str, view: View, kinds: Mapping[str, Sequence[str]], config: Config, faults: Faults) -> None:
+def _check_view(part: Literal["tables", "figures"], name: str, view: View, config: Config, faults: Faults) -> None:
     """The experiments of a table or figure must run all attacks that its kind needs."""
-    if view.kind not in kinds:
-        faults.unknown(f"{where}.kind", "kind", view.kind, kinds)
+    where = f"{part}.{name}"
+    if view.kind not in catalogue.names(part):
+        faults.unknown(f"{where}.kind", "kind", view.kind, catalogue.names(part))
         return
-    for name in view.experiments:
-        if name not in config.experiments:
-            faults.unknown(f"{where}.experiments", "experiment", name, config.experiments)
+    needs = catalogue.find(part, view.kind).needs
+    for shown in view.experiments:
+        if shown not in config.experiments:
+            faults.unknown(f"{where}.experiments", "experiment", shown, config.experiments)
             continue
-        experiment = config.experiments[name]
-        run = {*_kinds_of(experiment, config)} | ({facts.IMAGES} if experiment.kind == facts.IMAGES else set())
-        missing = [method for method in kinds[view.kind] if method not in run]
+        experiment = config.experiments[shown]
+        run = {*_kinds_of(experiment, config)} | ({catalogue.IMAGES} if experiment.kind == catalogue.IMAGES else set())
+        missing = [method for method in needs if method not in run]
         if missing:
-            text = f"a {view.kind} needs {', '.join(missing)}, which {name} does not run"
+            text = f"a {view.kind} needs {', '.join(missing)}, which {shown} does not run"
             faults.add(f"{where}.experiments", text)
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from gradleak.plan import catalogue as facts
-from gradleak.plan import plugins
+from gradleak.plan import catalogue
 from gradleak.plan.axes import Run
 from gradleak.plan.config import Config
 from gradleak.plan.jobs.diffusion import DiffusionReconstruct, TrainPrior, batches_id
@@ -47,10 +46,10 @@ def with_priors(config: Config, runs: list[Used]) -> tuple[list[Run], dict[str, 
                 batches.add(batches_id(run))
     needed: dict[str, TrainPrior] = {}
     for name, batches in attacked.items():
-        modules = plugins.used(datasets=[trained[name].dataset])
-        needed[name] = config.priors[name].training(
-            data_root=config.data.root, download=config.data.download, avoid=tuple(sorted(batches)), modules=modules
+        training = config.priors[name].training(
+            data_root=config.data.root, download=config.data.download, avoid=tuple(sorted(batches))
         )
+        needed[name] = training.with_modules()
     placed = []
     for _, run in runs:
         if isinstance(run, DiffusionReconstruct) and run.prior in config.priors:
@@ -64,17 +63,17 @@ def _shares_images(run: DiffusionReconstruct, prior: TrainPrior) -> bool:
     """Whether the images that a run attacks are among those that a prior may learn from."""
     if run.dataset != prior.dataset:
         return False
-    return facts.is_sample(run.dataset) or "all" in (run.split, prior.split) or run.split == prior.split
+    return catalogue.is_sample(run.dataset) or "all" in (run.split, prior.split) or run.split == prior.split
 
 
 def _misfit(run: DiffusionReconstruct, prior: TrainPrior) -> str | None:
     """Say why a run cannot have a prior."""
-    if run.dataset != prior.dataset and facts.stands_for(run.dataset) == facts.stands_for(prior.dataset):
+    if run.dataset != prior.dataset and catalogue.stands_for(run.dataset) == catalogue.stands_for(prior.dataset):
         return (
             f"learns from {prior.dataset}, which shares images with {run.dataset}; "
             f"let it learn from {run.dataset}, so that they can be kept apart"
         )
-    ours, learnt = facts.dataset_facts(run.dataset, run.image_size), facts.dataset_facts(prior.dataset)
+    ours, learnt = catalogue.dataset_facts(run.dataset, run.image_size), catalogue.dataset_facts(prior.dataset)
     if (ours.channels, ours.image_size) != (learnt.channels, learnt.image_size):
         return (
             f"is for images of {learnt.channels} x {learnt.image_size} x {learnt.image_size} ({prior.dataset}); "

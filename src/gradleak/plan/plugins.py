@@ -1,41 +1,43 @@
 """Kinds from files outside this package, which the configuration names by ``module``.
 
-A plug-in registers its kinds by the decorators that the built-in ones have. The plan must know some facts of a kind and
-must not import torch, which a plug-in may, so a plug-in states them as a literal, which is read without running it::
+The plan must know some facts of a kind and must not import torch, which a plug-in may, so a plug-in states them as a
+literal, which is read without running it::
 
     FACTS = {"defenses": {"quantise": {"strength": "bits", "high": 16}}}
 
-See :mod:`gradleak.plan.plugin_facts` for its keys, and ``docs/extending.md``.
+Its kinds are then in the catalogue (:mod:`gradleak.plan.catalogue`) beside the built-in ones; ``object`` names the
+function or class of the file that makes a kind, by default that of the kind's name with underscores. See
+:mod:`gradleak.plan.catalogue.facts` for the other keys, and ``docs/extending.md``.
 """
 
 import ast
 import hashlib
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from gradleak.code_digest import executed
 from gradleak.errors import InputError
-from gradleak.plan.plugin_facts import Facts, is_taken
+from gradleak.plan.catalogue import ENTERED, PARTS, Facts, Kind, Part, is_taken, source_of
 
-# By name: imported only for the parts that a plug-in has, and views are no part of the code of a job.
-_REGISTRIES = {
-    "attacks": ("gradleak.attacks.labels.all", "names"),
-    "objectives": ("gradleak.attacks.images.objectives", "names"),
-    "datasets": ("gradleak.data.datasets", "LOADERS"),
-    "models": ("gradleak.victims.models.build", "REGISTRY"),
-    "defenses": ("gradleak.clients.defenses.all", "names"),
-    "tables": ("gradleak.report.tables.all", "kinds"),
-    "figures": ("gradleak.report.figures.all", "kinds"),
-}
+_Declared: Any = create_model(
+    "_Declared",
+    __config__=ConfigDict(extra="forbid"),
+    **{part: (dict[str, facts], Field(default_factory=dict)) for part, facts in PARTS.items()},  # pyright: ignore
+)
+"""All that one plug-in declares, by part."""
+
+# A hyphen parts a defense from its strength and a model from its options; a data set's name is in file names.
+_SEPARATORS = {"datasets": "-", "defenses": "_", "models": "_", "metrics": "_"}
 
 
 @dataclass(frozen=True)
@@ -45,109 +47,138 @@ class Plugin:
     Attributes:
         path: as the user wrote it.
         text: its source.
-        facts: what it declares.
+        facts: what it declares, by part and name.
         digest: eight hex digits that name its executed code.
     """
 
     path: str
     text: str
-    facts: Facts
+    facts: Mapping[Part, Mapping[str, Facts]]
     digest: str
 
+    def kinds(self) -> Iterator[tuple[Part, str, Facts]]:
+        """Yield part, name and facts of every kind."""
+        for part, kinds in self.facts.items():
+            for name, facts in kinds.items():
+                yield part, name, facts
 
-_DECLARED: dict[Path, Plugin] = {}
-_LOADED: set[Path] = set()
+    @cached_property
+    def place(self) -> Path:
+        """Its file."""
+        return Path(self.path).resolve()
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The file as it was read, run once."""
+        module = ModuleType(f"gradleak_plugin_{self.digest}")
+        module.__file__ = str(self.place)
+        sys.modules[module.__name__] = module  # as dataclasses and pickle expect
+        try:
+            exec(compile(self.text, str(self.place), "exec", dont_inherit=True), module.__dict__)
+        except (Exception, SystemExit) as error:
+            del sys.modules[module.__name__]
+            raise InputError(fault(self.path, error)) from error
+        return module
+
+    def load(self, part: Part, name: str) -> Any:
+        """Return the object of a kind.
+
+        Raises:
+            InputError: the file fails, or has no such object; one line.
+        """
+        wanted = self.facts[part][name].object or name.replace("-", "_")
+        found = getattr(self.module, wanted, None)
+        if not callable(found):
+            what = "is no function or class" if hasattr(self.module, wanted) else "is not there"
+            raise InputError(f'{self.path}: FACTS.{part}.{name}: {wanted} {what}; name what makes the kind by "object"')
+        return found
 
 
-def declare(paths: Iterable[str]) -> None:
-    """Enter the facts of plug-ins, so that their kinds are known; none is run, and a second call changes nothing.
+def enter(paths: Iterable[str]) -> None:
+    """Put the kinds of plug-ins into the catalogue of this process; none is run, and a second call changes nothing.
+
+    Programs do it at their door, for what their command line or configuration names.
 
     Raises:
         InputError: no such file, no Python, no FACTS, wrong ones, or a name that is taken; one line.
     """
     for path in paths:
-        place = Path(path).resolve()
-        if place in _DECLARED:
+        if _entered(path) is not None:
             continue
         plugin = _read(path)
-        for part, name, _ in plugin.facts.kinds():
+        for part, name, _ in plugin.kinds():
             if is_taken(part, name):
-                others = [other.path for other in _DECLARED.values() if name in other.facts.of(part)]
-                owner = others[0] if others else "gradleak"
+                other = source_of(part, name)
+                owner = "gradleak" if other is None else other.path
                 raise InputError(f"{path}: FACTS.{part}.{name}: {owner} has this name already; choose another")
-        for _, name, kind in plugin.facts.kinds():
-            kind.enter(name)
-        _DECLARED[place] = plugin
+        ENTERED.append(plugin)
 
 
 def load(paths: Iterable[str]) -> None:
-    """Run plug-ins, so that their kinds can be built; a second call changes nothing.
+    """Run plug-ins and look at what they declare, so that a fault shows before the work begins.
 
     Raises:
-        InputError: see :func:`declare`; or the file fails, or does not register what it declares; one line.
+        InputError: see :func:`enter`; or the file fails, or lacks what it declares; one line.
     """
     paths = list(paths)
-    declare(paths)
+    enter(paths)
     for path in paths:
-        place = Path(path).resolve()
-        if place in _LOADED:
-            continue
-        plugin = _DECLARED[place]
-        parts = {part: _registered(part) for part, _, _ in plugin.facts.kinds()}  # built-in kinds first
-        _run(plugin, place)
-        for part, name, _ in plugin.facts.kinds():
-            found = _registered(part)
-            if name not in found:
-                new = ", ".join(sorted(found - parts[part] - set(plugin.facts.of(part)))) or "nothing"
-                raise InputError(f"{path}: FACTS.{part}.{name}: is not registered; the file registers {new} besides")
-        _LOADED.add(place)
+        plugin = plugin_at(path)
+        for part, name, _ in plugin.kinds():
+            plugin.load(part, name)
 
 
-def used(**kinds: Iterable[str]) -> tuple[str, ...]:
-    """Return the files of the plug-ins that declare any of some kinds, sorted.
+def plugin_at(path: str) -> Plugin:
+    """Return a plug-in that was entered.
 
-    Args:
-        kinds: part of FACTS -> names.
+    Raises:
+        InputError: it was not.
     """
-    found = (
-        plugin.path
-        for plugin in _DECLARED.values()
-        if any(name in plugin.facts.of(part) for part, names in kinds.items() for name in names)
-    )
-    return tuple(sorted(found))
+    plugin = _entered(path)
+    if plugin is None:
+        raise InputError(f"{path}: is not in the catalogue; call gradleak.plan.plugins.enter first")
+    return plugin
+
+
+def _entered(path: str) -> Any:
+    place = Path(path).resolve()
+    return next((plugin for plugin in ENTERED if isinstance(plugin, Plugin) and plugin.place == place), None)
+
+
+def used(kinds: Iterable[Kind]) -> tuple[str, ...]:
+    """Return the files of the plug-ins that bring any of some kinds, sorted."""
+    if not ENTERED:
+        return ()
+    found = (source_of(part, name) for part, name in kinds)
+    return tuple(sorted({plugin.path for plugin in found if plugin is not None}))
 
 
 def digests(paths: Iterable[str]) -> list[str]:
-    """Return the digests of declared plug-ins, sorted: neither their places nor their order count."""
-    return sorted({_DECLARED[Path(path).resolve()].digest for path in paths})
-
-
-def facts_of(path: str) -> Facts:
-    """Return what a declared plug-in declares."""
-    return _DECLARED[Path(path).resolve()].facts
+    """Return the digests of plug-ins that were entered, sorted: neither their places nor their order count."""
+    return sorted({plugin_at(path).digest for path in paths})
 
 
 @contextmanager
-def guarded(part: str, name: str, what: str) -> Iterator[None]:
+def guarded(part: Part, name: str, what: str) -> Iterator[None]:
     """Make one line of whatever the code of a plug-in raises, SystemExit too; built-in kinds keep their tracebacks.
 
     Args:
-        part: of FACTS that the kind is in.
+        part: of the catalogue that the kind is in.
         name: of the kind.
         what: how messages call it, e.g. ``defense quantise-2``.
 
     Raises:
         InputError: the code failed.
     """
-    files = used(**{part: [name]})
+    plugin = source_of(part, name)
     try:
         yield
     except (InputError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if not files:
+        if plugin is None:
             raise
-        raise InputError(f"{what}: {fault(files[0], error)}") from error
+        raise InputError(f"{what}: {fault(plugin.path, error)}") from error
 
 
 def fault(path: str, error: BaseException) -> str:
@@ -176,8 +207,8 @@ def _read(path: str) -> Plugin:
     return Plugin(path, text, facts, hashlib.sha256(executed(tree).encode()).hexdigest()[:8])
 
 
-def _facts(path: str, tree: ast.Module) -> Facts:
-    """Return the literal FACTS of a plug-in."""
+def _facts(path: str, tree: ast.Module) -> Mapping[Part, Mapping[str, Facts]]:
+    """Return what the literal FACTS of a plug-in says."""
     given = None
     for node in tree.body:
         targets = (
@@ -187,17 +218,28 @@ def _facts(path: str, tree: ast.Module) -> Facts:
             given = node.value  # pyright: ignore[reportAttributeAccessIssue]
     example = 'FACTS = {"attacks": {"mine": {}}}'
     if given is None:
-        raise InputError(f"{path}: has no FACTS; declare at module level what it registers, for example {example}")
+        raise InputError(f"{path}: has no FACTS; declare at module level what it brings, for example {example}")
     try:
-        facts = Facts.model_validate(ast.literal_eval(given))
+        declared = _Declared.model_validate(ast.literal_eval(given))
     except ValidationError as error:
         raise InputError(f"{path}: {'; '.join(map(_fault, error.errors()))}") from error
     except (ValueError, TypeError) as error:
         what = "must be a literal, which is read without running the file"
         raise InputError(f"{path}:{given.lineno}: FACTS {what}, for example {example}") from error
-    if not any(facts.kinds()):
+    facts: dict[Part, dict[str, Facts]] = {part: getattr(declared, part) for part in PARTS if getattr(declared, part)}
+    if not facts:
         raise InputError(f"{path}:{given.lineno}: FACTS declares no kind; use for example {example}")
+    for part, kinds in facts.items():
+        for name in kinds:
+            _check_name(path, part, name)
     return facts
+
+
+def _check_name(path: str, part: str, name: str) -> None:
+    between = _SEPARATORS.get(part, "_-")
+    if not re.fullmatch(rf"[a-z][a-z0-9]*([{between}][a-z0-9]+)*", name):
+        words = " or ".join({"_": "underscores", "-": "hyphens"}[mark] for mark in between)
+        raise InputError(f"{path}: FACTS.{part}.{name}: use lower-case letters and digits, with {words} between")
 
 
 def _fault(fault: object) -> str:
@@ -205,20 +247,3 @@ def _fault(fault: object) -> str:
     where = ".".join(["FACTS", *map(str, fault["loc"])])
     given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _registered(part: str) -> set[str]:
-    module, attribute = _REGISTRIES[part]
-    registry: Any = getattr(import_module(module), attribute)
-    return set(registry if isinstance(registry, dict) else registry())
-
-
-def _run(plugin: Plugin, place: Path) -> None:
-    module = ModuleType(f"gradleak_plugin_{plugin.digest}")
-    module.__file__ = str(place)
-    sys.modules[module.__name__] = module  # as dataclasses and pickle expect
-    try:
-        exec(compile(plugin.text, str(place), "exec", dont_inherit=True), module.__dict__)
-    except (Exception, SystemExit) as error:
-        del sys.modules[module.__name__]
-        raise InputError(fault(plugin.path, error)) from error

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from gradleak.code_digest import code_digest
 from gradleak.errors import InputError
+from gradleak.plan.code import code_of_kinds
 from gradleak.report.frames import concatenate, read_run
 
 
@@ -21,8 +21,8 @@ def gather(runs: Iterable[str], metrics: Iterable[Path], sidecars: Iterable[Path
         draft: accept results of different code.
 
     Raises:
-        InputError: files that are damaged, that are of other runs, or, unless ``draft``, runs of one kind that
-            different code computed; a line for every such file.
+        InputError: files that are damaged, that are of other runs, or, unless ``draft``, runs that different code
+            computed; a line for every such file.
     """
     frames, records, faults = [], {}, []
     for run, csv, sidecar in zip(runs, metrics, sidecars, strict=True):
@@ -39,7 +39,9 @@ def gather(runs: Iterable[str], metrics: Iterable[Path], sidecars: Iterable[Path
 
 
 def check_one_code(records: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Require that one code computed all runs of a kind.
+    """Require that one code computed all runs: that of now, or an earlier one.
+
+    Runs that use the same kinds of the catalogue have one code; those that use others have another one.
 
     Args:
         records: run.json -> its content.
@@ -47,15 +49,19 @@ def check_one_code(records: Mapping[Path, Mapping[str, Any]]) -> None:
     Raises:
         InputError: a line for every run that other code computed than that of now, with its folder.
     """
+    now: dict[Path, str] = {}
     codes: dict[str, set[str]] = {}
-    for record in records.values():
-        codes.setdefault(record["identity"]["kind"], set()).add(record["code"])
-    now = {kind: code_digest(kind) for kind, found in codes.items() if len(found) > 1}
+    for path, record in records.items():
+        kinds = frozenset((part, name) for part, names in record["kinds"].items() for name in names)
+        now[path] = code_of_kinds(record["identity"]["kind"], kinds)
+        codes.setdefault(now[path], set()).add(record["code"])
+    # Runs are told apart by the code that they should have.
+    if all(len(found) == 1 for found in codes.values()) and len({found == {code} for code, found in codes.items()}) < 2:
+        return
     faults = [
-        f"{path.parent}: was computed by code {record['code']}, {kind} runs are now computed by {now[kind]}"
+        f"{path.parent}: was computed by code {record['code']}, such a run is now computed by {now[path]}"
         for path, record in records.items()
-        if (kind := record["identity"]["kind"]) in now and record["code"] != now[kind]
+        if record["code"] != now[path]
     ]
-    if faults:
-        what = "run Snakemake again without --rerun-triggers, delete these folders, or set draft: true"
-        raise InputError("\n".join([*faults, f"results of different code are not put beside each other: {what}"]))
+    what = "run Snakemake again without --rerun-triggers, delete these folders, or set draft: true"
+    raise InputError("\n".join([*faults, f"results of different code are not put beside each other: {what}"]))

@@ -1,13 +1,12 @@
 """Tables and figures in the paper's text: which subsection they stand in, and the ranges that its prose quotes."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from gradleak.plan import catalogue as facts
+from gradleak.plan import catalogue
 from gradleak.records import is_attack
-from gradleak.report.figures import all as figures_of
 from gradleak.report.frames import concatenate
 from gradleak.report.image_rows import DIFFUSION, only_images, without_images
 from gradleak.report.summary import Measured, distinct
@@ -30,10 +29,10 @@ Views = Mapping[str, Mapping[str, Any]]
 Frames = Mapping[str, pd.DataFrame]
 
 
-def section_of(view: Mapping[str, Any], frames: Frames) -> str:
+def section_of(part: Literal["tables", "figures"], view: Mapping[str, Any], frames: Frames) -> str:
     """Return the subsection of a view; those of images go by what their experiments are about."""
     kind = str(view["kind"])
-    if facts.IMAGES not in (facts.TABLES | facts.FIGURES)[kind]:
+    if catalogue.IMAGES not in catalogue.find(part, kind).needs:
         return _BESIDE.get(kind, kind)
     shown: Any = only_images(concatenate(frames[name] for name in view["experiments"]))
     if (shown["kind"] == DIFFUSION).any():
@@ -52,9 +51,13 @@ def values(tables: Views, figures: Views, frames: Frames, labels: Labels) -> dic
     floats: dict[str, str] = {}
     refs: dict[str, list[str]] = {}
     shown: dict[str, dict[str, None]] = {}
-    for part, what, views in (("tables", "table", tables), ("figures", "figure", figures)):
+    parts: list[tuple[Literal["tables", "figures"], str, Views]] = [
+        ("tables", "table", tables),
+        ("figures", "figure", figures),
+    ]
+    for part, what, views in parts:
         for name, view in views.items():
-            section, kind = section_of(view, frames), view["kind"]
+            section, kind = section_of(part, view, frames), view["kind"]
             text = rf"\input{{{name}.tex}}" if what == "table" else _figure(name, view)
             ref = rf"{what.title()}~\ref{{{what[:3]}:{name}}}"
             for key, of_it in ((f"views/{section}", section), (f"{part}/{kind}", f"{what}/{kind}")):
@@ -72,7 +75,7 @@ def values(tables: Views, figures: Views, frames: Frames, labels: Labels) -> dic
 
 
 def _figure(name: str, view: Mapping[str, Any]) -> str:
-    return rf"\ResultFigure{{{name}}}{{{escape(view['caption'] or figures_of.find(view['kind']).caption)}}}"
+    return rf"\ResultFigure{{{name}}}{{{escape(view['caption'] or catalogue.find('figures', view['kind']).caption)}}}"
 
 
 def _ranges(section: str, measured: Measured, labels: Labels) -> dict[str, str]:

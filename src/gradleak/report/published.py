@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
-from gradleak.plan import metric_facts
+from gradleak.plan import catalogue, metric_facts
 from gradleak.plan.jobs.options import VictimOptions, defense_name
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report.statistics import AGREES, CELL, DIFFERS, UNDECIDED, verdicts
@@ -214,7 +213,7 @@ def match(
     """
     table: Any = published
     wanted = (table["method"] == method) & (table["metric"] == metric)
-    wanted &= table["dataset"] == facts.stands_for(cell["dataset"])
+    wanted &= table["dataset"] == catalogue.stands_for(cell["dataset"])
     for name in ("model", "stage", "distribution", "defense"):
         wanted &= table[name] == cell[name]
     rows = table[wanted]
@@ -249,7 +248,7 @@ def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         of the summary, ``difference`` (measured minus published) and ``verdict``, a dash where the method could not be
         tried.
     """
-    ours = summary.assign(measured_on=summary["dataset"], dataset=summary["dataset"].map(facts.stands_for))
+    ours = summary.assign(measured_on=summary["dataset"], dataset=summary["dataset"].map(catalogue.stands_for))
     ours["is_sample"] = ours["measured_on"] != ours["dataset"]
     keys = [*CELL, "method", "metric"]
     ours = ours.sort_values("is_sample", kind="stable").drop_duplicates(keys).drop(columns="is_sample")

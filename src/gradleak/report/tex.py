@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from gradleak.errors import InputError
-from gradleak.plan.metric_facts import is_error, is_psnr
+from gradleak.plan import metric_facts
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -109,11 +109,11 @@ def scientific(value: float) -> str:
 def figure(metric: str, value: float, digits: int = 3) -> str:
     """Return a metric's value as tables show it.
 
-    Errors range over many powers of ten, PSNR in dB has two decimals, all else ``digits``.
+    Errors range over many powers of ten; metrics that do not say their decimals have ``digits``.
     """
-    if is_error(metric):
+    if metric_facts.is_error(metric):
         return scientific(value)
-    return number(value, 2 if is_psnr(metric) else digits)
+    return number(value, metric_facts.digits(metric, digits))
 
 
 def duration(seconds: float) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import torch
 
-from gradleak.attacks.labels.base import declared
 from gradleak.clients.client import Client
 from gradleak.clients.rounds import Batch, Round
 from gradleak.notes import note
+from gradleak.plan import catalogue
 from gradleak.plan.jobs.images import ImageAttack
 from gradleak.plan.metric_facts import IMAGE_METRICS
 from gradleak.records import Row
@@ -21,7 +21,7 @@ def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
     if not batch.observation.gradients:
         note(f"{spec.attack} is not applicable: no gradient is sent")
         return False
-    needs = () if spec.labels in _NO_METHOD else declared(spec.labels).needs
+    needs = () if spec.labels in _NO_METHOD else catalogue.find("attacks", spec.labels).needs
     lacking = batch.observation.lacks(needs)
     if lacking:
         missing = " and ".join(lacking)
@@ -48,7 +48,7 @@ def not_applicable(spec: ImageAttack, stage: str, round_: Round, batch: Batch) -
         batch: its images and what was sent of them.
     """
     truth = round_.pixels(batch.images.cpu())
-    metrics = [*IMAGE_METRICS, *(["lpips"] if spec.lpips_weights else [])]
+    metrics = [*IMAGE_METRICS, *(["lpips"] if spec.lpips_weights else []), *spec.metrics]
     made = Reconstruction(
         trial=batch.trial,
         client=batch.client,

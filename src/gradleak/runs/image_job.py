@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from gradleak import interrupts
 from gradleak.errors import InputError
+from gradleak.plan.code import code_of
 from gradleak.plan.jobs.images import ImageAttack
 from gradleak.plan.lpips_files import weights_digest
 from gradleak.provenance import Clock, write_results
@@ -34,7 +35,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
     elif keep:
         check_place(spec.save_dir / "run" / "metrics.csv", f"--save-dir {spec.save_dir}")
     weights = weights_digest(spec.lpips_weights)
-    clock = Clock(spec.KIND)
+    clock = Clock(code_of(spec))
     result = run(spec)
     if result.interrupted and not any(len(made.trace) for made in result.reconstructions):
         raise KeyboardInterrupt  # no iteration was done

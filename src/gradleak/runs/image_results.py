@@ -1,6 +1,7 @@
 """A batch and what an attack made of it: one assignment, metrics, rows."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from gradleak.clients.round_inputs import row
 from gradleak.clients.rounds import Batch, Round
 from gradleak.metrics.images import align, feature_cosine, image_metrics
 from gradleak.metrics.lpips import Lpips
+from gradleak.metrics.named import of_images
 from gradleak.plan.jobs.images import ImageAttack
 from gradleak.records import NOT_APPLICABLE, OK, Row
 
@@ -56,7 +58,9 @@ class Reconstruction:
         return "diverged" if not math.isfinite(self.loss) and self.diverged == starts else OK
 
 
-def compare(round_: Round, batch: Batch, found: Found, number: int, lpips: Lpips | None) -> Reconstruction:
+def compare(
+    round_: Round, batch: Batch, found: Found, number: int, lpips: Lpips | None, metrics_named: Sequence[str] = ()
+) -> Reconstruction:
     """Put what was found for a batch beside the truth, in one order for all metrics.
 
     Args:
@@ -65,6 +69,7 @@ def compare(round_: Round, batch: Batch, found: Found, number: int, lpips: Lpips
         found: what a solver gave for several batches.
         number: which of them this is.
         lpips: the perceptual distance, if its weights are there and the images are large enough for it.
+        metrics_named: metrics that the run's options name.
     """
     truth, guess = round_.pixels(batch.images.cpu()), round_.pixels(found.images[number].cpu())
     order = align(truth, guess)
@@ -74,6 +79,7 @@ def compare(round_: Round, batch: Batch, found: Found, number: int, lpips: Lpips
     if lpips is not None:
         metrics["lpips"] = lpips(truth, guess)
     metrics["label_accuracy"] = (labels == batch.labels).double()
+    metrics |= of_images(metrics_named, truth, guess)
     return Reconstruction(
         trial=batch.trial,
         client=batch.client,
@@ -106,6 +112,7 @@ def rows_of(spec: ImageAttack, stage: str, made: Reconstruction, seconds: float)
         (f"{who}image{image}", name): float(value) if made.status == OK else math.nan
         for name, of_images in made.metrics.items()
         for image, value in enumerate(of_images)
+        if made.status != OK or name not in spec.metrics or not value.isnan()  # NaN: it says nothing of this image
     }
     values |= {
         (who, "seconds"): seconds,

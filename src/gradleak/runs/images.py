@@ -137,7 +137,7 @@ def attack(
             result.interrupted |= found.interrupted
             seconds = (time.perf_counter() - start_of_group) / len(batches)
             for number, batch in enumerate(batches):
-                made = compare(round_, batch, found, number, lpips)
+                made = compare(round_, batch, found, number, lpips, spec.metrics)
                 result.reconstructions.append(made)
                 result.rows += rows_of(spec, stage, made, seconds)
     whole = {"seconds": time.perf_counter() - began, "peak_memory_mb": peak_memory_mb()}

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gradleak.attacks.labels.all import build
-from gradleak.attacks.labels.base import LabelGuess, declared
+from gradleak.attacks.labels.base import LabelGuess, build
 from gradleak.clients.observation import (
     HEAD,
     BatchTruth,
@@ -25,11 +24,14 @@ from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
-from gradleak.metrics import analysis
+from gradleak.metrics import analysis, named
 from gradleak.metrics.labels import floors, label_metrics, metric_names
 from gradleak.notes import note
+from gradleak.plan import catalogue
+from gradleak.plan.catalogue.facts import MethodFacts
 from gradleak.plan.distributions import CUSTOM_CLASSES
 from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.methods import method_parts
 from gradleak.provenance import peak_memory_mb
 from gradleak.records import JOB, NOT_APPLICABLE, VICTIM, Row
 from gradleak.victims.chunks import chunk_size
@@ -69,7 +71,8 @@ def restore(spec: RestoreLabels) -> Result:
     if spec.num_classes not in (None, data.num_classes):
         raise InputError(f"--num-classes {spec.num_classes}: {spec.dataset} has {data.num_classes} classes")
     model = make_victim(spec, data).to(device)
-    methods = {name: build(name, alpha=spec.alpha) for name in spec.methods}
+    methods = {name: build(name) for name in spec.methods}
+    facts = {name: catalogue.find("attacks", method_parts(name)[0]) for name in spec.methods}
     baselines = floors(spec.batch_size, data.num_classes)
     rows: list[Row] = []
     stage = stage_name(spec)
@@ -82,23 +85,23 @@ def restore(spec: RestoreLabels) -> Result:
         sent, truth = client.observe()
         finite = sent.is_finite()
         for name, method in methods.items():
-            lacking = sent.lacks(declared(name).needs)
+            lacking = sent.lacks(facts[name].needs)
             if lacking:
                 note(f"{name} is not applicable: the client sends no gradient of {' and '.join(lacking)}")
             if lacking or not finite:
-                unknown = dict.fromkeys(_metrics_of(spec, name), math.nan)
+                unknown = dict.fromkeys(_metrics_of(spec, facts[name]), math.nan)
                 add(name, trial, unknown, status=NOT_APPLICABLE if lacking else "diverged")
                 continue
-            observation = _tell(sent, name, truth.counts)
+            observation = _tell(sent, facts[name], truth.counts)
             begin = time.perf_counter()
             guess = method(observation)
             found = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
             if spec.analysis and guess.embeddings is not None and not sent.lacks(HEAD):
                 found |= analysis.analyse(observation, guess, truth, model.head)
-            found |= _restored_instances(spec, guess)
+            found |= _restored_instances(spec, guess) | named.of_labels(spec.metrics, guess, truth)
             add(name, trial, found)
         for name, guess in baselines.items() if finite else ():
-            add(name, trial, label_metrics(guess, truth))
+            add(name, trial, label_metrics(guess, truth) | named.of_labels(spec.metrics, guess, truth))
     whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
     add(VICTIM, -1, victim_quality(spec))
     add(JOB, -1, whole)
@@ -138,20 +141,20 @@ class _Client:
         return defended(spec, observation, self.chunks, self.trial), truth
 
 
-def _tell(observation: Observation, method: str, counts: Tensor) -> Observation:
-    """Grant the side knowledge that a method is defined with: only simplified iLRG has any."""
-    return replace(observation, side=SideKnowledge(counts > 0)) if method == "ilrg-simplified" else observation
+def _tell(observation: Observation, method: MethodFacts, counts: Tensor) -> Observation:
+    """Grant the side knowledge that a method declares."""
+    return replace(observation, side=SideKnowledge(counts > 0)) if "present_classes" in method.side else observation
 
 
-def _metrics_of(spec: RestoreLabels, method: str) -> list[str]:
+def _metrics_of(spec: RestoreLabels, method: MethodFacts) -> list[str]:
     """Return the metrics that a method has in this run wherever it runs, its time apart."""
-    gives = declared(method).gives
+    gives = method.gives
     names = dict.fromkeys(metric_names(gives))
     if spec.analysis and "embeddings" in gives:
         names |= dict.fromkeys(analysis.METRICS)
     if spec.distribution.startswith("custom") and "counts" in gives:
         names |= dict.fromkeys(f"restored_class_{c}" for c in CUSTOM_CLASSES)
-    return list(names)
+    return [*names, *spec.metrics]
 
 
 def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradleak.clients.observation import BatchTruth, Observation, observe_full, observe_head
-from gradleak.plan.model_options import OPTIONS
+from gradleak.plan import catalogue
 from gradleak.victims.chunks import chunk_size
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.build import build
@@ -61,7 +61,7 @@ def autograd_head(model: Victim, images: Tensor, labels: Tensor) -> tuple[Tensor
     return weight, bias
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", catalogue.names("models"))
 def test_closed_form_equals_autograd(name: str):
     model = victim(name)
     images, labels = batch(2 if name.startswith("resnet") else 6)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradleak.clients.client import Client, ClientRule
-from gradleak.clients.defenses.all import DefenseContext, apply
+from gradleak.clients.defenses.base import DefenseContext, apply
 from gradleak.clients.observation import observe_full, observe_head
 from gradleak.victims.models.base import Victim
 

@@ -11,20 +11,19 @@ import torch
 from tests.plugin_state import forgotten
 from tests.workflow import ROOT
 
-from gradleak.data import datasets
+from gradleak.data import datasets, torchvision_sets
 from gradleak.data.arrays import ArrayDataset
 from gradleak.errors import InputError
 from gradleak.plan import cli, plugins
-from gradleak.plan.catalogue import DATASETS
+from gradleak.plan.catalogue import dataset_facts
 
 HEAD = """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import torch
-from gradleak.data.datasets import register
 from gradleak.data.arrays import ArrayDataset
 from gradleak.data.base import ImageDataset
 from gradleak.data.files import FileDataset
-from gradleak.plan.catalogue import DATASETS, dataset_facts
+from gradleak.plan.catalogue import dataset_facts
 
 FACTS = {"datasets": {"scans": {"num_classes": 10, "channels": 1, "image_size": 16, "mean": [0.5], "std": [0.2],
                                 "sizes": {"train": 4, "val": 4}}}}
@@ -35,7 +34,6 @@ class Own(ImageDataset):
     def pixels(self, indices):
         return self.made(len(indices))
 
-@register("scans")
 def scans(split, root, download):
     facts, labels, pixels = dataset_facts("scans"), torch.arange(4), torch.zeros(4, 1, 16, 16, dtype=torch.uint8)
 """
@@ -89,16 +87,19 @@ FAULTS = {
     "channels last": (returning(pixels="pixels.permute(0, 2, 3, 1)"), f"array is [4, 16, 16, 1] of uint8; {ARRAY}"),
     "no channel": (returning(pixels="pixels[:, 0]"), f"array is [4, 16, 16] of uint8; {ARRAY}"),
     "another size": (returning(pixels="pixels[..., :8]"), f"array is [4, 1, 16, 8] of uint8; {ARRAY}"),
-    "other facts": (returning(facts="DATASETS['mnist']"), f"facts.image_size is 28, declared is 16; {FACT}"),
+    "other facts": (returning(facts="dataset_facts('mnist')"), f"facts.image_size is 28, declared is 16; {FACT}"),
     "another mean": (
-        returning(facts="replace(facts, mean=(0.1,))"),
+        returning(facts="facts.model_copy(update={'mean': (0.1,)})"),
         f"facts.mean is (0.1,), declared is (0.5,); {FACT}",
     ),
     "a mean too many": (
-        returning(facts="replace(facts, mean=(0.5, 0.5))"),
+        returning(facts="facts.model_copy(update={'mean': (0.5, 0.5)})"),
         f"facts.mean is (0.5, 0.5), declared is (0.5,); {FACT}",
     ),
-    "a deviation of 0": (returning(facts="replace(facts, std=(0,))"), f"facts.std is (0,), declared is (0.2,); {FACT}"),
+    "a deviation of 0": (
+        returning(facts="facts.model_copy(update={'std': (0,)})"),
+        f"facts.std is (0,), declared is (0.2,); {FACT}",
+    ),
     "no facts": (returning(facts="{}"), f"facts is dict; {FACT}"),
     "other classes": (RIGHT.replace("10", "4"), "num_classes is 4; declared is 10"),
     "another name": (RIGHT.replace("scans", "scan"), "its name is 'scan'; give it the name 'scans'"),
@@ -181,15 +182,15 @@ def test_pixels_are_looked_at_whenever_they_are_fetched(load):
 
 def test_built_in_loaders_pass_the_same_door(monkeypatch):
     def float_pixels(split: str, root: Path, download: bool) -> ArrayDataset:
-        return ArrayDataset("mnist", DATASETS["mnist"], 10, torch.arange(3), torch.zeros(3, 1, 28, 28))
+        return ArrayDataset("mnist", dataset_facts("mnist"), 10, torch.arange(3), torch.zeros(3, 1, 28, 28))
 
     def fails(split: str, root: Path, download: bool) -> ArrayDataset:
         raise PermissionError(13, "Permission denied", "folder")
 
-    monkeypatch.setitem(datasets.LOADERS, "mnist", float_pixels)
+    monkeypatch.setattr(torchvision_sets, "mnist", float_pixels)
     with pytest.raises(InputError, match=r"^mnist, split val: array is \[3, 1, 28, 28\] of float32; it must be"):
         datasets.load("mnist", split="val")
-    monkeypatch.setitem(datasets.LOADERS, "mnist", fails)
+    monkeypatch.setattr(torchvision_sets, "mnist", fails)
     with pytest.raises(
         InputError, match=r"^mnist: cannot be loaded \(PermissionError: .*Permission denied: 'folder'\)$"
     ):

@@ -13,7 +13,7 @@ from torchvision import transforms
 from gradleak.data.datasets import load
 from gradleak.data.files import FileDataset
 from gradleak.errors import InputError
-from gradleak.plan.catalogue import DATASETS
+from gradleak.plan.catalogue import dataset_facts
 
 
 def tiny_imagenet(root: Path, split: str = "train", image_size: int | None = None) -> FileDataset:
@@ -37,7 +37,7 @@ def test_official_layout(tmp_path: Path):
     assert whole.labels.tolist() == train.labels.tolist() + val.labels.tolist()
     assert whole.paths == train.paths + val.paths
     assert whole.num_classes == 200
-    assert whole.facts is DATASETS["tiny-imagenet"]
+    assert whole.facts is dataset_facts("tiny-imagenet")
     assert tiny_imagenet(folder).paths == train.paths
 
 
@@ -94,12 +94,12 @@ def test_another_size(size: int, tmp_path: Path):
     write_tiny_imagenet(tmp_path)
     data = tiny_imagenet(tmp_path, image_size=size)
     assert data.facts.image_size == size
-    assert data.facts.mean == DATASETS["tiny-imagenet"].mean
+    assert data.facts.mean == dataset_facts("tiny-imagenet").mean
     images = data.fetch(torch.tensor([0, 4]))
     assert images.shape == (2, 3, size, size)
     resized = transforms.Resize(size)(Image.open(data.paths[0]))
     assert torch.equal(data.pixels(torch.tensor([0]))[0], transforms.PILToTensor()(resized))
-    assert DATASETS["tiny-imagenet"].image_size == 64
+    assert dataset_facts("tiny-imagenet").image_size == 64
 
 
 @pytest.mark.parametrize("size", [0, -64])

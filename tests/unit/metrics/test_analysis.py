@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gradleak.attacks.labels.all import build
-from gradleak.attacks.labels.base import LabelGuess
+from gradleak.attacks.labels.base import LabelGuess, build
 from gradleak.clients.observation import observe_head
 from gradleak.metrics import analysis
 from gradleak.metrics.analysis import analyse, class_gradients

@@ -1,14 +1,57 @@
-"""The catalogue of kinds is in step with the code that registers them."""
+"""The catalogue: every entry leads to something, and no part imports torch until it is loaded."""
 
-from gradleak.attacks.labels.all import names
-from gradleak.data.batches import DRAWS
-from gradleak.plan import catalogue as facts
-from gradleak.report.figures.all import kinds as figure_kinds
-from gradleak.report.tables.all import kinds as table_kinds
+import subprocess
+import sys
+
+import pytest
+from tests.plugin_state import bring, forgotten
+
+from gradleak.errors import InputError
+from gradleak.plan import catalogue
+from gradleak.plan.catalogue import PARTS, Part, find, load, names
 
 
-def test_facts_are_the_registries():
-    assert list(facts.LABEL_METHODS) == names()
-    assert set(facts.DISTRIBUTIONS) == set(DRAWS)
-    assert sorted(facts.TABLES) == table_kinds()
-    assert sorted(facts.FIGURES) == figure_kinds()
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part in PARTS for name in names(part)])
+def test_every_object_is_there(part: Part, name: str):
+    assert isinstance(find(part, name), PARTS[part])
+    if part != "metrics" or find(part, name).object:  # other metrics are measured together
+        assert callable(load(part, name))
+
+
+@pytest.mark.parametrize("place", ["gradleak.attacks.labels.gi:ig", "gradleak.attacks.labels.ig:gi"])
+def test_a_wrong_place_is_seen(monkeypatch, place):
+    kinds = catalogue.built_in("attacks")
+    monkeypatch.setitem(kinds, "gi", find("attacks", "gi").model_copy(update={"object": place}))  # pyright: ignore
+    with pytest.raises((AttributeError, ModuleNotFoundError)):
+        test_every_object_is_there("attacks", "gi")
+
+
+def test_loading_a_kind_imports_that_kind():
+    code = (
+        "import sys; from gradleak.plan import catalogue; catalogue.load('attacks', 'gi'); "
+        "print({name for name in sys.modules if name.startswith('gradleak.attacks.labels.')} & "
+        "{f'gradleak.attacks.labels.{name}' for name in ('gi', 'idlg', 'ilrg', 'rlg')})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'gradleak.attacks.labels.gi'}"
+
+
+def test_an_unknown_kind_is_one_line_with_those_of_plugins():
+    with forgotten():
+        bring("models", "mine", None)
+        with pytest.raises(InputError, match=r"^unknown model 'fnc'; known: fcn, .*, mobilenet_v2, mine$"):
+            find("models", "fnc")
+    with pytest.raises(InputError, match="unknown model 'mine'"):
+        load("models", "mine")
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"), [("MNIST_GRAY", "mnist"), ("CIFAR-100", "cifar100"), ("Nowhere", "nowhere")]
+)
+def test_documented_spellings_of_data_sets(spelling, name):
+    assert catalogue.spelt("datasets", spelling) == name
+
+
+def test_spellings_are_taken():
+    assert catalogue.is_taken("models", "dnn")
+    assert not catalogue.is_taken("datasets", "dnn")

@@ -53,7 +53,7 @@ def test_a_run_id_that_is_too_long_for_a_folder():
     [
         ({"defaults/seed": True}, "experiments.a.axes.0: seed: Input should be a valid integer"),
         ({"defaults/model_seed": [1, True]}, "experiments.a.axes.0: model_seed: Input should be a valid integer"),
-        ({"defaults/alpha": True}, "experiments.a.axes.0: alpha: Input should be a valid number"),
+        ({"defaults/lr": True}, "experiments.a.axes.0: lr: Input should be a valid number"),
         ({"defaults/analysis": 1}, "experiments.a.axes.0: analysis: Input should be a valid boolean"),
         ({"defaults/analysis": "yes"}, "experiments.a.axes.0: analysis: Input should be a valid boolean"),
         ({"models/deep/n_hidden": True}, "models.deep.n_hidden: Input should be a valid integer"),
@@ -96,7 +96,7 @@ def test_booleans_are_no_numbers_and_numbers_no_booleans(changes, fault):
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch_size": True}, {"seed": False}, {"alpha": True}, {"analysis": 1}, {"model_seed": True}, {"n_hidden": True}],
+    [{"batch_size": True}, {"seed": False}, {"lr": True}, {"analysis": 1}, {"model_seed": True}, {"n_hidden": True}],
 )
 def test_specs_are_as_strict(options):
     with pytest.raises(ValidationError, match="Input should be a valid"):

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from gradleak.errors import InputError
 from gradleak.plan import cli
 from gradleak.plan.aliases import RestoreLabelsShorthand
-from gradleak.plan.catalogue import DISTRIBUTIONS
-from gradleak.plan.distributions import check_batch
+from gradleak.plan.distributions import DISTRIBUTIONS, check_batch
 from gradleak.plan.jobs.labels import RestoreLabels
 
 

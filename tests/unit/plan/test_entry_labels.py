@@ -75,3 +75,28 @@ def test_what_no_run_is_left_of_names_nothing():
         }
     )
     assert labels_of(grid.config, [grid.named["b"]])["model"]["fcn"] == "FCN-3"
+
+
+def test_label_attacks_of_other_options_are_methods_of_their_own_in_one_run():
+    grid = expand(
+        {
+            "attacks/half": {"kind": "ilrg", "label": "half", "options": {"alpha": "5e-1"}},
+            "attacks/same": {"kind": "ilrg", "label": "same", "options": {"alpha": 1}},
+            "experiments/c": {
+                "attacks": ["half", "ilrg", "same"],
+                "axes": [{"dataset": "digits", "model": "fcn", "model_seed": 1}],
+            },
+        }
+    )
+    (run,) = (grid.runs[name] for name in grid.experiments["c"])
+    assert run.methods == ("ilrg:alpha=0.5", "ilrg")
+    labels = labels_of(grid.config, [grid.named["c"]])
+    assert {name: labels["method"][name] for name in run.methods} == {"ilrg:alpha=0.5": "half", "ilrg": "iLRG"}
+    (said,) = two_labels(grid.config, [grid.named["c"]])
+    assert said == "attacks.ilrg and attacks.same have equal options (ilrg), so both are written 'iLRG'"
+
+
+def test_labels_say_which_methods_are_told_more_than_gradients():
+    grid = expand({"attacks/known": {"kind": "ilrg-simplified", "label": "known", "options": {"alpha": 2}}})
+    assert labels_of(grid.config, [])["told"]["ilrg-simplified:alpha=2"] == "present_classes"
+    assert "ilrg" not in labels_of(grid.config, [])["told"]

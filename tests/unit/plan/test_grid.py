@@ -43,8 +43,8 @@ def test_exclude_drops_what_matches_all_keys():
     [
         ({"batch_size": "8"}, {4}),
         ({"batch_size": 8.0}, {4}),
-        ({"alpha": "1e-1"}, {4, 8}),
-        ({"alpha": 1, "batch_size": 8}, {4}),
+        ({"lr": "3e-1"}, {4, 8}),
+        ({"lr": "1e-1", "batch_size": 8}, {4}),
         ({"analysis": False, "batch_size": 4}, {8}),
         ({"defense": "none", "batch_size": 4}, {8}),
         ({"distribution": "random", "batch_size": 8}, {4}),
@@ -52,7 +52,7 @@ def test_exclude_drops_what_matches_all_keys():
 )
 def test_exclude_compares_values_and_not_how_they_are_written(rule, left):
     """Defaults are values too: the second block of the experiment names what the first leaves to them."""
-    full = {"alpha": ["1.0", "1e-2"], "analysis": [True], "defense": "d", "distribution": "unique"}
+    full = {"lr": ["0.1", "1e-2"], "stage": "iter10", "analysis": [True], "defense": "d", "distribution": "unique"}
     first = {"dataset": "digits", "model": "fcn", "batch_size": [4, 8]}
     expanded = expand(
         {
@@ -103,9 +103,11 @@ def test_exclude_sees_what_an_attack_says():
 def test_equal_ids_of_different_runs_are_refused(monkeypatch):
     monkeypatch.setattr("gradleak.plan.jobs.spec.digest_of", lambda identity: "0" * 8)
     with pytest.raises(InputError) as caught:
-        expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "alpha": [1, 2], "model_seed": 1}]})
+        expand(
+            {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "split": ["train", "val"], "model_seed": 1}]}
+        )
     assert str(caught.value) == (
-        "labels/mnist-sample/fcn/random-B24-seed1-00000000: is the id of two jobs that differ in alpha; "
+        "labels/mnist-sample/fcn/random-B24-seed1-00000000: is the id of two jobs that differ in split; "
         "change an option of one of them, such as its seed"
     )
 
@@ -209,10 +211,10 @@ def test_all_faults_are_reported_together():
 
 def test_yaml_text_numbers_are_numbers():
     """YAML reads 1e-2 as text."""
-    raw = yaml.safe_load("{dataset: digits, model: fcn, alpha: 1e-2}")
-    assert raw["alpha"] == "1e-2"
+    raw = yaml.safe_load("{dataset: digits, model: fcn, stage: iter10, lr: 1e-2}")
+    assert raw["lr"] == "1e-2"
     expanded = expand({"experiments/a/axes": [raw]})
-    assert {getattr(expanded.runs[run], "alpha", None) for run in expanded.experiments["a"]} == {0.01}
+    assert {getattr(expanded.runs[run], "lr", None) for run in expanded.experiments["a"]} == {0.01}
 
 
 def test_faults_name_the_file_that_sets_the_key():
@@ -266,3 +268,48 @@ def test_the_large_grids_run_every_published_row_at_its_size(name, rows):
     missing = [(*cell, size) for *cell, size in cells if max(tries.get(tuple(cell), [0])) < size]
     assert not missing
     assert not {spec.dataset for spec in expanded.runs.values()} - {"mnist", "cifar100", "imagenet"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"attacks/a/options": {"beta": 1}},
+            "attacks.a.options.beta: method ilrg: unknown option 'beta'; it has alpha",
+        ),
+        ({"attacks/a/options": {"alpha": 0}}, "attacks.a.options.alpha: method ilrg: alpha=0; use a number from 1e-06"),
+        ({"attacks/a/options": {"alpha": True}}, "attacks.a.options.alpha: method ilrg: alpha=True; use a number"),
+        (
+            {"attacks/b": {"kind": "gi", "label": "B", "options": {"alpha": 1}}},
+            "unknown option 'alpha'; it has no options",
+        ),
+        ({"defaults/alpha": 0.9}, "axes.0.alpha: is an option of label attacks now: ilrg: {kind: ilrg, options"),
+        ({"experiments/a/side_knowledge": []}, "side_knowledge does not grant present_classes, which ilrg-simplified"),
+        (
+            {"experiments/a/side_knowledge": ["counts"]},
+            "experiments.a.side_knowledge.0: Input should be 'present_classes'",
+        ),
+        ({"experiments/a/metrics": ["mine"]}, "experiments.a.metrics: unknown metric 'mine'; known: none"),
+        ({"metrics": {"mine": {"kind": "mine"}}}, "metrics.mine.kind: unknown metric 'mine'; known: leacc"),
+        (
+            {"defaults/num_tries": None},
+            "defaults.num_tries: Input should be a text, a number, true or false, or a list",
+        ),
+        ({"defaults/num_tries": [None]}, "defaults.num_tries: Input should be a text, a number, true or false, or a"),
+        ({"attacks/a/options": {"alpha": [1]}}, "attacks.a.options.alpha: Input should be a text, a number, true or"),
+    ],
+)
+def test_faults_of_options_side_knowledge_and_metrics_are_one_line(changes, fault):
+    base = {
+        "attacks/a": {"kind": "ilrg", "label": "A"},
+        "attacks/known": {"kind": "ilrg-simplified", "label": "known"},
+        "experiments/a/attacks": ["a", "known"],
+    }
+    with pytest.raises(InputError) as caught:
+        expand({**base, **changes})
+    assert all(fault in line for line in str(caught.value).splitlines())
+
+
+def test_side_knowledge_that_is_granted_names_no_other_run():
+    granted = expand({"experiments/a/side_knowledge": ["present_classes"]})
+    assert set(granted.runs) == set(expand().runs)

@@ -1,13 +1,12 @@
 """What a prior keeps off, however its data set is written, and runs that would refuse their prior."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.small_grid import expand
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
+from gradleak.plan.catalogue import datasets
 
 
 def guided(prior: dict[str, Any], axes: dict[str, Any], **datasets: str) -> dict[str, Any]:
@@ -47,15 +46,14 @@ def test_a_prior_of_another_split_has_nothing_to_keep_off():
 
 def test_a_prior_keeps_off_the_batches_of_its_own_data_set_alone(monkeypatch):
     """Whatever else is attacked with it: here batches of the same name from another data set."""
-    monkeypatch.setitem(facts.DATASETS, "fashion", replace(facts.DATASETS["mnist"], stands_for="fashion"))
+    monkeypatch.setitem(datasets.KINDS, "fashion", datasets.KINDS["mnist"])
     axes = {"dataset": ["digits", "other"]}
     (trained,) = expand(guided({"dataset": "mnist-sample"}, axes, other="fashion")).priors.values()
     assert trained.avoid == (f"{BATCHES}-train",)
 
 
 def test_a_data_set_is_no_sample_because_of_its_name(monkeypatch):
-    own = replace(facts.DATASETS["mnist"], stands_for="my-sample")
-    monkeypatch.setitem(facts.DATASETS, "my-sample", own)
+    monkeypatch.setitem(datasets.KINDS, "my-sample", datasets.KINDS["mnist"])
     (trained,) = expand(guided({"dataset": "my-sample"}, {"dataset": "d"}, d="my-sample")).priors.values()
     assert trained.avoid == ()
 

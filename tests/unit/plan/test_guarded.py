@@ -16,27 +16,22 @@ from gradleak.runs.labels import restore
 
 ATTACK = """
 import torch
-from gradleak.attacks.labels.base import LabelGuess, register
-FACTS = {{"attacks": {{"mine": {{}}}}}}
+from gradleak.attacks.labels.base import LabelGuess
+FACTS = {{"attacks": {{"mine": {{"needs": ["head.weight"]}}}}}}
 
-@register("mine", needs=("head.weight",))
-def build(*, alpha):
-    def attack(observation):
-        C = observation.model.head.out_features
-        counts = torch.zeros(C, dtype=torch.int64)
-        counts[0] = observation.batch_size
-        {body}
-        return LabelGuess(counts > 0, counts, counts)
-    return attack
+def mine(observation):
+    C = observation.model.head.out_features
+    counts = torch.zeros(C, dtype=torch.int64)
+    counts[0] = observation.batch_size
+    {body}
+    return LabelGuess(counts > 0, counts, counts)
 """
 
 DEFENSE = """
 import torch
-from gradleak.clients.defenses.base import register
 FACTS = {{"defenses": {{"mine": {{"strength": "strength", "high": 9.0}}}}}}
 
-@register("mine")
-def build(strength):
+def mine(strength):
     def defend(gradients, context):
         {body}
         return gradients
@@ -44,10 +39,8 @@ def build(strength):
 """
 
 OBJECTIVE = """
-from gradleak.attacks.images.objectives import register
 FACTS = {{"objectives": {{"mine": {{}}}}}}
 
-@register("mine")
 def mine(dummy, target):
     {body}
     return (dummy - target).square().sum(1)
@@ -63,7 +56,6 @@ def load(tmp_path: Path) -> Iterator[Load]:
     def make(text: str, body: str) -> str:
         path = tmp_path / "mine.py"
         path.write_text(text.format(body=body))
-        plugins.declare([str(path)])
         plugins.load([str(path)])
         return str(path)
 

@@ -1,5 +1,6 @@
 """Plug-ins: what is read of them without running them, what a run id holds of them, and one line for every fault."""
 
+import builtins
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +11,9 @@ from pydantic import ValidationError
 from tests.plugin_state import forgotten
 from tests.small_grid import expand
 
-from gradleak.attacks.labels.base import names
 from gradleak.data import datasets
 from gradleak.errors import InputError
-from gradleak.plan import axes, cli, plugins
-from gradleak.plan import catalogue as facts
+from gradleak.plan import axes, catalogue, cli, plugins
 from gradleak.plan.jobs.images import Reconstruct
 from gradleak.plan.jobs.labels import RestoreLabels
 
@@ -23,13 +22,12 @@ Write = Callable[..., str]
 METHOD = '''
 """A method that says that nothing is there."""
 import torch
-from gradleak.attacks.labels.base import LabelGuess, register
+from gradleak.attacks.labels.base import LabelGuess
 FACTS = {"attacks": {"blank": {}}}
 
-@register("blank")
-def build(*, alpha: float = 1.0):
+def blank(observation):
     """Docstring."""
-    return lambda observation: LabelGuess(torch.zeros(len(observation.head_bias), dtype=torch.bool))
+    return LabelGuess(torch.zeros(len(observation.head_bias), dtype=torch.bool))
 '''
 DIGITS = {"num_classes": 10, "channels": 1, "image_size": 16, "mean": [0.5], "std": [0.2]}
 
@@ -58,10 +56,10 @@ def write(tmp_path, monkeypatch) -> Iterator[Write]:
 
 def test_declaring_reads_and_runs_nothing(write):
     path = write("raise SystemExit\n" + declaring("datasets", scans=DIGITS | {"sizes": {"train": 30, "val": 5}}))
-    plugins.declare([path])
-    plugins.declare([path, f"./{path}"])
-    assert facts.DATASETS["scans"].sizes == {"train": 30, "val": 5, "all": 35}
-    assert facts.stands_for("scans") == "scans"
+    plugins.enter([path])
+    plugins.enter([path, f"./{path}"])
+    assert catalogue.find("datasets", "scans").sizes == {"train": 30, "val": 5, "all": 35}
+    assert catalogue.stands_for("scans") == "scans"
     with pytest.raises(ValidationError, match="more than the 30 images"):
         RestoreLabels(dataset="scans", model="fcn", batch_size=31)
 
@@ -70,7 +68,7 @@ def test_declaring_reads_and_runs_nothing(write):
     ("text", "fault"),
     [
         ("def f(:", "mine.py:1: is no Python: invalid syntax"),
-        ("x = 1", 'mine.py: has no FACTS; declare at module level what it registers, for example FACTS = {"attacks"'),
+        ("x = 1", 'mine.py: has no FACTS; declare at module level what it brings, for example FACTS = {"attacks"'),
         ("x = 1\nFACTS = dict(attacks=1)", "mine.py:2: FACTS must be a literal"),
         ("FACTS = {}", "mine.py:1: FACTS declares no kind"),
         ('FACTS = {"atacks": {"a": {}}}', "mine.py: FACTS.atacks: Extra inputs are not permitted"),
@@ -91,46 +89,59 @@ def test_declaring_reads_and_runs_nothing(write):
 )
 def test_every_wrong_declaration_is_one_line(write, text, fault):
     with pytest.raises(InputError, match=re.escape(fault)) as raised:
-        plugins.declare([write(text)])
+        plugins.enter([write(text)])
     assert "\n" not in str(raised.value)
 
 
 def test_wrong_files_are_one_line(write):
     with pytest.raises(InputError, match=r"gone\.py: no such file"):
-        plugins.declare(["gone.py"])
+        plugins.enter(["gone.py"])
     with pytest.raises(InputError, match=r"notes\.txt: is no plug-in"):
-        plugins.declare([write(METHOD, "notes.txt")])
-    with pytest.raises(ValidationError, match="no such file"):
-        RestoreLabels(modules=("gone.py",))
+        plugins.enter([write(METHOD, "notes.txt")])
+    with pytest.raises(InputError, match=r"gone\.py: no such file"):
+        cli.parse(RestoreLabels, ["--modules", "gone.py"])
+
+
+def test_validating_a_job_enters_nothing(write):
+    path = write(METHOD)
+    with pytest.raises(ValidationError, match=r"mine\.py: is not in the catalogue; call .*plugins\.enter first"):
+        RestoreLabels(modules=(path,))
+    with pytest.raises(ValidationError, match="unknown label method 'blank'"):
+        RestoreLabels(methods=("blank",))
 
 
 def test_two_plugins_cannot_have_one_name_and_a_refused_one_leaves_nothing(write):
-    plugins.declare([write(METHOD)])
+    plugins.enter([write(METHOD)])
     both = write('FACTS = {"tables": {"new": {}}, "attacks": {"blank": {}}}', "other.py")
     with pytest.raises(InputError, match=r"other\.py: FACTS\.attacks\.blank: mine\.py has this name already"):
-        plugins.declare([both])
-    assert "new" not in facts.TABLES
+        plugins.enter([both])
+    assert "new" not in catalogue.names("tables")
 
 
-def test_loading_registers_once_what_was_declared(write):
-    path = write(METHOD)
-    plugins.declare([path])
+def test_what_runs_is_what_was_read(write):
+    path = write("import builtins\nbuiltins.runs = getattr(builtins, 'runs', 0) + 1\n" + METHOD)
+    plugins.enter([path])
     write("raise ValueError('edited since')")
     plugins.load([path])
     plugins.load([path])
-    assert "blank" in names()
+    assert catalogue.load("attacks", "blank").__name__ == "blank"
+    assert builtins.__dict__.pop("runs") == 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_an_object_may_have_a_name_of_its_own(write):
+    plugins.load([write(METHOD.replace("{}", '{"object": "nothing"}').replace("def blank", "def nothing"))])
+    assert catalogue.load("attacks", "blank").__name__ == "nothing"
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (METHOD + "\nundefined\n", "mine.py:12: NameError: name 'undefined' is not defined"),
+        (METHOD + "\nundefined\n", "mine.py:11: NameError: name 'undefined' is not defined"),
         (
-            METHOD.replace('r("blank")', 'r("plain")'),
-            "FACTS.attacks.blank: is not registered; the file registers plain",
+            METHOD.replace("def blank", "def plain"),
+            'FACTS.attacks.blank: blank is not there; name what makes the kind by "o',
         ),
-        (METHOD.replace('@register("blank")', ""), "attacks.blank: is not registered; the file registers nothing"),
-        (METHOD + '\nregister("ilrg")(build)', "mine.py:12: ValueError: label method 'ilrg' is registered twice"),
+        (METHOD.replace("def blank", "blank = 1\ndef plain"), "FACTS.attacks.blank: blank is no function or class"),
         ("import nowhere\n" + METHOD, "mine.py:1: ModuleNotFoundError: No module named 'nowhere'"),
     ],
 )
@@ -144,6 +155,7 @@ def run_id(path: str, text: str | None = None) -> str:
     with forgotten():
         if text is not None:
             Path(path).write_text(text)
+        plugins.enter([path])
         return RestoreLabels(methods=("blank",), modules=(path,)).run_id
 
 
@@ -158,8 +170,7 @@ def test_run_ids_hold_the_code_and_not_the_place(write):
 
 
 def test_commands_rebuild_their_spec(write):
-    write(METHOD)
-    write(QUANTISE, "other.py")
+    plugins.enter([write(METHOD), write(QUANTISE, "other.py")])
     spec = RestoreLabels(modules=("other.py", "mine.py"), methods=("blank", "ilrg"), defenses=("quantise-4.0",))
     assert spec.defense_id == "quantise-4"
     assert cli.parse(RestoreLabels, spec.to_argv(identity_only=True)) == spec
@@ -169,6 +180,7 @@ def test_commands_rebuild_their_spec(write):
 
 def test_a_training_depends_on_the_plugins_of_data_and_model_alone(write):
     modules = (write(METHOD), write(declaring("models", tiny={"options": ["n_dim"]}), "tiny.py"))
+    plugins.enter(modules)
     run = RestoreLabels(modules=modules, model="tiny", n_dim=8, methods=("blank",), stage="iter10")
     victim = run.victim()
     assert victim is not None
@@ -177,7 +189,7 @@ def test_a_training_depends_on_the_plugins_of_data_and_model_alone(write):
 
 def test_a_model_has_the_options_and_the_images_that_it_declares(write):
     shape = {"options": ["activation"], "activations": ["relu", "silu"], "min_image_size": 30}
-    plugins.declare([write(declaring("models", tiny=shape))])
+    plugins.enter([write(declaring("models", tiny=shape))])
     assert RestoreLabels(model="tiny", activation="silu").model_id == "tiny-silu"
     for options, message in (
         ({"activation": "sigmoid"}, "use one of relu, silu"),
@@ -191,9 +203,10 @@ def test_a_model_has_the_options_and_the_images_that_it_declares(write):
 def test_views_and_objectives_are_known(write):
     text = 'FACTS = {"figures": {"wall": {"needs": ["images"], "shows_images": True}}, "objectives": {"far": {}}}'
     path = write(text)
+    plugins.enter([path])
     assert Reconstruct(modules=(path,), cost_fn="far").cost_fn == "far"
-    assert facts.FIGURES["wall"] == ("images",)
-    assert "wall" in facts.SHOWS_IMAGES
+    wall = catalogue.find("figures", "wall")
+    assert (wall.needs, wall.shows_images) == (("images",), True)
     with pytest.raises(ValidationError, match="unknown objective 'near'"):
         Reconstruct(cost_fn="near")
 
@@ -254,7 +267,10 @@ def test_faults_of_the_configuration_are_reported_together(write):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"kind": "clip", "clip_bound": 4, "colour": 1}, "defenses.d: unknown key colour"),
+        (
+            {"kind": "clip", "clip_bound": 4, "colour": 1},
+            "defenses.d: kind clip has one strength, clip_bound (given: clip_bound, colour)",
+        ),
         ({"kind": "clip", "module": "other.py", "clip_bound": 4}, "FACTS.defenses in other.py has quantise"),
         ({"kind": "quantise", "module": "other.py", "noise_std": 4}, "kind quantise has one strength, bits"),
         ({"kind": "quantise", "module": "other.py", "bits": 17}, "above 0 and at most 16"),
@@ -267,22 +283,19 @@ def test_a_strength_of_its_own_is_checked(write, entry, message):
         expand({"defenses/d": {"label": "D", **entry}})
 
 
-def test_names_that_facts_keep_are_those_of_the_axes():
-    assert tuple(axes.IMAGE_ATTACKS) == facts.IMAGE_KINDS
+def test_plugins_are_no_axis():
     assert "modules" not in axes.axes_of(RestoreLabels)
 
 
 def test_a_data_set_of_a_plugin_is_loaded(write):
     text = """
 import torch
-from gradleak.data.datasets import register
 from gradleak.data.arrays import ArrayDataset
-from gradleak.plan.catalogue import DATASETS
+from gradleak.plan.catalogue import dataset_facts
 
-@register("scans")
 def scans(split, root, download):
     pixels = torch.full((4, 1, 16, 16), 255, dtype=torch.uint8)
-    return ArrayDataset("scans", DATASETS["scans"], 10, torch.arange(4), pixels)
+    return ArrayDataset("scans", dataset_facts("scans"), 10, torch.arange(4), pixels)
 """ + declaring("datasets", scans=DIGITS)
     plugins.load([write(text)])
     assert datasets.load("scans").fetch(torch.tensor([1]))[0, 0, 0, 0] == pytest.approx(2.5)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tests.workflow import ROOT
 
-from gradleak.plan import catalogue as facts
+from gradleak.plan.catalogue import dataset_facts
 from gradleak.records import COLUMNS
 from gradleak.report.tables.error_analysis import QUANTITIES
 
@@ -37,7 +37,7 @@ def _rows(
 ) -> pd.DataFrame:
     """Rows of one setting; ``values`` fixes the figure of a (method, metric) everywhere."""
     values = values or {}
-    classes = facts.DATASETS[dataset].num_classes
+    classes = dataset_facts(dataset).num_classes
     rng = np.random.default_rng(batch_size)
     rows: list[dict[str, Any]] = []
     for seed in model_seeds:

@@ -47,13 +47,14 @@ def test_rows_are_stacked_in_the_order_of_the_runs(written):
 
 @pytest.mark.parametrize("now", ["aaaaaaaa", "bbbbbbbb", "cccccccc"])
 def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(written, monkeypatch, now):
-    monkeypatch.setattr(gathering, "code_digest", lambda kind: now, raising=False)
+    codes = {"labels": now, "images": "aaaaaaaa"}
+    monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[program])
     metrics, sidecars = written
     change(sidecars[1], code="bbbbbbbb")
     *named, last = refused(written, draft=False)
     others = [(0, "aaaaaaaa"), (1, "bbbbbbbb")]
     assert named == [
-        f"{sidecars[i].parent}: was computed by code {code}, labels runs are now computed by {now}"
+        f"{sidecars[i].parent}: was computed by code {code}, such a run is now computed by {now}"
         for i, code in others
         if code != now
     ]
@@ -61,10 +62,23 @@ def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(writt
     assert len(gather(RUNS, metrics, sidecars, draft=True)) == 3 * TRIES
 
 
-def test_kinds_of_jobs_have_codes_of_their_own(written):
-    metrics, sidecars = written
-    change(sidecars[2], code="bbbbbbbb")
-    assert len(gather(RUNS, metrics, sidecars, draft=False)) == 3 * TRIES
+@pytest.mark.parametrize(("first", "second"), [("aaaaaaaa", "bbbbbbbb"), ("old-aaaa", "old-bbbb")])
+def test_runs_that_use_other_kinds_have_codes_of_their_own(written, monkeypatch, first, second):
+    """All of now, or all of earlier code."""
+    codes = {"ilrg": "aaaaaaaa", "gi": "bbbbbbbb"}
+    monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[next(iter(kinds))[1]])
+    for sidecar, (method, code) in zip(written[1], [("ilrg", first), ("gi", second), ("ilrg", first)], strict=True):
+        change(sidecar, kinds={"attacks": [method]}, code=code)
+    assert len(gather(RUNS, *written, draft=False)) == 3 * TRIES
+
+
+def test_one_earlier_and_one_present_code_are_not_put_beside_each_other(written, monkeypatch):
+    codes = {"ilrg": "aaaaaaaa", "gi": "bbbbbbbb"}
+    monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[next(iter(kinds))[1]])
+    for sidecar, method in zip(written[1], ["ilrg", "gi", "ilrg"], strict=True):
+        change(sidecar, kinds={"attacks": [method]})
+    named, _ = refused(written, draft=False)
+    assert named == f"{written[1][1].parent}: was computed by code aaaaaaaa, such a run is now computed by bbbbbbbb"
 
 
 def test_one_code_is_enough_even_an_old_one(written):

@@ -10,15 +10,14 @@ import pandas as pd
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
+from gradleak.plan.catalogue import IMAGES, find, names
 from gradleak.report import numbers as quoted
 from gradleak.report import published, published_images, tex
-from gradleak.report.figures.all import build as draw
+from gradleak.report.figures.base import build as draw
 from gradleak.report.figures.base import save
 from gradleak.report.snakemake_log import logged, packed, unpacked
 from gradleak.report.summary import distinct
-from gradleak.report.tables.all import build
-from gradleak.report.tables.base import Labels
+from gradleak.report.tables.base import Labels, build
 from gradleak.report.tables.render import to_latex
 
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
@@ -30,27 +29,27 @@ def _experiments(kind: str, needs: tuple[str, ...]) -> list[str]:
     """The made-up experiments that a view shows."""
     if kind == "denoising_path":
         return ["guided images"]
-    if facts.IMAGES in needs:
+    if IMAGES in needs:
         return ["defended images"] if "defenses" in kind else ["images"]
-    if kind in facts.FIGURES:
+    if kind in names("figures"):
         return ["two"] if "batch" in kind else ["stages"]
     return ["stages"] if kind in _ANALYSED else ["one", "two"]
 
 
 TABLES = {
-    name: {"kind": name, "experiments": _experiments(name, needs), "caption": None}
-    for name, needs in facts.TABLES.items()
+    name: {"kind": name, "experiments": _experiments(name, find("tables", name).needs), "caption": None}
+    for name in names("tables")
 }
 TABLES["more_images"] = {"kind": "reconstruction", "experiments": ["defended images"], "caption": None}
 FIGURES = {
     name: {
         "kind": name,
-        "experiments": _experiments(name, needs),
+        "experiments": _experiments(name, find("figures", name).needs),
         "caption": "At 95 %" if "batch" in name else None,
     }
-    for name, needs in facts.FIGURES.items()
+    for name in names("figures")
 }
-OF_IMAGES = [kind for kind, needs in (facts.TABLES | facts.FIGURES).items() if facts.IMAGES in needs]
+OF_IMAGES = [kind for part in ("tables", "figures") for kind in names(part) if IMAGES in find(part, kind).needs]
 
 
 def sidecar(**more) -> dict:

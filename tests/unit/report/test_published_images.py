@@ -3,7 +3,7 @@
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
+from gradleak.plan.catalogue import names
 from gradleak.report import published_images
 from gradleak.report.image_rows import BEST_SIX, Reconstructions
 
@@ -22,7 +22,7 @@ def beside(figures, frame, method="ig", metric="psnr"):
 def test_the_file_holds_the_four_published_settings(figures):
     assert len(figures) == 4 * 2
     assert set(figures["metric"]) == {"psnr", BEST_SIX}
-    assert set(figures["dataset"]) <= set(facts.DATASETS)
+    assert set(figures["dataset"]) <= set(names("datasets"))
     assert dict(zip(figures["dataset"], figures["iterations"], strict=True)) == {"cifar100": 24000, "mnist": 8000}
 
 

@@ -23,14 +23,11 @@ PLUGIN = '''
 import torch
 from torch import nn
 
-from gradleak.clients.defenses.base import register as register_defense
 from gradleak.victims.models.base import Victim
-from gradleak.victims.models.build import register
 
-FACTS = {"defenses": {"hide": {"strength": "part", "high": 4}}, "models": {"mixed": {}}}
+FACTS = {"defenses": {"hide": {"strength": "part", "high": 4}}, "models": {"mixed": {"object": "Mixed"}}}
 
 
-@register_defense("hide")
 def hide(part):
     """1: the bias of the head, 2: its weight, 3: all, 4: the bias of the head for batches with any even label."""
 
@@ -44,7 +41,6 @@ def hide(part):
     return defend
 
 
-@register("mixed")
 class Mixed(Victim):
     """A head without bias, a frozen and an unused layer."""
 

@@ -18,9 +18,7 @@ from gradleak.victims.models.build import build
 PLUGIN = '''
 from torch import nn
 
-from gradleak.clients.defenses.base import register as register_defense
 from gradleak.victims.models.base import Victim
-from gradleak.victims.models.build import register
 
 FACTS = {
     "defenses": {"hide": {"strength": "parts", "high": 3}},
@@ -28,7 +26,6 @@ FACTS = {
 }
 
 
-@register_defense("hide")
 def hide(parts):
     """1: the bias of the head, 2: its weight, 3: both."""
     hidden = {1: ["head.bias"], 2: ["head.weight"], 3: ["head.bias", "head.weight"]}[int(parts)]
@@ -45,19 +42,16 @@ class Linear(Victim):
         return self.body(x)
 
 
-@register("plain")
 def plain(**shape):
     return Linear(bias=False, **shape)
 
 
-@register("frozen")
 def frozen(**shape):
     model = Linear(**shape)
     model.head.bias.requires_grad_(False)
     return model
 
 
-@register("lost")
 def lost(**shape):
     return Linear(**shape).requires_grad_(False)
 '''

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
+from gradleak.plan import catalogue
 
 
 def image_ids(dataset: str, split: str, indices: Tensor) -> Tensor:
@@ -24,8 +24,8 @@ def image_ids(dataset: str, split: str, indices: Tensor) -> Tensor:
     Raises:
         InputError: the split is ``all`` and the size of train is not known.
     """
-    known = facts.DATASETS[dataset]
-    if facts.is_sample(dataset) or split == "train":
+    known = catalogue.find("datasets", dataset)
+    if catalogue.is_sample(dataset) or split == "train":
         return indices
     if "train" in known.sizes:
         return indices + known.sizes["train"] if split == "val" else indices

@@ -23,12 +23,12 @@ from gradleak import interrupts
 from gradleak.attacks.diffusion.ids import image_ids
 from gradleak.attacks.diffusion.prior import RECORD, SEEN
 from gradleak.clients.round_inputs import draw_batch
-from gradleak.code_digest import code_digest
 from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
 from gradleak.pictures import sheet, write_image
+from gradleak.plan.code import code_of
 from gradleak.plan.jobs.diffusion import TrainPrior, avoided
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import whole_file
@@ -66,7 +66,7 @@ def train(spec: TrainPrior) -> Trained:
     Raises:
         InputError: data missing, images that a UNet of these levels cannot halve, or no image left to learn from.
     """
-    clock = Clock(spec.KIND)
+    clock = Clock(code_of(spec))
     device = choose_device(spec.device)
     data = datasets.load(spec.dataset, split=spec.split, root=spec.data_root, download=spec.download)
     levels = 2 ** (len(spec.channels) - 1)
@@ -125,7 +125,7 @@ class _Run:
         self.mean = torch.tensor(data.facts.mean)[:, None, None]
         self.std = torch.tensor(data.facts.std)[:, None, None]
         # No training goes on from a state that other code made.
-        self.state = spec.folder / f"state-{code_digest(spec.KIND)}.pt"
+        self.state = spec.folder / f"state-{code_of(spec)}.pt"
 
     def go(self) -> float:
         first = self._resume()

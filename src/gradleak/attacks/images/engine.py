@@ -25,7 +25,7 @@ class Matching:
     """Settings of the engine.
 
     Attributes:
-        objective: see :data:`gradleak.attacks.images.objectives.OBJECTIVES`.
+        objective: of the catalogue, see :mod:`gradleak.attacks.images.objectives`.
         indices: see :data:`gradleak.attacks.images.objectives.INDICES`.
         weights: see :data:`gradleak.attacks.images.objectives.WEIGHTS`.
         optimizer: L-BFGS, Adam, AdamW or SGD (Nesterov momentum 0.9). One iteration of L-BFGS has up to 20 inner

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gradleak.attacks.labels.all import build
+from gradleak.attacks.labels.base import build
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
 

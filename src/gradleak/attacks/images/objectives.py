@@ -1,7 +1,8 @@
 """How far a dummy gradient is from the observed one: the objectives of gradient matching.
 
 Every objective takes two lists of tensors with one entry per parameter, each [K, ...] for K problems that are solved
-side by side, and returns [K].
+side by side, and returns [K]. What the catalogue names is a distance of one parameter's gradients, dummy and observed
+[K, n], whose weighted sum over the parameters is the objective; or of all parameters', with their weights and number.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,33 +11,10 @@ import torch
 from torch import Tensor
 
 from gradleak.errors import InputError
-from gradleak.plan import plugins
+from gradleak.plan import catalogue, plugins
 
 Gradients = Sequence[Tensor]
 Objective = Callable[[Gradients, Gradients], Tensor]
-
-Distance = Callable[[Tensor, Tensor], Tensor]
-"""Takes one parameter's dummy and observed gradients, [K, n] each, and returns [K]."""
-
-_PER_PARAMETER: dict[str, Distance] = {}
-
-
-def register(name: str) -> Callable[[Distance], Distance]:
-    """Register a distance, whose sum over the parameters is an objective, under ``name``, which must be new."""
-
-    def add(distance: Distance) -> Distance:
-        if name in names():
-            raise ValueError(f"objective {name!r} is registered twice")
-        _PER_PARAMETER[name] = distance
-        return distance
-
-    return add
-
-
-def names() -> list[str]:
-    """Names of all objectives, sorted."""
-    return sorted({*_PER_PARAMETER, "simlocal", "sim"})
-
 
 _TINY = 1e-18
 """Gradients with a smaller norm count as this long: keeps cosines finite at zero, and float32 squares it still."""
@@ -74,20 +52,20 @@ def _factors(indices: str, weights: str, target: list[Tensor]) -> Tensor:
     return taken * _weights(weights, taken.cumsum(0) - 1, count)
 
 
-@register("l2")
-def _l2(d: Tensor, t: Tensor) -> Tensor:
+def squared(d: Tensor, t: Tensor) -> Tensor:
+    """Return the sums of squared differences (Zhu, Liu, Han 2019), [K] of [K, n]."""
     # A product of a vector with itself is one pass over memory; these tensors are large and the passes are the cost.
     difference = d - t
     return torch.linalg.vecdot(difference, difference)
 
 
-@register("l1")
-def _l1(d: Tensor, t: Tensor) -> Tensor:
+def absolute(d: Tensor, t: Tensor) -> Tensor:
+    """Return the sums of absolute differences, [K] of [K, n]."""
     return (d - t).abs().sum(1)
 
 
-@register("max")
-def _max(d: Tensor, t: Tensor) -> Tensor:
+def largest(d: Tensor, t: Tensor) -> Tensor:
+    """Return the largest absolute differences, [K] of [K, n]."""
     return (d - t).abs().amax(1)
 
 
@@ -107,10 +85,18 @@ def _products(dummy: list[Tensor], target: list[Tensor]) -> tuple[Tensor, Tensor
     return inner, mine, theirs
 
 
-OBJECTIVES = (*_PER_PARAMETER, "simlocal", "sim")
-"""``l2``: sum of squared differences (Zhu, Liu, Han 2019). ``sim``: one minus the cosine of the whole gradients
-(Geiping et al., NeurIPS 2020, eq. 4). ``simlocal``: the mean over parameters of one minus their own cosine. ``l1``,
-``max``: sums over parameters of the sum, or the largest, of the absolute differences."""
+def one_minus_cosine(dummy: list[Tensor], target: list[Tensor], factors: Tensor, count: int) -> Tensor:
+    """Return one minus the cosine of the whole gradients (Geiping et al., NeurIPS 2020, eq. 4), [K]."""
+    return _one_minus_cosine(*((factors * part).sum(0) for part in _products(dummy, target)))
+
+
+def mean_one_minus_cosine(dummy: list[Tensor], target: list[Tensor], factors: Tensor, count: int) -> Tensor:
+    """Return the mean over ``count`` parameters of one minus their own cosine, [K]."""
+    inner, mine, theirs = _products(dummy, target)
+    # A target of zeros has no direction to match, so that it must not count at the true batch either.
+    terms = torch.where(theirs > 0, _one_minus_cosine(inner, mine, theirs), 0.0)
+    return (factors * terms).sum(0) / count
+
 
 INDICES = ("def", "first", "first4", "first5", "first10", "last5", "last10", "top10", "top50")
 """Parameters that take part: all, the first or last ones, or those with the largest norms."""
@@ -130,18 +116,15 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
     """Return an objective.
 
     Args:
-        name: a name of :data:`OBJECTIVES`, or one that a plug-in registered.
+        name: of an objective of the catalogue.
         indices: a name of :data:`INDICES`.
         weights: a name of :data:`WEIGHTS`.
 
     Raises:
         InputError: an unknown name.
     """
-    for what, given, known in (
-        ("objective", name, names()),
-        ("indices", indices, INDICES),
-        ("weights", weights, WEIGHTS),
-    ):
+    facts, distance = catalogue.find("objectives", name), catalogue.load("objectives", name)
+    for what, given, known in (("indices", indices, INDICES), ("weights", weights, WEIGHTS)):
         if given not in known:
             raise InputError(f"unknown {what} {given!r}; known: {', '.join(known)}")
 
@@ -153,15 +136,9 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
         elif indices.startswith("last"):
             of_dummy, of_target = of_dummy[-count:], of_target[-count:]
         factors = _factors(indices, weights, of_target)
-        if name == "sim":
-            return _one_minus_cosine(*((factors * part).sum(0) for part in _products(of_dummy, of_target)))
-        if name == "simlocal":
-            inner, mine, theirs = _products(of_dummy, of_target)
-            # A target of zeros has no direction to match, so that it must not count at the true batch either.
-            terms = torch.where(theirs > 0, _one_minus_cosine(inner, mine, theirs), 0.0)
-            return (factors * terms).sum(0) / count
-        distance = _PER_PARAMETER[name]
         with plugins.guarded("objectives", name, f"objective {name}"):
+            if facts.of == "gradient":
+                return _checked(name, distance(of_dummy, of_target, factors, count), len(of_target[0]))
             terms = [_checked(name, distance(d, t), len(t)) for d, t in zip(of_dummy, of_target, strict=True)]
         return (factors * torch.stack(terms)).sum(0)
 

@@ -1,6 +1,5 @@
 """Label methods of plug-ins: they get copies, and what they return is looked at."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -13,22 +12,17 @@ from gradleak.plan import plugins
 from gradleak.victims.models.check import unchanged
 
 
-def foreign(name: str, factory: Callable[..., LabelMethod], alpha: float) -> LabelMethod:
+def foreign(name: str, method: LabelMethod) -> LabelMethod:
     """Return a plug-in's method, which cannot change what others see, and whose guesses are whole.
 
     Args:
         name: of the method.
-        factory: makes it.
-        alpha: see :func:`gradleak.attacks.labels.base.build`.
+        method: the plug-in's function.
 
     Raises:
-        InputError: it cannot be made; or, when it is called: it fails, changes the model, or returns no guess.
+        InputError: when it is called: it fails, changes the model, or returns no guess.
     """
     what = f"attack {name}"
-    with plugins.guarded("attacks", name, what):
-        method = factory(alpha=alpha)
-    if not callable(method):
-        raise InputError(f"{what}: its factory returns {type(method).__name__}; return a function of an Observation")
 
     def restore(observation: Observation) -> LabelGuess:
         copies = {key: gradient.clone() for key, gradient in observation.gradients.items()}

@@ -2,7 +2,7 @@
 
 import torch
 
-from gradleak.attacks.labels.base import LabelGuess, LabelMethod, head_gradient, register
+from gradleak.attacks.labels.base import LabelGuess, head_gradient
 from gradleak.clients.observation import Observation
 
 
@@ -28,9 +28,3 @@ def gi(observation: Observation) -> LabelGuess:
     else:
         presence = smallest < 0
     return LabelGuess(presence)
-
-
-@register("gi", needs=("head.weight",), gives=())
-def build_gi(*, alpha: float = 1.0) -> LabelMethod:
-    """Return :func:`gi`; alpha plays no part in it."""
-    return gi

@@ -1,51 +1,20 @@
 """iLRG, instance-wise label restoration from gradients (Ma et al., ICLR 2023), and its two variants."""
 
-from functools import partial
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
-from gradleak.attacks.labels.base import FIELDS, LabelGuess, LabelMethod, head_gradient, register
+from gradleak.attacks.labels.base import LabelGuess, head_gradient
+from gradleak.attacks.labels.embeddings import recover_embeddings
 from gradleak.attacks.labels.rounding import largest_remainder, published_counts
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
 
 Floats = NDArray[np.float64]
 
-_ZERO_BIAS = 1e-64
-_MAX_DECADES = 10.0
 _MIN_RCOND = 1e-10
-
-
-def recover_embeddings(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor:
-    """Recover the mean embedding of each class, dL/dW[c] / dL/db[c] (Ma et al., ICLR 2023, section 3).
-
-    A bias gradient of 0 counts as 1e-64, and the decimal exponent of a quotient is limited as in the released
-    code: exponent of numerator minus exponent of denominator at most 10. Its lower limit, -10, is left out,
-    because it moves an entry by less than 1e-9, which no count can feel.
-
-    Args:
-        weight_gradient: [C, d], finite.
-        bias_gradient: [C], finite.
-
-    Returns:
-        [C, d] float64, finite.
-    """
-    weight, bias = weight_gradient.double(), bias_gradient.double()[:, None]
-    bias = torch.where(bias == 0, _ZERO_BIAS, bias)
-    quotient = weight / bias
-    # An exponent difference above 10 implies a quotient above 1e10, so that the logarithms, which cost more
-    # than everything else here, are needed for a few entries only.
-    rows, columns = torch.nonzero(quotient.abs() > 10.0**_MAX_DECADES, as_tuple=True)
-    if len(rows):
-        numerator, denominator = weight[rows, columns], bias[rows, 0]
-        decades = numerator.abs().log10().floor() - denominator.abs().log10().floor()
-        excess = (decades - _MAX_DECADES).clamp(min=0)
-        quotient[rows, columns] *= torch.pow(10.0, -excess)
-    return quotient
 
 
 def solve_counts(probabilities: Floats, bias_gradient: Floats, batch_size: int) -> Floats:
@@ -93,7 +62,7 @@ def solve_counts_stacked(probabilities: Floats, bias_gradient: Floats, batch_siz
     return np.asarray(np.linalg.pinv(stacked, rcond=1e-15) @ target, dtype=np.float64)
 
 
-def ilrg(observation: Observation, *, alpha: float = 1.0, simplified: bool = False) -> LabelGuess:
+def ilrg(observation: Observation, *, alpha: float = 1.0) -> LabelGuess:
     """Restore how many instances of each class a batch holds (Ma et al., ICLR 2023).
 
     The gradients of the last layer give the mean embedding ê_c = dL/dW[c] / dL/db[c] of each class, the
@@ -103,31 +72,40 @@ def ilrg(observation: Observation, *, alpha: float = 1.0, simplified: bool = Fal
     Args:
         observation: what the server sees; the batch size must be known.
         alpha: factor on the recovered logits before the softmax.
-        simplified: restrict the unknowns and equations to ``observation.side.present_classes`` (the paper's
-            simplified variant, for a server that knows the classes already).
 
     Returns:
-        A guess with all fields. ``counts`` are rounded as published, ``presence`` is counts > 0, or the known
-        classes if simplified. For classes outside the batch embeddings and probabilities mean nothing.
+        A guess with all fields. ``counts`` are rounded as published, ``presence`` is counts > 0. For classes outside
+        the batch embeddings and probabilities mean nothing.
 
     Raises:
-        InputError: the batch size is unknown, a gradient of the last layer is missing or not finite, or the
-            present classes are needed and not given.
+        InputError: the batch size is unknown, or a gradient of the last layer is missing or not finite.
     """
     B = _batch_size(observation)
-    known = _known_classes(observation) if simplified else None
-    weight_gradient = head_gradient(observation, "head.weight")
-    bias_gradient = head_gradient(observation, "head.bias")
-    head = observation.model.head
-    W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
-    embeddings = recover_embeddings(weight_gradient, bias_gradient)
-    probabilities = torch.softmax(alpha * torch.addmm(b, embeddings, W.T), dim=1)
-    P, db = probabilities.numpy(), bias_gradient.double().numpy()
-    if known is None:
-        solution = solve_counts(P, db, B)
-        return _guess(solution, B, embeddings=embeddings, probabilities=probabilities)
+    embeddings, probabilities, bias_gradient = _recover(observation, alpha)
+    solution = solve_counts(probabilities.numpy(), bias_gradient, B)
+    return _guess(solution, B, embeddings=embeddings, probabilities=probabilities)
+
+
+def ilrg_simplified(observation: Observation, *, alpha: float = 1.0) -> LabelGuess:
+    """Do the same for a server that knows the classes already (Ma et al., ICLR 2023, the simplified variant).
+
+    The unknowns and equations are restricted to ``observation.side.present_classes``.
+
+    Args:
+        observation: what the server sees; the batch size and the present classes must be known.
+        alpha: see :func:`ilrg`.
+
+    Returns:
+        As :func:`ilrg`, but ``presence`` is that of the known classes.
+
+    Raises:
+        InputError: see :func:`ilrg`; or the present classes are not given.
+    """
+    B, known = _batch_size(observation), _known_classes(observation)
+    embeddings, probabilities, bias_gradient = _recover(observation, alpha)
     chosen = np.flatnonzero(known.numpy())
-    solution = solve_counts_stacked(P[np.ix_(chosen, chosen)], db[chosen], B)
+    P = probabilities.numpy()[np.ix_(chosen, chosen)]
+    solution = solve_counts_stacked(P, bias_gradient[chosen], B)
     return _guess(solution, B, known=known, embeddings=embeddings, probabilities=probabilities)
 
 
@@ -149,6 +127,17 @@ def ilrg_estimate(observation: Observation) -> LabelGuess:
     B = _batch_size(observation)
     db = head_gradient(observation, "head.bias").double().numpy()
     return _guess(B * (1.0 / len(db) - (db - db.mean())), B)
+
+
+def _recover(observation: Observation, alpha: float) -> tuple[Tensor, Tensor, Floats]:
+    """Return embeddings [C, d] and probabilities [C, C], float64, and the gradient of the bias [C]."""
+    weight_gradient = head_gradient(observation, "head.weight")
+    bias_gradient = head_gradient(observation, "head.bias")
+    head = observation.model.head
+    W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
+    embeddings = recover_embeddings(weight_gradient, bias_gradient)
+    probabilities = torch.softmax(alpha * torch.addmm(b, embeddings, W.T), dim=1)
+    return embeddings, probabilities, bias_gradient.double().numpy()
 
 
 def _guess(
@@ -189,21 +178,3 @@ def _known_classes(observation: Observation) -> Tensor:
             f"got {known.dtype} of shape {list(known.shape)}, {int(known.sum())} set"
         )
     return known.cpu()
-
-
-@register("ilrg", gives=FIELDS)
-def build_ilrg(*, alpha: float = 1.0) -> LabelMethod:
-    """Return :func:`ilrg` with the given alpha."""
-    return partial(ilrg, alpha=alpha)
-
-
-@register("ilrg-simplified", gives=FIELDS)
-def build_simplified(*, alpha: float = 1.0) -> LabelMethod:
-    """Return the simplified variant of :func:`ilrg` with the given alpha."""
-    return partial(ilrg, alpha=alpha, simplified=True)
-
-
-@register("ilrg-estimate", needs=("head.bias",))
-def build_estimate(*, alpha: float = 1.0) -> LabelMethod:
-    """Return :func:`ilrg_estimate`; alpha plays no part in it."""
-    return ilrg_estimate

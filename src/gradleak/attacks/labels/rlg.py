@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh, qr
 from torch import Tensor
 
-from gradleak.attacks.labels.base import LabelGuess, LabelMethod, head_gradient, register
+from gradleak.attacks.labels.base import LabelGuess, head_gradient
 from gradleak.clients.observation import Observation
 from gradleak.notes import note
 
@@ -170,9 +170,3 @@ def _outside_cone(columns: Floats, point: Floats) -> bool | None:
         if answer.status == 0:
             return bool(answer.fun * _WEIGHT > _OUTSIDE)
         return True if answer.status == _INFEASIBLE else None
-
-
-@register("rlg", needs=("head.weight",), gives=())
-def build_rlg(*, alpha: float = 1.0) -> LabelMethod:
-    """Return :func:`rlg`; alpha plays no part in it."""
-    return rlg

@@ -1,9 +1,9 @@
-"""What a defense takes and gives, the registry that names it, and how a client applies several."""
+"""What a defense takes and gives, defenses by name, and how a client applies several."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradleak.clients.observation import HEAD, Observation, sent_names, trainable
 from gradleak.errors import InputError
-from gradleak.plan import plugins
+from gradleak.plan import catalogue, plugins
 from gradleak.plan.jobs.options import canonical_defense, defense_parts
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.check import unchanged
@@ -42,30 +42,9 @@ A name that it leaves out is withheld. The others keep shape, type and device. I
 defenses before it have left: any of the names may be missing.
 """
 
-_DEFENSES: dict[str, Callable[[float], Defense]] = {}
-
-
-def register(kind: str) -> Callable[[Callable[[float], Defense]], Callable[[float], Defense]]:
-    """Register a factory ``factory(strength) -> Defense`` under ``kind``, which must be new."""
-
-    def add(factory: Callable[[float], Defense]) -> Callable[[float], Defense]:
-        if kind in _DEFENSES:
-            raise ValueError(f"defense {kind!r} is registered twice")
-        _DEFENSES[kind] = factory
-        return factory
-
-    return add
-
-
-def names() -> list[str]:
-    """Kinds of all registered defenses, sorted."""
-    return sorted(_DEFENSES)
-
 
 def build(name: str) -> Defense:
     """Return the defense of a name such as ``dp-0.01``, see :func:`gradleak.plan.jobs.options.canonical_defense`.
-
-    Only defenses whose module was imported are known; :mod:`gradleak.clients.defenses.all` imports every one.
 
     Raises:
         InputError: an unknown kind, or a strength outside its range.
@@ -75,10 +54,11 @@ def build(name: str) -> Defense:
     except ValueError as error:
         raise InputError(str(error)) from error
     with plugins.guarded("defenses", kind, f"defense {name}"):
-        defense = _DEFENSES[kind](strength)
-    if not callable(defense):
-        raise InputError(f"defense {name}: its factory returns {_kind(defense)}; return a function of the gradients")
-    return _guarded(name, defense) if plugins.used(defenses=[kind]) else defense
+        made: object = catalogue.load("defenses", kind)(strength)
+    if not callable(made):
+        raise InputError(f"defense {name}: its factory returns {_kind(made)}; return a function of the gradients")
+    defense: Any = made
+    return _guarded(name, defense) if catalogue.source_of("defenses", kind) is not None else defense
 
 
 def _guarded(name: str, defense: Defense) -> Defense:

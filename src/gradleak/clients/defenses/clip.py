@@ -2,10 +2,9 @@
 
 import torch
 
-from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients, register
+from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients
 
 
-@register("clip")
 def clip_norm(bound: float) -> Defense:
     """Return a defense that scales all gradients by min(1, bound / norm), norm being their joint L2 norm.
 

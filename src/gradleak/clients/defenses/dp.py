@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients, register
+from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients
 
 
-@register("dp")
 def additive_noise(std: float) -> Defense:
     """Return a defense that adds independent N(0, std²) noise to each entry.
 

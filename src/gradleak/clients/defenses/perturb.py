@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients, below_percentile, register
+from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients, below_percentile
 from gradleak.errors import InputError
 from gradleak.victims.models.base import Victim
 
@@ -11,7 +11,6 @@ _EPSILON = 1e-10
 _BUDGET = 2**18  # pixels times embedding units that one backward pass carries
 
 
-@register("perturb")
 def soteria(percent: float) -> Defense:
     """Return Soteria (Sun et al., CVPR 2021), which zeroes columns of dL/dW of the last layer.
 

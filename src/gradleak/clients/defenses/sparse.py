@@ -1,9 +1,8 @@
 """Gradient sparsification: small entries are not sent."""
 
-from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients, below_percentile, register
+from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients, below_percentile
 
 
-@register("sparse")
 def sparsify(percent: float) -> Defense:
     """Return a defense that zeroes, in each tensor, the entries of magnitude below the given percentile.
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from gradleak.code_digest import code_digest
 from gradleak.errors import InputError
 from gradleak.plan.axes import Run
+from gradleak.plan.code import code_of
 from gradleak.plan.grid import Grid
 from gradleak.plan.jobs.diffusion import TrainPrior
 from gradleak.plan.jobs.training import TrainVictim, stage_parts
@@ -86,7 +86,7 @@ def state_of(job: Job, results: Path) -> str:
         return MISSING
     if not (folder / kind.output).is_file():
         return MISSING
-    present = (code_digest(job.KIND), weights_digest(getattr(job, "lpips_weights", None)))
+    present = (code_of(job), weights_digest(getattr(job, "lpips_weights", None)))
     return DONE if (record["code"], record.get("lpips")) == present else OUTDATED
 
 

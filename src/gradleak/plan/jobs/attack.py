@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from gradleak.plan import plugins
+from gradleak.plan import catalogue
+from gradleak.plan.catalogue import Kind
 from gradleak.plan.jobs.options import BatchOptions, DefenseOptions, RuntimeOptions, VictimOptions
-from gradleak.plan.jobs.spec import runtime
+from gradleak.plan.jobs.spec import Names, runtime
 from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training
 
 
@@ -15,7 +16,24 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
     """What all attacks have in common: clients with batches, a victim, and defenses of what is sent."""
 
     checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
+    metrics: Names = Field(default=(), description="measured besides the usual ones, comma-separated")
     checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        of = "labels" if cls.KIND == "labels" else "images"
+        for name in value:
+            facts = catalogue.find("metrics", name)
+            if facts.of != of:
+                raise ValueError(f"metric {name} is of {facts.of}, this job's are of {of}")
+            if not facts.object and name in catalogue.built_in("metrics"):
+                raise ValueError(f"metric {name} is measured in any case; name others")
+        return tuple(dict.fromkeys(value))
+
+    def kinds(self) -> list[Kind]:
+        """See :class:`gradleak.plan.jobs.spec.Spec`."""
+        return [*super().kinds(), *(("metrics", name) for name in self.metrics)]
 
     @model_validator(mode="after")
     def _possible_victim(self) -> Self:
@@ -42,9 +60,8 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
         if self.stage == "untrained" or self.checkpoint is not None:
             return None
         shared = {name: getattr(self, name) for name in TrainVictim.model_fields if name in type(self).model_fields}
-        # Of the plug-ins, the training depends on those alone that bring its data set or its model.
-        shared["modules"] = plugins.used(datasets=[self.dataset], models=[self.model])
-        return TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
+        training = TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
+        return training.with_modules()
 
     @property
     def victim_seed(self) -> int:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak.plan import catalogue as facts
 from gradleak.plan.jobs.images import ImageAttack
 from gradleak.plan.jobs.options import BatchOptions, DatasetOptions, RuntimeOptions
 from gradleak.plan.jobs.spec import Names, runtime
@@ -153,8 +152,6 @@ class DiffusionReconstruct(ImageAttack):
             raise ValueError(
                 "guidance dps needs sampler ddpm or ddim, whose steps are in terms of the denoised estimate"
             )
-        if self.dataset not in facts.DATASETS:
-            raise ValueError(f"unknown data set {self.dataset!r}")
         return self
 
     @property

@@ -5,21 +5,24 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak.plan import catalogue as facts
-from gradleak.plan import paths
+from gradleak.plan import catalogue, paths
+from gradleak.plan.catalogue import Kind
 from gradleak.plan.jobs.attack import AttackRun
 from gradleak.plan.jobs.options import check_model
 from gradleak.plan.jobs.spec import Names, runtime
 from gradleak.plan.lpips_files import SMALLEST_SIDE
-from gradleak.plan.model_options import OPTIONS, check_pretrained
+from gradleak.plan.model_options import check_pretrained
 from gradleak.records import is_attack
+
+_RESTORED = ("ilrg", "idlg")
+"""Policies of labels that are label methods."""
 
 
 class FederatedOptions(AttackRun):
     """Clients, what they send, and what the server makes of it."""
 
     # Defaults of these programs must be field defaults: a command line leaves out what equals its default.
-    model: str = Field(default="lenet", description=f"architecture: {', '.join(OPTIONS)}")
+    model: str = Field(default="lenet", description=f"architecture: {', '.join(catalogue.names('models'))}")
     activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
         default="sigmoid", description="of LeNet and LeNet-5 (relu for all models but LeNet, unless given)"
     )
@@ -53,11 +56,12 @@ class FederatedOptions(AttackRun):
         # DLG needs a second derivative everywhere, so the LeNet of the inversion papers has a sigmoid unless told
         # otherwise.
         values = dict(values)
-        model = facts.model_name(values.get("model", "lenet"))
+        model = catalogue.spelt("models", values.get("model", "lenet"))
         if model != "lenet":
             values.setdefault("activation", "relu")
         # Pretrained weights fit the stem that they were trained with.
-        if values.get("pretrained") is True and "stem" in OPTIONS.get(model, ()):
+        known = model in catalogue.names("models")  # an unknown one is for the field's validator to say
+        if values.get("pretrained") is True and known and "stem" in catalogue.find("models", model).options:
             values.setdefault("stem", "imagenet")
         return values
 
@@ -83,7 +87,7 @@ class FederatedOptions(AttackRun):
         if self.pretrained and (self.checkpoint is not None or self.stage != "untrained"):
             raise ValueError("pretrained excludes checkpoint and stage: the victim has one set of weights")
         if self.pretrained:
-            channels = facts.DATASETS[self.dataset].channels
+            channels = catalogue.find("datasets", self.dataset).channels
             check_pretrained(self.model, stem=self.stem, channels=channels)
         if self._is_set("local_lr") and self.local_steps == 1:
             raise ValueError("local_lr needs local_steps above 1: a client that sends its gradient takes no step")
@@ -108,7 +112,7 @@ class FederatedOptions(AttackRun):
     @property
     def lpips_weights(self) -> Path | None:
         """The weights of LPIPS, if they are given and the images are large enough for it."""
-        size = facts.dataset_facts(self.dataset, self.image_size).image_size
+        size = catalogue.dataset_facts(self.dataset, self.image_size).image_size
         return self.lpips if size >= SMALLEST_SIDE else None
 
 
@@ -146,8 +150,7 @@ class ImageAttack(FederatedOptions):
     @field_validator("cost_fn")
     @classmethod
     def _known_objective(cls, value: str) -> str:
-        if value not in facts.OBJECTIVES:
-            raise ValueError(f"unknown objective {value!r}; known: {', '.join(facts.OBJECTIVES)}")
+        catalogue.find("objectives", value)
         return value
 
     @model_validator(mode="after")
@@ -160,6 +163,11 @@ class ImageAttack(FederatedOptions):
         if self.labels == "idlg" and most > 1:
             raise ValueError(f"labels idlg restores the label of one image, not of {most}; use ilrg")
         return self
+
+    def kinds(self) -> list[Kind]:
+        """See :class:`gradleak.plan.jobs.spec.Spec`."""
+        found: list[Kind] = [*super().kinds(), ("objectives", self.cost_fn)]
+        return [*found, ("attacks", self.labels)] if self.labels in _RESTORED else found
 
     @property
     def setting_id(self) -> str:

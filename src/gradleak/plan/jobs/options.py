@@ -5,11 +5,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak.plan import catalogue as facts
-from gradleak.plan import plugins
-from gradleak.plan.distributions import check_batch
-from gradleak.plan.jobs.spec import Names, Spec, runtime, split_commas
-from gradleak.plan.model_options import DEFAULTS, OPTIONS, check_images, check_options
+from gradleak.plan import catalogue, plugins
+from gradleak.plan.catalogue import Kind
+from gradleak.plan.distributions import DISTRIBUTIONS, check_batch
+from gradleak.plan.jobs.spec import Names, Spec, runtime
+from gradleak.plan.model_options import DEFAULTS, check_images, check_options
 
 
 class RuntimeOptions(Spec):
@@ -24,12 +24,17 @@ class RuntimeOptions(Spec):
         default=(), description="plug-ins, comma-separated .py files: kinds that other options name (docs/extending.md)"
     )
 
-    @model_validator(mode="before")
+    @field_validator("modules")
     @classmethod
-    def _declare_plugins(cls, values: dict[str, Any]) -> dict[str, Any]:
-        # Before the other fields are validated, because they may name what a plug-in brings.
-        plugins.declare(split_commas(values.get("modules", ())))
-        return values
+    def _entered(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            plugins.plugin_at(path)
+        return value
+
+    def with_modules(self) -> Self:
+        """Return the job with the plug-ins that bring its kinds, and no others."""
+        modules = plugins.used(self.kinds())
+        return self if modules == self.modules else self.model_copy(update={"modules": modules})
 
     def identity(self) -> dict[str, Any]:
         """See :class:`gradleak.plan.jobs.spec.Spec`; a plug-in counts by its code, wherever its file is."""
@@ -42,14 +47,18 @@ class RuntimeOptions(Spec):
 class DatasetOptions(Spec):
     """Which data set."""
 
-    dataset: str = Field(default="cifar100", description=f"data set: {', '.join(facts.DATASETS)}")
+    dataset: str = Field(default="cifar100", description=f"data set: {', '.join(catalogue.names('datasets'))}")
 
     @field_validator("dataset", mode="before")
     @classmethod
     def _spell_dataset(cls, value: str) -> str:
-        name = facts.dataset_name(value)
-        facts.dataset_facts(name)
+        name = catalogue.spelt("datasets", value)
+        catalogue.find("datasets", name)
         return name
+
+    def kinds(self) -> list[Kind]:
+        """See :class:`gradleak.plan.jobs.spec.Spec`."""
+        return [*super().kinds(), ("datasets", self.dataset)]
 
 
 class BatchOptions(DatasetOptions):
@@ -58,7 +67,7 @@ class BatchOptions(DatasetOptions):
     split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
     num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
     batch_size: int = Field(default=24, ge=1, description="batch size B")
-    distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(facts.DISTRIBUTIONS)}")
+    distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(DISTRIBUTIONS)}")
     num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
     num_target_cls: int | None = Field(
         default=None,
@@ -71,8 +80,8 @@ class BatchOptions(DatasetOptions):
     @field_validator("distribution")
     @classmethod
     def _known_distribution(cls, value: str) -> str:
-        if value not in facts.DISTRIBUTIONS:
-            raise ValueError(f"unknown distribution {value!r}; known: {', '.join(facts.DISTRIBUTIONS)}")
+        if value not in DISTRIBUTIONS:
+            raise ValueError(f"unknown distribution {value!r}; known: {', '.join(DISTRIBUTIONS)}")
         return value
 
     @model_validator(mode="before")
@@ -92,7 +101,7 @@ class BatchOptions(DatasetOptions):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        known = facts.DATASETS[self.dataset]
+        known = catalogue.find("datasets", self.dataset)
         if self.dataset != "imagenet" and self.num_classes not in (None, known.num_classes):
             raise ValueError(
                 f"num_classes {self.num_classes} is not that of {self.dataset}, which has {known.num_classes}"
@@ -121,7 +130,7 @@ class BatchOptions(DatasetOptions):
 class VictimOptions(Spec):
     """The model that the server sent to the client."""
 
-    model: str = Field(default="lenet5", description=f"architecture: {', '.join(OPTIONS)}")
+    model: str = Field(default="lenet5", description=f"architecture: {', '.join(catalogue.names('models'))}")
     n_hidden: int = Field(default=1, ge=0, le=16, description="hidden layers of the FCN after the first")
     n_dim: int = Field(default=300, ge=1, description="width of the FCN")
     activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
@@ -135,15 +144,18 @@ class VictimOptions(Spec):
     @field_validator("model", mode="before")
     @classmethod
     def _spell_model(cls, value: str) -> str:
-        name = facts.model_name(value)
-        if name not in OPTIONS:
-            raise ValueError(f"unknown model {name!r}; known: {', '.join(OPTIONS)}")
+        name = catalogue.spelt("models", value)
+        catalogue.find("models", name)
         return name
 
     @model_validator(mode="after")
     def _options_apply(self) -> Self:
         check_options(self.model, **self.model_options())
         return self
+
+    def kinds(self) -> list[Kind]:
+        """See :class:`gradleak.plan.jobs.spec.Spec`."""
+        return [*super().kinds(), ("models", self.model)]
 
     def model_options(self) -> dict[str, Any]:
         """Return the architecture options that differ from their defaults."""
@@ -160,7 +172,7 @@ class VictimOptions(Spec):
 
 def check_model(dataset: str, model: str, image_size: int | None = None) -> None:
     """Refuse images that a model cannot read; ``image_size`` replaces that of the data set, if it can be resized."""
-    known = facts.dataset_facts(dataset, image_size)
+    known = catalogue.dataset_facts(dataset, image_size)
     check_images(model, channels=known.channels, image_size=known.image_size)
 
 
@@ -172,9 +184,7 @@ def defense_name(kind: str, strength: float) -> str:
     Raises:
         ValueError: an unknown kind, or a strength outside its range.
     """
-    if kind not in facts.DEFENSES:
-        raise ValueError(f"unknown kind of defense {kind!r}; known: {', '.join(facts.DEFENSES)}")
-    high = facts.DEFENSES[kind].high
+    high = catalogue.find("defenses", kind).high
     text = shortest(strength)
     if not 0 < strength <= high:
         what = f"the strength must be a number above 0 and at most {shortest(high)}"
@@ -194,13 +204,14 @@ def defense_parts(name: str) -> tuple[str, float]:
         ValueError: an unknown kind, or no number; whether it is in range is for :func:`defense_name` to say.
     """
     kind, _, text = name.partition("-")
-    if kind not in facts.DEFENSES:
-        usable = ", ".join(f"{known}-STRENGTH" for known in facts.DEFENSES)
+    if kind not in catalogue.names("defenses"):
+        usable = ", ".join(f"{known}-STRENGTH" for known in catalogue.names("defenses"))
         raise ValueError(f"unknown defense {name!r}; use {usable}")
     try:
         return kind, float(text)
     except ValueError:
-        what = f"the strength must be a number above 0 and at most {shortest(facts.DEFENSES[kind].high)}"
+        high = catalogue.find("defenses", kind).high
+        what = f"the strength must be a number above 0 and at most {shortest(high)}"
         raise ValueError(f"defense {name!r}: {what}") from None
 
 
@@ -229,6 +240,10 @@ class DefenseOptions(Spec):
     @classmethod
     def _known_defenses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(canonical_defense(name) for name in value)
+
+    def kinds(self) -> list[Kind]:
+        """See :class:`gradleak.plan.jobs.spec.Spec`."""
+        return [*super().kinds(), *(("defenses", defense_parts(name)[0]) for name in self.defenses)]
 
     @property
     def defense_id(self) -> str:

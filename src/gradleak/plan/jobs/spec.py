@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from gradleak.errors import InputError
+from gradleak.plan.catalogue import Kind
 from gradleak.plan.typed import Typed
 
 
@@ -57,6 +58,10 @@ class Spec(Typed):
     def _identity_defaults(cls) -> dict[str, Any]:
         """Return the identity's fields with their defaults; looked up once, for grids of thousands of runs."""
         return {name: field.default for name, field in cls.model_fields.items() if cls.is_identity(name)}
+
+    def kinds(self) -> list[Kind]:
+        """Return part and name of the kinds of the catalogue that the job uses."""
+        return []
 
     def identity(self) -> dict[str, Any]:
         """Return what the run id hashes: the kind, its version and every value that is not the default."""

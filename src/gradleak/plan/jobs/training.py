@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak.plan import catalogue as facts
+from gradleak.plan import catalogue
 from gradleak.plan.jobs.options import DatasetOptions, RuntimeOptions, VictimOptions, check_model
 from gradleak.plan.jobs.spec import Spec, digest_of, runtime
 
@@ -80,7 +80,7 @@ class TrainingOptions(Spec):
 
 def check_training(dataset: str, batch_size: int) -> None:
     """Refuse a batch of the training that is larger than the train split, where its size is known."""
-    size = facts.DATASETS[dataset].sizes.get("train")
+    size = catalogue.find("datasets", dataset).sizes.get("train")
     if size is not None and batch_size > size:
         raise ValueError(f"train_batch_size {batch_size} is more than the {size} images of {dataset} (train)")
 

@@ -6,10 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from gradleak.report.figures.base import Request, register
-from gradleak.report.figures.panels import MARKS, Series, panels
-
-CAPTION = f"iLRG over the batch size. {MARKS}"
+from gradleak.report.figures.base import Request
+from gradleak.report.figures.panels import Series, panels
 
 Cell = dict[str, Any]
 
@@ -27,7 +25,6 @@ def series(cells: list[Cell]) -> list[list[Cell]]:
     return [line for line in lines if len(line) > 1] or lines
 
 
-@register("accuracy_over_batch", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw one panel per accuracy, one line per victim and data set."""
     lines = series(request.measured.cells_of("ilrg"))

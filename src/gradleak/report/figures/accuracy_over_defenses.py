@@ -4,15 +4,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gradleak.report.figures.base import WIDTH, Request, register
-from gradleak.report.figures.panels import MARKS, Series, panels
-
-CAPTION = f"iLRG under defenses of the gradient. {MARKS}"
+from gradleak.report.figures.base import WIDTH, Request
+from gradleak.report.figures.panels import Series, panels
 
 Cell = dict[str, Any]
 
 
-@register("accuracy_over_defenses", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw one panel per accuracy, one line per victim and stage, defenses in the order of the configuration."""
     cells = request.measured.cells_of("ilrg")

@@ -9,13 +9,9 @@ from matplotlib.lines import Line2D
 from gradleak.errors import InputError
 from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import VICTIM
-from gradleak.report.figures.base import Request, add_legend, register
-from gradleak.report.figures.panels import MARKS, Series, panels
+from gradleak.report.figures.base import Request, add_legend
+from gradleak.report.figures.panels import Series, panels
 
-CAPTION = (
-    f"iLRG over the training of the victim; 0 is the untrained victim. {MARKS} Dashed, right axis: the victim's "
-    "accuracy on the validation images."
-)
 _GREY = "#555555"
 
 Cell = dict[str, Any]
@@ -33,7 +29,6 @@ def unit(cells: list[Cell]) -> str | None:
     return next(iter(units), None)
 
 
-@register("accuracy_over_stage", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw one panel per accuracy, one line per victim that has a trained stage."""
     cells = request.measured.cells_of("ilrg")

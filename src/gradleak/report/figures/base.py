@@ -1,6 +1,6 @@
-"""What a figure's builder gets, the look that all figures share, and the registry."""
+"""What a figure's builder gets, the look that all figures share, and figures by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradleak.errors import InputError
-from gradleak.plan import plugins
+from gradleak.plan import catalogue, plugins
 from gradleak.records import whole_file
 from gradleak.report.summary import Measured
 from gradleak.report.tables.base import Labels
@@ -71,7 +71,7 @@ class Request:
         labels: names to write.
         draft: whether to draw what there is instead of refusing missing cells.
         name: the figure's name in the configuration, for messages.
-        images: run id -> its archive of images, for the kinds of :data:`gradleak.plan.catalogue.SHOWS_IMAGES`.
+        images: run id -> its archive of images, for the kinds that show them.
     """
 
     measured: Measured
@@ -80,53 +80,6 @@ class Request:
     draft: bool
     name: str
     images: Mapping[str, Path] = field(default_factory=dict)
-
-
-Builder = Callable[[Request], Figure]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A registered figure.
-
-    Attributes:
-        draw: makes the figure; called within :func:`style`.
-        caption: what the paper writes below it, plain text.
-    """
-
-    draw: Builder
-    caption: str
-
-
-_KINDS: dict[str, Kind] = {}
-
-
-def register(kind: str, caption: str) -> Callable[[Builder], Builder]:
-    """Register a figure under ``kind`` with the paper's caption; a name is never overwritten."""
-
-    def add(builder: Builder) -> Builder:
-        if kind in _KINDS:
-            raise ValueError(f"figure kind {kind!r} is registered twice")
-        _KINDS[kind] = Kind(builder, caption)
-        return builder
-
-    return add
-
-
-def kinds() -> list[str]:
-    """Names of all registered figures, sorted."""
-    return sorted(_KINDS)
-
-
-def find(kind: str) -> Kind:
-    """Return a registered figure.
-
-    Raises:
-        InputError: no such figure.
-    """
-    if kind not in _KINDS:
-        raise InputError(f"unknown figure kind {kind!r}; known: {', '.join(kinds())}")
-    return _KINDS[kind]
 
 
 def style() -> AbstractContextManager[None]:
@@ -147,10 +100,8 @@ def build(
 ) -> Figure:
     """Draw a figure.
 
-    Only figures whose module was imported are known; :mod:`gradleak.report.figures.all` imports every one.
-
     Args:
-        kind: a registered name.
+        kind: of a figure of the catalogue.
         frame: rows of its experiments, each value once (:func:`gradleak.report.summary.read_experiments`).
         published: what :func:`gradleak.report.published.load` gave.
         labels: names to write.
@@ -161,9 +112,9 @@ def build(
     Raises:
         InputError: no such figure, or a cell that it needs is missing and this is not a draft.
     """
-    chosen = find(kind)
+    draw = catalogue.load("figures", kind)
     with style(), plugins.guarded("figures", kind, f"figure {name or kind}"):
-        drawn: object = chosen.draw(Request(Measured(frame), published, labels, draft, name or kind, images or {}))
+        drawn: object = draw(Request(Measured(frame), published, labels, draft, name or kind, images or {}))
     if not isinstance(drawn, Figure):
         raise InputError(f"figure {name or kind}: its builder returns {type(drawn).__name__}; return a Figure")
     return drawn

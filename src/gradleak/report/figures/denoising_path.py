@@ -8,21 +8,15 @@ from numpy.typing import NDArray
 
 from gradleak.errors import InputError
 from gradleak.records import is_attack
-from gradleak.report.figures.base import Request, register
+from gradleak.report.figures.base import Request
 from gradleak.report.figures.pictures import Block, drawn, read_archive
 from gradleak.report.image_rows import DIFFUSION, only_images
 from gradleak.report.statistics import CELL, applicable
 
-CAPTION = (
-    "The path of the denoising: the iterate of the first image of the first initialisation after some of the denoising "
-    "steps (numbers above the columns), from noise to the result, for each setting and attack with a diffusion prior. "
-    "The original is on the left of each row."
-)
 _STEPS = 4
 """Iterates of a path that are shown at most, besides the original and the result."""
 
 
-@register("denoising_path", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw a block per setting with a row per attack that has a prior."""
     frame: Any = applicable(only_images(request.measured.frame, (DIFFUSION,)))

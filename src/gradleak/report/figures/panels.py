@@ -18,13 +18,6 @@ PANELS = (("lnacc", "LnAcc (counts)"), ("leacc", "LeAcc (presence)"), ("irec", "
 FLOOR = "floor-blank"
 _SHADES = ("#777777", "#AAAAAA", "#444444")
 
-MARKS = (
-    "Filled markers: mean over initialisations. Bands or bars: 95 % prediction interval for one initialisation, within "
-    "the range of the metric. Open markers: published figures at the same setting. Dotted: score of the answer “no "
-    "class is present” on the data set of the same shade, 0 for IRec."
-)
-"""What a caption says of the marks."""
-
 Cell = dict[str, Any]
 
 

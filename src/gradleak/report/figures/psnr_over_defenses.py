@@ -7,20 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradleak.errors import InputError
-from gradleak.report.figures.base import COLOURS, MARKERS, Request, add_legend, grid, register, set_title
+from gradleak.report.figures.base import COLOURS, MARKERS, Request, add_legend, grid, set_title
 from gradleak.report.image_rows import Reconstructions, check
 from gradleak.report.statistics import applicable
-
-CAPTION = (
-    "PSNR of reconstructed images under defenses of the gradient. Markers: mean over all images. Bars: 95 % prediction "
-    "interval for one initialisation or, where there is one initialisation only, the 95 % interval of the mean over "
-    "batches, within the range of PSNR."
-)
 
 Cell = dict[str, Any]
 
 
-@register("psnr_over_defenses", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw a panel per setting, with a point per defense and attack.
 

@@ -7,19 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradleak.errors import InputError
-from gradleak.report.figures.base import COLOURS, MARKERS, Request, add_legend, grid, register, set_title
+from gradleak.report.figures.base import COLOURS, MARKERS, Request, add_legend, grid, set_title
 from gradleak.report.image_rows import SNAPSHOT, Reconstructions, check
 from gradleak.report.statistics import applicable
 
-CAPTION = (
-    "PSNR over the iterations of the attack, one panel per setting: mean over all images and batches of the start "
-    "whose matching loss is smallest in the end, as it stands at that iteration, paired with the originals as in the "
-    "end. What is kept is the iterate with the smallest loss, which need not be the last; the attacker cannot see "
-    "these curves."
-)
 
-
-@register("psnr_over_iterations", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw a panel per setting, each with an axis of iterations of its own, and a line per attack."""
     if not request.draft:

@@ -7,20 +7,15 @@ from matplotlib.figure import Figure
 
 from gradleak.errors import InputError
 from gradleak.records import is_attack
-from gradleak.report.figures.base import Request, register
+from gradleak.report.figures.base import Request
 from gradleak.report.figures.pictures import Block, Pixels, drawn, read_archive
 from gradleak.report.image_rows import only_images
 from gradleak.report.statistics import CELL, applicable
 
-CAPTION = (
-    "Originals (top rows) and what each attack made of them, in the one order that all metrics use: for each setting "
-    "the first images of the first initialisation, never picked by their quality."
-)
 MOST = 8
 """Images of a setting that are shown at most: the first ones."""
 
 
-@register("reconstruction_grid", CAPTION)
 def draw(request: Request) -> Figure:
     """Draw a block per setting: the originals, then a row per attack."""
     blocks = _blocks(request)

@@ -10,7 +10,7 @@ import pandas as pd
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report.published import covered
 from gradleak.report.statistics import AGREES, DIFFERS, compare_means, verdicts
-from gradleak.report.tables.base import WITHHELD, Column, Labels, Line, Request, Table, register
+from gradleak.report.tables.base import WITHHELD, Column, Labels, Line, Request, Table
 from gradleak.report.tex import figure
 
 METRICS = {
@@ -131,7 +131,6 @@ def _natural(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     return (cell["batch_size"], *([int(word) if word.isdigit() else word for word in each] for each in words))
 
 
-@register("agreement")
 def build(request: Request) -> Table:
     """Build the table: a line per published figure, in the order of the published file; logs not run in the note."""
     found: Any = pair(request)

@@ -1,6 +1,6 @@
-"""What a table is, what its builder gets, and the registry that names the builders."""
+"""What a table is, what its builder gets, and tables by name."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gradleak.errors import InputError
-from gradleak.plan import plugins
+from gradleak.plan import catalogue, plugins
 from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report import published_images
@@ -28,6 +28,9 @@ WITHHELD_NOTE = (
     "attack needs; such tries are in no n, mean or interval."
 )
 """Added to the note of a table that has such cells."""
+
+TOLD_NOTES = {"present_classes": "{method} is told which classes are in the batch."}
+"""What a server is told besides gradients -> the note of a table with an attack that needs it."""
 
 RANGE_NOTE = "Intervals end where the range of their metric does. "
 """Part of the note of a table with intervals."""
@@ -86,12 +89,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Labels:
-    """How tables and figures write data sets, models, methods and defenses; an id without a label stays as it is."""
+    """How tables and figures write data sets, models, methods and defenses; an id without a label stays as it is.
+
+    ``told`` says of methods what they are told besides gradients.
+    """
 
     dataset: Mapping[str, str] = field(default_factory=dict)
     model: Mapping[str, str] = field(default_factory=dict)
     method: Mapping[str, str] = field(default_factory=dict)
     defense: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def stage(self, stage: str) -> str:
         """Return a stage in words, e.g. ``100 iterations``."""
@@ -171,27 +178,6 @@ class Request:
         )
 
 
-Builder = Callable[[Request], Table]
-_BUILDERS: dict[str, Builder] = {}
-
-
-def register(kind: str) -> Callable[[Builder], Builder]:
-    """Register a builder under ``kind``; a name is never overwritten."""
-
-    def add(builder: Builder) -> Builder:
-        if kind in _BUILDERS:
-            raise ValueError(f"table kind {kind!r} is registered twice")
-        _BUILDERS[kind] = builder
-        return builder
-
-    return add
-
-
-def kinds() -> list[str]:
-    """Names of all registered tables, sorted."""
-    return sorted(_BUILDERS)
-
-
 _NOTHING = {"missing": MISSING, NOT_APPLICABLE: WITHHELD}
 """Bases of values that nothing was measured for -> what tables show."""
 
@@ -211,10 +197,8 @@ def build(
 ) -> Table:
     """Build a table.
 
-    Only tables whose module was imported are known; :mod:`gradleak.report.tables.all` imports every one.
-
     Args:
-        kind: a registered name.
+        kind: of a table of the catalogue.
         frame: rows of its experiments, each value once (:func:`gradleak.report.summary.read_experiments`).
         published: what :func:`gradleak.report.published.load` gave.
         labels: names to write.
@@ -228,19 +212,22 @@ def build(
     Raises:
         InputError: no such table, or a cell that it needs is missing and this is no draft.
     """
-    if kind not in _BUILDERS:
-        raise InputError(f"unknown table kind {kind!r}; known: {', '.join(kinds())}")
+    builder = catalogue.load("tables", kind)
     if rerun is None:
         columns = ["source_log", "method", "metric"]
         rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
     images = published_images.empty() if images is None else images
     request = Request(Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {})
     with plugins.guarded("tables", kind, f"table {request.name}"):
-        table: object = _BUILDERS[kind](request)
+        table: object = builder(request)
     if not isinstance(table, Table):
         raise InputError(f"table {request.name}: its builder returns {type(table).__name__}; return a Table")
     if any(value == WITHHELD for line in table.lines for value in line.cells) and _withholds(frame):
         table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
+    for method in frame["method"].unique():
+        for side in filter(None, labels.told.get(method, "").split(", ")):
+            said = TOLD_NOTES[side].format(method=labels.method.get(method, method))
+            table = replace(table, note=f"{table.note} {said}".strip())
     return table if caption is None else replace(table, caption=caption)
 
 

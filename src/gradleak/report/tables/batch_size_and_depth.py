@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import Group, judged
 
 Cell = dict[str, Any]
@@ -65,7 +65,6 @@ def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
     return found + [("other", list(group)) for _, group in groupby(rest, lambda cell: cell["dataset"])]
 
 
-@register("batch_size_and_depth")
 def build(request: Request) -> Table:
     """Build the table: one line per setting, blocks by victim and family."""
     groups = [

@@ -1,6 +1,6 @@
 """BatchNorm and dropout in the victim."""
 
-from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over
 
 CAPTION = "iLRG on victims with and without BatchNorm and dropout, observed in evaluation mode."
@@ -10,7 +10,6 @@ NOTE = (
 )
 
 
-@register("batchnorm_dropout")
 def build(request: Request) -> Table:
     """Build the table: one line per victim, under the data set and the batch size."""
     labels = request.labels

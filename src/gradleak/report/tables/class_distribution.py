@@ -1,12 +1,11 @@
 """How the classes of a batch are distributed: one class, balanced classes, one image each, random counts."""
 
-from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over
 
 CAPTION = "iLRG over the distribution of classes in a batch."
 
 
-@register("class_distribution")
 def build(request: Request) -> Table:
     """Build the table: one line per distribution, under the victim and the batch size."""
     groups = over(request, "distribution", lambda cell: request.labels.distribution(cell["distribution"]))

@@ -11,7 +11,6 @@ from gradleak.report.tables.base import (
     numeric_cell,
     numeric_value,
     plain,
-    register,
     tries,
     with_confidence,
 )
@@ -43,7 +42,6 @@ NOTE = (
 )
 
 
-@register("comparison")
 def build(request: Request) -> Table:
     """Build the table: three lines per setting (measured, published, blank answer), one column per figure."""
     measured, labels = request.measured, request.labels

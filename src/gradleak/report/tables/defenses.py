@@ -1,6 +1,6 @@
 """What defenses of every strength leave of iLRG, for untrained and trained victims."""
 
-from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over
 
 CAPTION = "iLRG against defenses of the last layer's gradient."
@@ -11,7 +11,6 @@ NOTE = (
 )
 
 
-@register("defenses")
 def build(request: Request) -> Table:
     """Build the table: one line per defense, under the victim and its stage."""
     groups = over(request, "defense", lambda cell: request.labels.defended(cell["defense"]))

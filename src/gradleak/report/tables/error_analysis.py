@@ -13,7 +13,6 @@ from gradleak.report.tables.base import (
     numeric_cell,
     numeric_value,
     plain,
-    register,
     tries,
     with_prediction,
 )
@@ -48,7 +47,6 @@ NOTE = (
 )
 
 
-@register("error_analysis")
 def build(request: Request) -> Table:
     """Build the table: a block per setting, a line per quantity."""
     request.check([("ilrg", f"{name}_{error}") for name in QUANTITIES for error in ("mse", "mre")])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gradleak.report.tables.base import WITHHELD, Request, Table, plain, register
+from gradleak.report.tables.base import WITHHELD, Request, Table, plain
 from gradleak.report.tables.judged import Further, judged, over
 
 CAPTION = "iLRG on extreme batches."
@@ -13,7 +13,6 @@ NOTE = (
 _COUNTS = tuple(f"restored_class_{c}" for c in (0, 18, 92))
 
 
-@register("extreme_distribution")
 def build(request: Request) -> Table:
     """Build the table: one line per batch size, under the victim and its stage."""
     groups = over(request, "batch_size", lambda cell: f"B={cell['batch_size']}", lambda cell: cell["batch_size"])

@@ -1,13 +1,12 @@
 """How well iLRG recovers class-wise embeddings, logits and probabilities: their cosines to the truth."""
 
-from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import Group, judged
 
 CAPTION = "Cosine similarity of what iLRG recovers per class to the true class-wise means."
 METRICS = (("embedding_cosine", "Embedding"), ("output_cosine", "Logits"), ("probability_cosine", "Probabilities"))
 
 
-@register("probability_cosine")
 def build(request: Request) -> Table:
     """Build the table: one line per setting, under the data set."""
     cells = request.measured.cells()

@@ -22,7 +22,6 @@ from gradleak.report.tables.base import (
     numeric_cell,
     numeric_value,
     plain,
-    register,
     tries,
     with_prediction,
 )
@@ -89,7 +88,6 @@ class _Entry:
         return self.values[metric].n_trials > 0
 
 
-@register("reconstruction")
 def build(request: Request) -> Table:
     """Build the table; columns in which no line has anything are left out."""
     if not request.draft:

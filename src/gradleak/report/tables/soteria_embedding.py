@@ -1,6 +1,6 @@
 """Two readings of one gradient as the embedding: iLRG's ratio and Soteria's row."""
 
-from gradleak.report.tables.base import Request, Table, register
+from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over
 from gradleak.report.tables.training_stage import stage_order
 
@@ -16,7 +16,6 @@ METRICS = (
 )
 
 
-@register("soteria_embedding")
 def build(request: Request) -> Table:
     """Build the table: one line per stage, under the victim and the batch size."""
     groups = over(request, "stage", lambda cell: request.labels.stage(cell["stage"]), stage_order)

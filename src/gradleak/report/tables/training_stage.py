@@ -3,7 +3,7 @@
 from typing import Any
 
 from gradleak.plan.jobs.training import stage_parts
-from gradleak.report.tables.base import Request, Table, plain, register
+from gradleak.report.tables.base import Request, Table, plain
 from gradleak.report.tables.judged import Further, judged, over
 
 CAPTION = "iLRG over the training of the victim. Each stage is a training of its own length, as in the released code."
@@ -15,7 +15,6 @@ def stage_order(cell: dict[str, Any]) -> tuple[str, int]:
     return ("", 0) if cell["stage"] == "untrained" else stage_parts(cell["stage"])
 
 
-@register("training_stage")
 def build(request: Request) -> Table:
     """Build the table: one line per stage, under the victim and the batch size."""
     groups = over(request, "stage", lambda cell: request.labels.stage(cell["stage"]), stage_order)

@@ -1,93 +1,16 @@
 """Victims by name.
 
-A new model is one file beside this one, a registered builder here and a row in ``OPTIONS`` (``options.py``).
+What makes one is an entry of the catalogue, imported on first use: torchvision's models take two seconds.
 """
-
-from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar
 
 import torch
 
 from gradleak.errors import InputError
-from gradleak.plan import plugins
-from gradleak.plan.model_options import OPTIONS, check_images, check_options
+from gradleak.plan import catalogue, plugins
+from gradleak.plan.model_options import check_images, check_options
 from gradleak.streams import stream_seed
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.check import check_victim
-
-REGISTRY: dict[str, Callable[..., Victim]] = {}
-"""Model name -> builder; every builder takes num_classes, channels, image_size and its options by keyword."""
-
-Builder = TypeVar("Builder", bound=Callable[..., Victim])
-
-
-def register(name: str) -> Callable[[Builder], Builder]:
-    """Register a builder, or a subclass of :class:`~gradleak.victims.models.base.Victim`, under a new ``name``."""
-
-    def add(builder: Builder) -> Builder:
-        if name in REGISTRY:
-            raise ValueError(f"model {name!r} is registered twice")
-        REGISTRY[name] = builder
-        return builder
-
-    return add
-
-
-# Each builder imports its module on first use: torchvision's models take two seconds to import. The imports are
-# written out, so that the digest of the code sees them (gradleak.code_digest).
-
-
-@register("fcn")
-def _fcn(**arguments: Any) -> Victim:
-    from gradleak.victims.models.fcn import FCN
-
-    return FCN(**arguments)
-
-
-@register("lenet5")
-def _lenet5(**arguments: Any) -> Victim:
-    from gradleak.victims.models.lenet5 import LeNet5
-
-    return LeNet5(**arguments)
-
-
-@register("lenet")
-def _lenet(**arguments: Any) -> Victim:
-    from gradleak.victims.models.lenet import LeNet
-
-    return LeNet(**arguments)
-
-
-def _vgg(depth: int, **arguments: Any) -> Victim:
-    from gradleak.victims.models.vgg import VGG
-
-    return VGG(depth, **arguments)
-
-
-for _depth in (11, 13, 16, 19):
-    register(f"vgg{_depth}")(partial(_vgg, _depth))
-
-
-def _resnet(depth: int, **arguments: Any) -> Victim:
-    from gradleak.victims.models.resnet import ResNet
-
-    return ResNet(depth, **arguments)
-
-
-for _depth in (18, 34, 50, 101, 152):
-    register(f"resnet{_depth}")(partial(_resnet, _depth))
-
-
-@register("mobilenet_v2")
-def _mobilenet_v2(**arguments: Any) -> Victim:
-    from gradleak.victims.models.mobilenet import MobileNetV2
-
-    return MobileNetV2(**arguments)
-
-
-BUILT_IN = frozenset(REGISTRY)
-"""Models of this package. Tests look at these; the models of plug-ins are looked at when they are built."""
 
 
 def build(
@@ -109,7 +32,7 @@ def build(
     The weights are a function of the arguments alone: the global generator is neither read nor moved.
 
     Args:
-        name: a key of :data:`REGISTRY`.
+        name: of the catalogue.
         num_classes: C.
         channels: colour channels of an image.
         image_size: height and width in pixels.
@@ -139,13 +62,15 @@ def build(
     if num_classes < 1:
         raise InputError(f"model {name}: num_classes={num_classes}; use at least 1")
     shape = {"num_classes": num_classes, "channels": channels, "image_size": image_size}
-    arguments = {**shape, **{key: value for key, value in options.items() if key in OPTIONS[name]}}
+    facts = catalogue.find("models", name)
+    arguments = {**shape, **facts.arguments, **{key: options[key] for key in facts.options}}
+    builder = catalogue.load("models", name)
     # Only the CPU generator: torch.manual_seed would also reseed every accelerator.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(stream_seed("victim", seed))
-        if name in BUILT_IN:
-            return REGISTRY[name](**arguments).eval()
+        if catalogue.source_of("models", name) is None:
+            return builder(**arguments).eval()
         with plugins.guarded("models", name, f"model {name}: its builder"):
-            victim = REGISTRY[name](**arguments)
+            victim = builder(**arguments)
         check_victim(name, victim, **shape)
     return victim.eval()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from gradleak.data import datasets
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
+from gradleak.plan.code import code_of
 from gradleak.plan.jobs.training import TrainVictim
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import whole_file
@@ -70,7 +71,7 @@ def train(spec: TrainVictim) -> Trained:
     Raises:
         InputError: data missing, options that the data cannot meet, or a loss that is no number any more.
     """
-    clock = Clock(spec.KIND)
+    clock = Clock(code_of(spec))
     device = choose_device(spec.device)
     parts = [
         datasets.load(spec.dataset, split=split, root=spec.data_root, download=spec.download)

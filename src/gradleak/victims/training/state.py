@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gradleak.code_digest import code_digest
+from gradleak.plan.code import code_of
 from gradleak.plan.jobs.training import TrainVictim
 from gradleak.records import whole_file
 
@@ -40,7 +40,7 @@ def state_path(spec: TrainVictim) -> Path:
 
     No training goes on from a state that other code made.
     """
-    return spec.folder / f"state-{spec.training_digest}-{code_digest(spec.KIND)}.pt"
+    return spec.folder / f"state-{spec.training_digest}-{code_of(spec)}.pt"
 
 
 def save(state: State, path: Path) -> None:

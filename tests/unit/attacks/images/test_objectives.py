@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradleak.attacks.images import objectives
-from gradleak.attacks.images.objectives import INDICES, OBJECTIVES, WEIGHTS, build
+from gradleak.attacks.images.objectives import INDICES, WEIGHTS, build
 from gradleak.clients.client import Client, ClientRule
 from gradleak.clients.observation import observe_full
 from gradleak.errors import InputError
-from gradleak.victims.models import build as models
+from gradleak.plan.catalogue import names
+from gradleak.victims.models.build import build as build_model
 
 C = 5
 SMALLEST = {"fcn": 8, "lenet": 8, "lenet5": 16} | dict.fromkeys(("vgg11", "vgg13", "vgg16", "vgg19"), 32)
@@ -28,7 +29,7 @@ def true_and_other(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """What two images send by ``Client``, beside what others of other labels send [2, ...], and what autograd says."""
     size = size or SMALLEST.get(name, 8)
-    model = models.build(name, num_classes=C, channels=1, image_size=size, seed=0, activation=activation)
+    model = build_model(name, num_classes=C, channels=1, image_size=size, seed=0, activation=activation)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 2, 1, size, size, generator=generator)
     y = torch.tensor([[1, 3], [0, 3]])
@@ -49,7 +50,7 @@ def sizes(target: list[Tensor]) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("name", [name for name in models.REGISTRY if name not in DEEPER])
+@pytest.mark.parametrize("name", [name for name in names("models") if name not in DEEPER])
 def test_the_loss_is_zero_at_the_true_batch_of_every_model(name: str):
     """To float32's precision: 1e-5 of the gradient's size, 1e-10 of its square, 1e-6 for cosines."""
     sent, target = true_and_other(name)
@@ -62,7 +63,7 @@ def test_the_loss_is_zero_at_the_true_batch_of_every_model(name: str):
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_the_loss_is_zero_at_the_true_batch_for_every_setting(activation: str):
     sent, target = true_and_other("lenet", activation=activation)
-    for objective, indices, weights in itertools.product(OBJECTIVES, INDICES, WEIGHTS):
+    for objective, indices, weights in itertools.product(names("objectives"), INDICES, WEIGHTS):
         at_truth, elsewhere = build(objective, indices=indices, weights=weights)(sent, target).tolist()
         assert abs(at_truth) < 1e-6 * max(1.0, elsewhere), (objective, indices, weights)
         assert elsewhere > 1e-4, (objective, indices, weights)
@@ -116,7 +117,7 @@ def by_loops(name: str, indices: str, weights: str, dummy: list[Tensor], target:
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("indices", INDICES)
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", names("objectives"))
 def test_objectives_equal_loops_problem_by_problem(name: str, indices: str, weights: str):
     """Also where problems have their largest gradients in different layers."""
     K = 3
@@ -144,7 +145,7 @@ def test_cosines_do_not_depend_on_the_scale(name: str, scale: float):
     torch.testing.assert_close(build(name)([scale * g for g in dummy], target), value)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", names("objectives"))
 def test_derivatives_are_finite_where_a_gradient_vanishes(name: str):
     dummy, target = made_up(2, seed=0), made_up(2, seed=1)
     dummy = [torch.zeros_like(g).requires_grad_() for g in dummy]
@@ -155,7 +156,7 @@ def test_derivatives_are_finite_where_a_gradient_vanishes(name: str):
     assert torch.isfinite(value).all()
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", names("objectives"))
 def test_derivatives_equal_finite_differences(name: str):
     dummy, target = made_up(2, seed=0)[:4], made_up(2, seed=1)[:4]
     for g in dummy:
@@ -180,7 +181,7 @@ def test_unknown_names_are_refused(given: dict[str, str]):
     ],
 )
 def test_a_distance_gives_one_number_per_problem(monkeypatch, value, message):
-    monkeypatch.setitem(objectives._PER_PARAMETER, "odd", lambda d, t: value(d))
+    monkeypatch.setattr(objectives, "squared", lambda d, t: value(d))
     gradients = [torch.ones(2, 3)]
-    with pytest.raises(InputError, match=f"objective odd returned .*{message}"):
-        build("odd")(gradients, gradients)
+    with pytest.raises(InputError, match=f"objective l2 returned .*{message}"):
+        build("l2")(gradients, gradients)

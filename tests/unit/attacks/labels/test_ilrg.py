@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gradleak.attacks.labels import ilrg as module
-from gradleak.attacks.labels.all import build
+from gradleak.attacks.labels.base import build
 from gradleak.attacks.labels.ilrg import recover_embeddings, solve_counts
 from gradleak.clients.observation import Observation, SideKnowledge
 from gradleak.errors import InputError
@@ -101,7 +101,7 @@ def test_same_counts_as_the_literal_method(batch, scale: float, seed: int):
 @pytest.mark.parametrize("scale", [0.3, 30.0])
 def test_alpha_scales_the_logits(batch, scale: float):
     observation, _ = batch(labels(40, 20, 1), 20, 24, scale=scale, spread=0.5)
-    guess = build("ilrg", alpha=0.4)(observation)
+    guess = build("ilrg:alpha=0.4")(observation)
     assert guess.counts is not None
     assert guess.counts.tolist() == literal_ilrg(observation, list(range(20)), alpha=0.4)
     assert guess.probabilities is not None

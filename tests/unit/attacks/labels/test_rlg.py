@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linprog
 
 from gradleak.attacks.labels import rlg as module
-from gradleak.attacks.labels.all import build
+from gradleak.attacks.labels.base import build
 from gradleak.attacks.labels.rlg import class_directions, positive_spanning_set, separable
 
 

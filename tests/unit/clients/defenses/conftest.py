@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from gradleak.clients.defenses.all import DefenseContext
+from gradleak.clients.defenses.base import DefenseContext
 from gradleak.victims.models.build import build
 
 MakeContext = Callable[..., DefenseContext]

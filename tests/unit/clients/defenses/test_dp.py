@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gradleak.clients.defenses.all import build
+from gradleak.clients.defenses.base import build
 
 
 def test_noise_has_the_asked_statistics(make_context):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from gradleak.clients.defenses import perturb
-from gradleak.clients.defenses.all import DefenseContext, build
+from gradleak.clients.defenses.base import DefenseContext, build
 from gradleak.clients.defenses.perturb import soteria_scores
 
 MODELS = [("fcn", {}), ("lenet5", {"activation": "silu", "batchnorm": True})]

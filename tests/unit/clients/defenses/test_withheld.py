@@ -5,25 +5,22 @@ from typing import Any
 
 import pytest
 import torch
-from tests.plugin_state import forgotten
+from tests.plugin_state import bring, forgotten
 
-from gradleak.clients.defenses import base
-from gradleak.clients.defenses.all import apply
+from gradleak.clients.defenses.base import apply
 from gradleak.clients.observation import Observation, observe_full, observe_head
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
 
 
 @pytest.fixture
 def returning() -> Iterator[Any]:
     """Return a function that makes the defense ``mine-1`` return what a function makes of the gradients."""
     with forgotten():
-        facts.DEFENSES["mine"] = facts.DefenseFacts("size", 9)
-        facts.DEFENSES["watch"] = facts.DefenseFacts("size", 9)
-        base.register("mine")(lambda size: lambda gradients, context: made[0](gradients))
-        base.register("watch")(lambda size: lambda gradients, context: seen.append(dict(gradients)) or gradients)
         made: list[Any] = []
         seen: list[dict[str, torch.Tensor]] = []
+        one = {"strength": "size", "high": 9}
+        bring("defenses", "mine", lambda size: lambda gradients, context: made[0](gradients), **one)
+        bring("defenses", "watch", lambda size: lambda sent, context: seen.append(dict(sent)) or sent, **one)
 
         def install(function: Any) -> list[dict[str, torch.Tensor]]:
             made[:] = [function]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gradleak.data.batches import DRAWS
 from gradleak.data.datasets import load
 from gradleak.errors import InputError
-from gradleak.plan.catalogue import DISTRIBUTIONS
+from gradleak.plan.distributions import DISTRIBUTIONS
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.plan.catalogue import DISTRIBUTIONS
+from gradleak.plan.distributions import DISTRIBUTIONS
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradleak.plan.catalogue import DISTRIBUTIONS
+from gradleak.plan.distributions import DISTRIBUTIONS
 
 
 @settings(max_examples=150, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 from tests import sidecars
 from tests.small_grid import expand
 
-from gradleak.code_digest import code_digest
+from gradleak.plan.code import code_of
 from gradleak.plan.cost.jobs import KINDS, Job
 from gradleak.plan.grid import Grid
 
@@ -31,7 +31,7 @@ def do(tmp_path: Path) -> Do:
         kind = KINDS[job.KIND]
         folder = tmp_path / kind.folder / job.run_id
         folder.mkdir(parents=True, exist_ok=True)
-        known = {"run": job.run_id, "identity": job.identity(), "code": code_digest(job.KIND), **record}
+        known = {"run": job.run_id, "identity": job.identity(), "code": code_of(job), **record}
         (folder / kind.record).write_text(json.dumps(sidecars.record(**known)), encoding="utf-8")
         (folder / kind.output).touch()
         (folder / "benchmark.tsv").write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:00\t1.0\t{seconds}\n")

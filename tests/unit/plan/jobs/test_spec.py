@@ -26,7 +26,7 @@ def test_where_a_job_runs_is_no_part_of_its_identity(tmp_path):
         {"num_tries": 51},
         {"seed": 13},
         {"model_seed": 3},
-        {"alpha": 2.0},
+        {"methods": ("ilrg:alpha=2",)},
         {"methods": ("ilrg", "gi")},
         {"activation": "silu"},
         {"batchnorm": True},

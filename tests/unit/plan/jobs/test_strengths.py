@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.small_grid import expand
 
-from gradleak.plan import catalogue as facts
+from gradleak.plan.catalogue import defenses
+from gradleak.plan.catalogue.facts import DefenseFacts
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.options import canonical_defense
 from gradleak.report.tables.base import Labels
@@ -45,7 +46,7 @@ def test_a_strength_has_one_spelling(written, name):
 
 
 def test_a_strength_of_a_plugin_may_be_large(monkeypatch):
-    monkeypatch.setitem(facts.DEFENSES, "shift", facts.DefenseFacts("bits", 1e30))
+    monkeypatch.setitem(defenses.KINDS, "shift", DefenseFacts(strength="bits", high=1e30))
     spec = RestoreLabels.model_validate(FCN | {"defenses": "shift-1e16,shift-1.5e22"})
     assert spec.defense_id == "shift-1e16+shift-1.5e22"
 

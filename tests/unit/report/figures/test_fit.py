@@ -6,8 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gradleak.report import published
-from gradleak.report.figures.all import build
-from gradleak.report.figures.base import style, wrapped
+from gradleak.report.figures.base import build, style, wrapped
 from gradleak.report.tables.base import Labels
 
 LONG = "ResNet-50 (ImageNet stem, pretrained)"

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.report.figures.all import build
-from gradleak.report.figures.base import save, wrapped
+from gradleak.report.figures.base import build, save, wrapped
 from gradleak.report.tables.base import Labels
 
 LABELS = Labels(method={"ig": "IG", "ig-ilrg": "IG (iLRG labels)"}, defense={"dp-0.01": "noise 1e-2"})

@@ -7,17 +7,16 @@ import pandas as pd
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
+from gradleak.plan.catalogue import IMAGES, find, names
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report import numbers as quoted
 from gradleak.report import published, published_images
-from gradleak.report.figures.all import build as draw
+from gradleak.report.figures.base import build as draw
 from gradleak.report.image_rows import Reconstructions
 from gradleak.report.summary import Measured, distinct
-from gradleak.report.tables.all import build, kinds
-from gradleak.report.tables.base import Labels, Table
+from gradleak.report.tables.base import Labels, Table, build
 
-OF_LABELS = [kind for kind in kinds() if facts.IMAGES not in facts.TABLES[kind]]
+OF_LABELS = [kind for kind in names("tables") if IMAGES not in find("tables", kind).needs]
 _NEVER_ASKED = ["probability_cosine", "embedding_cosine", "output_cosine", "f1"]
 
 

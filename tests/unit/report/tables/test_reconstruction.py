@@ -6,8 +6,7 @@ import pytest
 from gradleak.errors import InputError
 from gradleak.report import published_images
 from gradleak.report.summary import distinct
-from gradleak.report.tables.all import build
-from gradleak.report.tables.base import Labels, Table
+from gradleak.report.tables.base import Labels, Table, build
 from gradleak.report.tables.render import to_latex
 
 LABELS = Labels(

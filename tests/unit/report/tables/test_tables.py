@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.plan import catalogue as facts
+from gradleak.plan.catalogue import IMAGES, find, names
 from gradleak.report import published
 from gradleak.report.summary import distinct
-from gradleak.report.tables.all import build, kinds
-from gradleak.report.tables.base import Column, Labels, Line, Table
+from gradleak.report.tables.base import Column, Labels, Line, Table, build
 from gradleak.report.tables.batch_size_and_depth import blocks, depth
 from gradleak.report.tables.judged import verdict
 from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
@@ -24,7 +23,7 @@ LABELS = Labels(
     {"ilrg": "iLRG", "idlg": "iDLG"},
     {"dp-0.01": "noise 1e-2", "clip-4": "clipping at 4"},
 )
-OF_LABELS = [kind for kind in kinds() if facts.IMAGES not in facts.TABLES[kind]]
+OF_LABELS = [kind for kind in names("tables") if IMAGES not in find("tables", kind).needs]
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
 
 
@@ -337,3 +336,15 @@ def test_latex_compiles(stages, sources, paper_folder, tmp_path):
     command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_table_says_which_attacks_are_told_more_than_gradients(frame, sources):
+    told = frame.assign(method=frame["method"].replace("ilrg", "ilrg-simplified:alpha=2"))
+    both = pd.concat([frame, told[told["method"] == "ilrg-simplified:alpha=2"]])
+    labels = Labels(
+        method={"ilrg-simplified:alpha=2": "iLRG (known)"}, told={"ilrg-simplified:alpha=2": "present_classes"}
+    )
+    said = "iLRG (known) is told which classes are in the batch."
+    for rows, notes in ((both, True), (frame, False)):
+        table = build("class_distribution", rows, sources["published"], labels, rerun=sources["rerun"], draft=True)
+        assert (said in table.note) == notes

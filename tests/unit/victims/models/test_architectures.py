@@ -8,9 +8,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from gradleak.plan.model_options import OPTIONS
+from gradleak.plan import catalogue
 from gradleak.victims.models.base import Victim
-from gradleak.victims.models.build import REGISTRY, build
+from gradleak.victims.models.build import build
 from gradleak.victims.models.fcn import FCN
 from gradleak.victims.models.lenet5 import LeNet5
 from gradleak.victims.models.resnet import ResNet
@@ -22,7 +22,7 @@ def on_meta(name: str, **options: Any) -> Victim:
     """The victim without memory or computation: shapes only."""
     arguments = {"num_classes": 10, "channels": 3, "image_size": 32, **options}
     with torch.device("meta"):
-        return REGISTRY[name](**arguments).eval()
+        return catalogue.load("models", name)(**catalogue.find("models", name).arguments, **arguments).eval()
 
 
 def shapes(model: nn.Module) -> list[tuple[int, ...]]:
@@ -32,8 +32,8 @@ def shapes(model: nn.Module) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize(
     ("name", "channels", "size"),
     [
-        *((name, 1, 28) for name in OPTIONS if not name.startswith("vgg")),
-        *((name, 3, 32) for name in OPTIONS),
+        *((name, 1, 28) for name in catalogue.names("models") if not name.startswith("vgg")),
+        *((name, 3, 32) for name in catalogue.names("models")),
         ("vgg11", 3, 224),
         ("lenet", 3, 64),
     ],
@@ -48,7 +48,9 @@ def test_embedding_and_head(name: str, channels: int, size: int):
     assert victim(images).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIONS if name.startswith(("vgg", "resnet", "mobile"))])
+@pytest.mark.parametrize(
+    "name", [name for name in catalogue.names("models") if name.startswith(("vgg", "resnet", "mobile"))]
+)
 def test_parameters_are_torchvisions(name: str):
     options: dict[str, Any] = {"stem": "imagenet"} if name.startswith("resnet") else {}
     ours = on_meta(name, num_classes=1000, image_size=224, **options)

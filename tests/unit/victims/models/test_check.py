@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.plugin_state import forgotten
+from tests.plugin_state import bring, forgotten
 from torch import Tensor, nn
 
 from gradleak.errors import InputError
-from gradleak.plan import model_options as options
-from gradleak.plan import plugins
 from gradleak.victims.models import build
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.fcn import FCN
@@ -65,15 +63,12 @@ class Doubled(Mine):
 
 
 @pytest.fixture
-def built(monkeypatch) -> Iterator[Callable[..., Victim]]:
-    """Return a function that builds what it is given as a plug-in would register it."""
-    monkeypatch.setattr(plugins, "used", lambda **_: (__file__,))
+def built() -> Iterator[Callable[..., Victim]]:
+    """Return a function that builds what it is given as that of a plug-in."""
     with forgotten():
-        options.OPTIONS["mine"] = frozenset()
-        options.SMALLEST["mine"] = 1
 
         def make(kind: Any) -> Victim:
-            build.REGISTRY["mine"] = kind
+            bring("models", "mine", kind, path=__file__)
             return build.build("mine", num_classes=4, channels=3, image_size=8, seed=1)
 
         yield make

@@ -1,0 +1,88 @@
+"""Metrics that a job's options name: one function each, of the catalogue, perhaps of a plug-in.
+
+They get copies, and what they return is looked at.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from gradleak.attacks.labels.guess import LabelGuess
+from gradleak.clients.observation import BatchTruth
+from gradleak.errors import InputError
+from gradleak.plan import catalogue, plugins
+
+T = TypeVar("T", LabelGuess, BatchTruth)
+
+
+def of_labels(names: Sequence[str], guess: LabelGuess, truth: BatchTruth) -> dict[str, float]:
+    """Measure a guess of labels by metrics ``metric(guess, truth) -> float``.
+
+    Args:
+        names: of the metrics.
+        guess: what a method says.
+        truth: what the batch holds.
+
+    Returns:
+        Name -> value, without the metrics that say nothing of this guess (NaN): of counts, say, if it has none.
+
+    Raises:
+        InputError: a metric fails, or returns anything but a number in its range or NaN.
+    """
+    found = {}
+    for name in names:
+        with plugins.guarded("metrics", name, f"metric {name}"):
+            value = catalogue.load("metrics", name)(_copied(guess), _copied(truth))
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"metric {name}: returns {_kind(value)}; return a number")
+        _check(name, float(value))
+        found[name] = float(value)
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def of_images(names: Sequence[str], truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
+    """Measure reconstructed images by metrics ``metric(truth, guess) -> [n]``.
+
+    Args:
+        names: of the metrics.
+        truth: [n, channels, h, w] in [0, 1].
+        guess: the same shape, image by image beside ``truth``, clamped to [0, 1].
+
+    Returns:
+        Name -> [n] float64, on the CPU.
+
+    Raises:
+        InputError: a metric fails, or returns anything but [n] numbers in its range or NaN.
+    """
+    found = {}
+    for name in names:
+        with plugins.guarded("metrics", name, f"metric {name}"):
+            values = catalogue.load("metrics", name)(truth.clone(), guess.clone().clamp(0, 1))
+        right = f"return one floating-point number per image, [{len(truth)}]"
+        if not isinstance(values, Tensor) or not values.is_floating_point() or values.shape != (len(truth),):
+            raise InputError(f"metric {name}: returns {_kind(values)}; {right}")
+        found[name] = values.detach().double().cpu()
+        for value in found[name].tolist():
+            _check(name, value)
+    return found
+
+
+def _check(name: str, value: float) -> None:
+    low, high = catalogue.find("metrics", name).bounds
+    if not math.isnan(value) and (math.isinf(value) or not low <= value <= high):
+        raise InputError(f"metric {name}: returns {value:g}; its range is {low:g} to {high:g}, or NaN for no value")
+
+
+def _copied(of: T) -> T:
+    tensors = {field.name: getattr(of, field.name) for field in fields(of)}
+    return replace(of, **{name: tensor.clone() for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)})
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__

@@ -1,0 +1,41 @@
+"""Metrics: their ranges, and how they are written. Those without an object are measured by every job that can."""
+
+from gradleak.plan.catalogue.facts import MetricFacts
+from gradleak.plan.metric_facts import PSNR_CAP
+
+
+def _share(of: str, label: str = "") -> MetricFacts:
+    return MetricFacts(of=of, low=0, high=1, label=label)  # pyright: ignore[reportArgumentType]
+
+
+def _cosine(of: str, label: str = "") -> MetricFacts:
+    return MetricFacts(of=of, low=-1, high=1, label=label)  # pyright: ignore[reportArgumentType]
+
+
+def _positive(of: str, label: str = "", unit: str = "") -> MetricFacts:
+    return MetricFacts(of=of, low=0, label=label, unit=unit)  # pyright: ignore[reportArgumentType]
+
+
+KINDS = {
+    "leacc": _share("labels", "LeAcc"),
+    "lnacc": _share("labels", "LnAcc"),
+    "irec": _share("labels", "IRec"),
+    "f1": _share("labels", "F1"),
+    "exact_match": _share("labels"),
+    "count_l1": _positive("labels"),
+    "embedding_cosine": _cosine("labels"),
+    "output_cosine": _cosine("labels"),
+    "probability_cosine": _cosine("labels"),
+    "soteria_embedding_cosine": _cosine("labels"),
+    "psnr": MetricFacts(of="images", low=0, high=PSNR_CAP, digits=2, label="PSNR", unit="dB"),
+    "ssim": _cosine("images", "SSIM"),
+    "mse": _share("images", "MSE"),  # images are in [0, 1]
+    "lpips": _positive("images", "LPIPS"),
+    "feature_cosine": _cosine("images"),
+    "label_accuracy": _share("images"),
+    "diverged_restarts": _positive("images"),
+    "accuracy": _share("victims"),
+    "loss": _positive("victims"),
+    "seconds": _positive("jobs", unit="s"),
+    "peak_memory_mb": _positive("jobs", unit="MiB"),
+}

@@ -1,0 +1,41 @@
+"""Which code computes a job: that of its program, and of exactly those kinds of the catalogue that it uses."""
+
+from collections.abc import Iterable
+from functools import cache
+
+from gradleak.code_digest import Use, code_digest
+from gradleak.plan import catalogue
+from gradleak.plan.catalogue import Kind
+from gradleak.plan.jobs.spec import Spec
+
+
+def code_of(job: Spec) -> str:
+    """Return eight hex digits that name the code of a job; that of plug-ins is in its id."""
+    return code_of_kinds(job.KIND, frozenset(job.kinds()))
+
+
+@cache
+def code_of_kinds(program: str, kinds: frozenset[Kind]) -> str:
+    """Return the digits of all jobs of a kind that use the same kinds of the catalogue.
+
+    Args:
+        program: a key of :data:`gradleak.code_digest.PROGRAMS`.
+        kinds: part and name.
+    """
+    return code_digest(program, uses(kinds))
+
+
+@cache
+def uses(kinds: frozenset[Kind]) -> frozenset[Use]:
+    """Return the modules of built-in kinds, and what is known of each kind."""
+    found = []
+    for part, name in kinds:
+        facts = catalogue.built_in(part).get(name)
+        if facts is not None:
+            found.append((facts.object.partition(":")[0], f"{part} {name} {facts.model_dump_json()}"))
+    return frozenset(found)
+
+
+def stamped(jobs: Iterable[Spec]) -> set[tuple[str, frozenset[Use]]]:
+    """Return what :func:`gradleak.code_digest.tell_jobs` takes for some jobs."""
+    return {(job.KIND, uses(frozenset(job.kinds()))) for job in jobs}
