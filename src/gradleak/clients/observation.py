@@ -4,6 +4,7 @@
 autograd; :func:`observe_full` gives every parameter's gradient by autograd. They agree to float precision.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -44,12 +45,21 @@ class Observation:
         model: the model that the server sent to the client, in eval mode.
         batch_size: B, or None if the client does not tell it.
         side: optional further knowledge.
+        input_shape: shape of one image as the model reads it.
     """
 
     gradients: dict[str, Tensor]
     model: Victim
     batch_size: int | None
     side: SideKnowledge = field(default_factory=SideKnowledge)
+    input_shape: tuple[int, ...] = ()
+
+    def example(self) -> Tensor:
+        """Return two images [2, *input_shape] of no meaning, from which one sees how the model's layers are joined."""
+        size = math.prod(self.input_shape)
+        weight = next(self.model.parameters())
+        values = torch.linspace(-1, 1, 2 * size, device=weight.device, dtype=weight.dtype)
+        return values.reshape(2, *self.input_shape)
 
     def lacks(self, names: Iterable[str]) -> list[str]:
         """Return those of some gradients that the client did not send."""
@@ -179,7 +189,9 @@ def observe_head(
     weight, bias = torch.zeros(C, d, **kwargs), torch.zeros(C, **kwargs)
     counts = torch.zeros(C, dtype=torch.int64, device=device)
     embeddings, logits, probabilities, own = (torch.zeros(C, n, **kwargs) for n in (d, C, C, d))
+    shape: tuple[int, ...] = ()
     for images, labels in chunks:  # fetched outside inference mode: a loader may use threads, which are not in it
+        shape = tuple(images.shape[1:])
         with torch.inference_mode():
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             if images.device.type == "cpu":
@@ -217,7 +229,7 @@ def observe_head(
         (probabilities / present).cpu(),
         (own / present).cpu(),
     )
-    return Observation(gradients, model, B), truth
+    return Observation(gradients, model, B, input_shape=shape), truth
 
 
 def observe_full(model: Victim, images: Tensor, labels: Tensor) -> Observation:
@@ -234,4 +246,4 @@ def observe_full(model: Victim, images: Tensor, labels: Tensor) -> Observation:
     loss = functional.cross_entropy(model(images), labels)
     gradients = _derivatives(loss, trainable(model))
     _say_unsent(model, gradients)
-    return Observation(gradients, model, len(labels))
+    return Observation(gradients, model, len(labels), input_shape=tuple(images.shape[1:]))

@@ -7,12 +7,13 @@ are clamped to [0, 1] before anything is measured, since that is what can be sho
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from gradleak.metrics.ssim import ssim
 from gradleak.plan.metric_facts import PSNR_CAP
 from gradleak.victims.chunks import chunk_size
+from gradleak.victims.layers import linear_chain
 from gradleak.victims.models.base import Victim
 
 _WORSE_THAN_ANY = 2.0
@@ -113,3 +114,26 @@ def _compared(truth: Tensor, guess: Tensor) -> tuple[Tensor, Tensor]:
             f"images of shape {list(truth.shape)} beside {list(guess.shape)}; both must be [n, channels, h, w]"
         )
     return truth.detach().double().cpu(), guess.detach().double().cpu().clamp(0, 1)
+
+
+def relative_error(truth: Tensor, guess: Tensor) -> Tensor:
+    """Return |guess - truth| / |truth| of each image, [n] of normalised images [n, c, h, w]; not clamped."""
+    return (guess - truth).double().flatten(1).norm(dim=1) / truth.double().flatten(1).norm(dim=1).clamp(min=1e-300)
+
+
+def first_inputs(model: nn.Module, images: Tensor) -> Tensor:
+    """Return what the first of the linear layers at the model's end reads of normalised images, [n, d] on the CPU."""
+    chain = linear_chain(model, images[:2])
+    with torch.no_grad():
+        return chain.body(images).detach().cpu()
+
+
+def nearest_error(truth: Tensor, guess: Tensor) -> Tensor:
+    """Return the relative error of the guess that is nearest to each vector, [n] of truth [n, d] and guess [k, d].
+
+    Without a guess it is 1, that of a vector of zeros.
+    """
+    if not len(guess):
+        return torch.ones(len(truth), dtype=torch.float64)
+    distances = torch.cdist(truth.double(), guess.double())
+    return distances.min(1).values / truth.double().norm(dim=1).clamp(min=1e-300)

@@ -14,6 +14,7 @@ from gradleak.clients.observation import BatchTruth
 _OF = {
     "presence": ("leacc", "f1"),
     "counts": ("lnacc", "irec", "count_l1", "exact_match"),
+    "certified": ("certified", "falsely_certified"),
     "embeddings": ("embedding_cosine", "output_cosine"),
     "probabilities": ("probability_cosine",),
 }
@@ -39,6 +40,8 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Non
     - ``irec``: sum over classes of min(guessed count, true count) / B.
     - ``count_l1``: sum over classes of |guessed count - true count| / B.
     - ``exact_match``: 1 if all counts are right, else 0.
+
+    If it certifies counts, ``certified``: their sum over B; ``falsely_certified``: those beyond the true counts, over B.
 
     If it has embeddings or probabilities, as the mean over the classes in the batch of the cosine similarity
     to the true mean: ``embedding_cosine``; ``output_cosine`` of the logits W ê + b, if the head is given;
@@ -70,6 +73,9 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Non
             "count_l1": int((guess.counts - truth.counts).abs().sum()) / B,
             "exact_match": float(right.all()),
         }
+    if guess.certified is not None:
+        values["certified"] = int(guess.certified.sum()) / B
+        values["falsely_certified"] = int((guess.certified - truth.counts).clamp(min=0).sum()) / B
     if guess.embeddings is not None:
         embeddings = guess.embeddings[present]
         values["embedding_cosine"] = _mean_cosine(embeddings, truth.embeddings[present])

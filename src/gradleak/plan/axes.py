@@ -11,9 +11,9 @@ from gradleak.plan.jobs.labels import RestoreLabels
 Run = RestoreLabels | Reconstruct | DiffusionReconstruct
 
 IMAGE_ATTACKS: dict[str, type[Reconstruct] | type[DiffusionReconstruct]] = dict(
-    zip(IMAGE_KINDS, (Reconstruct, DiffusionReconstruct), strict=True)
+    zip(IMAGE_KINDS, (Reconstruct, Reconstruct, DiffusionReconstruct), strict=True)
 )
-"""Kinds of attacks that reconstruct images, and the options of their jobs; all other kinds restore labels."""
+"""Kinds of attacks that reconstruct images, and the options of their jobs."""
 
 CATALOGUE_AXES = ("dataset", "model")
 """Axes that every experiment has; their values are names of the catalogue."""
@@ -27,7 +27,7 @@ MOVED = {
 UNDEFENDED = "none"
 """The value of the axis ``defense`` that stands for no defense."""
 
-_NOT_AXES = {"methods", "attack", "checkpoint", "defenses", "metrics", "modules"}
+_NOT_AXES = {"methods", "method", "attack", "checkpoint", "defenses", "metrics", "modules"}
 
 
 def axes_of(*specs: type[Run]) -> tuple[str, ...]:

@@ -33,8 +33,8 @@ def labels_of(config: Config, named: Iterable[Named]) -> dict[str, dict[str, str
     for part, found, entry in (*_names(named), *_catalogue(config)):
         labels[part].setdefault(found, getattr(config, CATALOGUES[part])[entry].label)
     for name, entry in config.attacks.items():
-        if entry.kind not in IMAGE_ATTACKS and (side := catalogue.find("attacks", entry.kind).side):
-            labels["told"][method_of(config, name)] = ", ".join(side)
+        if entry.kind in catalogue.names("attacks") and (side := catalogue.find("attacks", entry.kind).side):
+            labels["told"][method_of(config, name, "labels")] = ", ".join(side)
     return labels
 
 
@@ -67,12 +67,25 @@ def _catalogue(config: Config) -> Iterator[tuple[str, str, str]]:
     for name, entry in config.models.items():
         yield "model", VictimOptions(**entry.options()).model_id, name
     for name in config.attacks:
-        yield "method", method_of(config, name), name
+        yield from (("method", method, name) for method in methods_of(config, name))
     for name, entry in config.defenses.items():
         yield "defense", entry.canonical(), name
 
 
-def method_of(config: Config, attack: str) -> str:
-    """Return what results call an attack: a label method by its kind and options, any other by its entry's name."""
+def method_of(config: Config, attack: str, kind: str) -> str:
+    """Return what results call an attack in an experiment of a kind: a label method by its kind and options, an image
+    attack by its entry's name.
+    """
     entry = config.attacks[attack]
-    return attack if entry.kind in IMAGE_ATTACKS else method_name(entry.kind, entry.options)
+    return attack if kind == catalogue.IMAGES else method_name(entry.kind, entry.options)
+
+
+def methods_of(config: Config, attack: str) -> list[str]:
+    """Return what results call an attack in any experiment."""
+    kind = config.attacks[attack].kind
+    roles = [
+        role
+        for role, kinds in (("labels", catalogue.names("attacks")), (catalogue.IMAGES, IMAGE_ATTACKS))
+        if kind in kinds
+    ]
+    return list(dict.fromkeys(method_of(config, attack, role) for role in roles))

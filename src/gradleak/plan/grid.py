@@ -91,7 +91,7 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
         **model.options(),
     }
     if experiment.kind == "labels":
-        methods = tuple(method_of(config, name) for name in experiment.attacks)
+        methods = tuple(method_of(config, name, experiment.kind) for name in experiment.attacks)
         options = {**common, **values, "methods": methods, "side_knowledge": experiment.side_knowledge}
         yield _Job(RestoreLabels, options, point, tuple(experiment.attacks))
         return
@@ -99,6 +99,8 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
         entry = config.attacks[name]
         # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
         options = {**common, **entry.options, **values, "attack": name, "lpips": config.data.lpips}
+        if entry.kind == "consistency":
+            options["method"] = entry.kind
         yield _Job(IMAGE_ATTACKS[entry.kind], options, point, (name,))
 
 
@@ -129,7 +131,8 @@ def _note_names(named: Named, config: Config, job: _Job, run: Run) -> None:
     entry = config.models[job.point["model"]].options()
     if all(job.options.get(name) == entry.get(name) for name in _VICTIM_OPTIONS):
         ids.append(("model", run.model_id, job.point["model"]))
-    ids += [("method", method_of(config, name), name) for name in job.attacks]
+    kind = "labels" if job.spec is RestoreLabels else "images"
+    ids += [("method", method_of(config, name, kind), name) for name in job.attacks]
     ids += zip(itertools.repeat("defense"), run.defenses, composed(job.point.get("defense", UNDEFENDED)))
     for part, found, name in ids:
         named.setdefault(part, {}).setdefault(found, {})[name] = None

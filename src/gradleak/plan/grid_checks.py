@@ -171,7 +171,9 @@ def _check_attacks_of(where: str, experiment: Experiment, config: Config, faults
     for attack in experiment.attacks:
         if attack not in config.attacks:
             faults.unknown(where, "attack", attack, config.attacks)
-        elif (config.attacks[attack].kind in IMAGE_ATTACKS) != (experiment.kind == "images"):
+        elif config.attacks[attack].kind not in (
+            IMAGE_ATTACKS if experiment.kind == "images" else catalogue.names("attacks")
+        ):
             does = "reconstructs images" if experiment.kind == "labels" else "restores labels"
             faults.add(where, f"{attack} {does}; the experiment is of kind {experiment.kind}")
 

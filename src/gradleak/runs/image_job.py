@@ -79,6 +79,8 @@ def _write_files(metrics: Path, spec: ImageAttack, result: Result, clock: Clock,
         output.write_traces(folder / "trace.csv", result.reconstructions)
         output.write_arrays(folder / "images.npz", result.reconstructions)
         output.write_images(folder / "images", result.reconstructions)
+        if any(made.inputs is not None for made in result.reconstructions):
+            output.write_inputs(folder / "inputs.npz", result.reconstructions)
     extra = {"interrupted": result.interrupted, "lpips": weights}
     write_results(metrics, result.rows, spec, clock, run=spec.run_id, device=result.device, **extra)
 

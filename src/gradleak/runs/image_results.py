@@ -9,7 +9,14 @@ from torch import Tensor
 from gradleak.attacks.images.problem import Found
 from gradleak.clients.round_inputs import row
 from gradleak.clients.rounds import Batch, Round
-from gradleak.metrics.images import align, feature_cosine, image_metrics
+from gradleak.metrics.images import (
+    align,
+    feature_cosine,
+    first_inputs,
+    image_metrics,
+    nearest_error,
+    relative_error,
+)
 from gradleak.metrics.lpips import Lpips
 from gradleak.metrics.named import of_images
 from gradleak.plan.jobs.images import ImageAttack
@@ -32,6 +39,7 @@ class Reconstruction:
         trace: [iterations, R] matching losses of all starts.
         snapshots: iteration -> [n, c, h, w].
         diverged: starts whose loss ceased to be a number.
+        inputs: [k, d], what the first linear layer reads of the instances that were found, if these are no images.
     """
 
     trial: int
@@ -45,6 +53,7 @@ class Reconstruction:
     trace: Tensor
     snapshots: dict[int, Tensor]
     diverged: int
+    inputs: Tensor | None = None
 
     @property
     def status(self) -> str:
@@ -79,6 +88,13 @@ def compare(
     if lpips is not None:
         metrics["lpips"] = lpips(truth, guess)
     metrics["label_accuracy"] = (labels == batch.labels).double()
+    if found.certified is not None:
+        metrics["relative_error"] = relative_error(batch.images.cpu(), found.images[number].cpu()[order])
+        metrics["certified"] = found.certified[number].cpu().double()[order]
+    inputs = None
+    if found.inputs is not None:  # what the first linear layer reads has an order of its own
+        inputs = found.inputs[number].cpu()
+        metrics["input_error"] = nearest_error(first_inputs(round_.server, batch.images), inputs)
     metrics |= of_images(metrics_named, truth, guess)
     return Reconstruction(
         trial=batch.trial,
@@ -92,6 +108,7 @@ def compare(
         trace=found.trace[:, number],
         snapshots={at: round_.pixels(shown[number])[order] for at, shown in found.snapshots.items()},
         diverged=int(found.diverged[number].sum()),
+        inputs=inputs,
     )
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from gradleak.attacks.exact.images import invert_images
+from gradleak.attacks.images import objectives
 from gradleak.attacks.images.curvature import note_kinks
 from gradleak.attacks.images.engine import Matching, reconstruct
 from gradleak.attacks.images.label_policy import known_labels
@@ -60,6 +62,8 @@ def run(spec: Reconstruct) -> Result:
     Raises:
         InputError: data missing, or a request that data or model cannot meet.
     """
+    if spec.method == "consistency":
+        return invert(spec)
     matching = Matching(
         objective=spec.cost_fn,
         indices=spec.indices,
@@ -87,6 +91,25 @@ def run(spec: Reconstruct) -> Result:
         return start(spec.init, tuple(batch.images.shape), spec.init_scale, rng, others)
 
     return attack(spec, round_, partial(reconstruct, matching=matching, progress=spec.progress), begin)
+
+
+def invert(spec: Reconstruct) -> Result:
+    """Reconstruct by exact inversion of the linear layers' gradients.
+
+    Raises:
+        InputError: data missing, or a model whose last layer is not linear.
+    """
+    round_ = prepare(spec)
+
+    def begin(batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
+        return torch.zeros_like(batch.images)
+
+    solve = partial(
+        invert_images,
+        objective=objectives.build(spec.cost_fn, indices=spec.indices, weights=spec.weights),
+        at_once=spec.at_once,
+    )
+    return attack(spec, round_, solve, begin)
 
 
 def attack(

@@ -133,11 +133,14 @@ class _Client:
         """Return what the server gets, defended as the spec says, and the truth."""
         spec = self.spec
         observation, truth = observe_head(self.model, self.chunks(), device=self.device)
+        if spec.sees_all or (spec.defenses and spec.defense_scope == "all"):
+            images, labels = self.data.fetch(self.indices), self.data.labels[self.indices]
+            whole = observe_full(self.model, images.to(self.device), labels.to(self.device))
+            # Without a defense, what methods of the last layer see does not depend on what others see.
+            last = {} if spec.defenses and spec.defense_scope == "all" else observation.gradients
+            observation = replace(whole, gradients={**whole.gradients, **last})
         if not spec.defenses:
             return observation, truth
-        if spec.defense_scope == "all":
-            images, labels = self.data.fetch(self.indices), self.data.labels[self.indices]
-            observation = observe_full(self.model, images.to(self.device), labels.to(self.device))
         return defended(spec, observation, self.chunks, self.trial), truth
 
 

@@ -47,6 +47,9 @@ class Found:
         snapshots: iteration -> [P, n, c, h, w] of the start that is chosen in the end.
         diverged: [P, R] bool, starts whose loss ceased to be a number.
         interrupted: whether the user stopped it.
+        certified: [P, n] bool, images that the attack vouches for; None if it certifies nothing.
+        inputs: per problem what the first linear layer reads of each instance that was found, [k, d] with k <= n, in the
+            order of the images; None if these are the images.
     """
 
     images: Tensor
@@ -57,6 +60,8 @@ class Found:
     snapshots: dict[int, Tensor]
     diverged: Tensor
     interrupted: bool = False
+    certified: Tensor | None = None
+    inputs: tuple[Tensor, ...] | None = None
 
     @property
     def labels(self) -> Tensor:

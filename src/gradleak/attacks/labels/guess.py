@@ -23,6 +23,7 @@ class LabelGuess:
         restricted_to: [C] bool, the classes among which the method was asked to decide, because it knew that
             no other is in the batch; None if it decided on all classes. Instance accuracy is over these
             classes only.
+        certified: [C] int64, instances per class that the method vouches for; None if it certifies nothing.
     """
 
     presence: Tensor
@@ -31,6 +32,7 @@ class LabelGuess:
     embeddings: Tensor | None = None
     probabilities: Tensor | None = None
     restricted_to: Tensor | None = None
+    certified: Tensor | None = None
 
 
 LabelMethod = Callable[[Observation], LabelGuess]

@@ -57,8 +57,8 @@ WHAT: Mapping[Part, str] = {
 }
 """What messages call a kind of a part."""
 
-IMAGE_KINDS = ("matching", "diffusion")
-"""Kinds of attacks that reconstruct images; all other kinds are label methods."""
+IMAGE_KINDS = ("matching", "consistency", "diffusion")
+"""Kinds of attacks that reconstruct images; all other kinds are label methods, and so is ``consistency``."""
 
 
 class Source(Protocol):

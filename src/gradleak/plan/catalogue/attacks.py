@@ -8,6 +8,9 @@ _ALPHA = {"alpha": OptionFacts(default=1.0, low=1e-6, high=1e6)}
 """Factor on the recovered logits before the softmax."""
 
 KINDS = {
+    "consistency": MethodFacts(
+        object="gradleak.attacks.labels.consistency:consistency", gives=("counts", "certified"), sees="all"
+    ),
     "gi": MethodFacts(object="gradleak.attacks.labels.gi:gi", needs=_WEIGHT, gives=()),
     "idlg": MethodFacts(object="gradleak.attacks.labels.idlg:idlg", needs=_WEIGHT, gives=()),
     "ilrg": MethodFacts(object="gradleak.attacks.labels.ilrg:ilrg", gives=_ALL, options=_ALPHA),

@@ -88,12 +88,14 @@ class MethodFacts(Facts):
         needs: names of the gradients that it reads. Where the client does not send one of them, it is not called, and
             its results are marked as not applicable.
         gives: what its guesses hold besides presence.
+        sees: whether it reads the gradients of the last layer alone, or of all layers that were sent.
         side: what it must be told besides gradients.
         options: its options by name.
     """
 
     needs: tuple[str, ...] = ("head.weight", "head.bias")
-    gives: tuple[Literal["counts", "embeddings", "probabilities"], ...] = ("counts",)
+    gives: tuple[Literal["counts", "embeddings", "probabilities", "certified"], ...] = ("counts",)
+    sees: Literal["head", "all"] = "head"
     side: tuple[Side, ...] = ()
     options: dict[str, OptionFacts] = Field(default_factory=dict)
 

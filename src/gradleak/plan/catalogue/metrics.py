@@ -23,6 +23,8 @@ KINDS = {
     "f1": _share("labels", "F1"),
     "exact_match": _share("labels"),
     "count_l1": _positive("labels"),
+    "certified": _share("labels", "certified"),  # of images too
+    "falsely_certified": _share("labels", "falsely certified"),
     "embedding_cosine": _cosine("labels"),
     "output_cosine": _cosine("labels"),
     "probability_cosine": _cosine("labels"),
@@ -31,6 +33,8 @@ KINDS = {
     "ssim": _cosine("images", "SSIM"),
     "mse": _share("images", "MSE"),  # images are in [0, 1]
     "lpips": _positive("images", "LPIPS"),
+    "relative_error": _positive("images", "relative error"),
+    "input_error": _positive("images", "relative error of what the first linear layer reads"),
     "feature_cosine": _cosine("images"),
     "label_accuracy": _share("images"),
     "diverged_restarts": _positive("images"),

@@ -176,11 +176,34 @@ class ImageAttack(FederatedOptions):
         return f"{super().setting_id}{clients}-{self.attack}"
 
 
+_OF_MATCHING = (
+    "rec_optimizer",
+    "rec_lr",
+    "lr_schedule",
+    "iterations",
+    "signed",
+    "boxed",
+    "l2_weight",
+    "tv_weight",
+    "median",
+    "loss_thresh",
+    "init",
+    "init_scale",
+    "restarts",
+    "dummy_seed",
+    "labels",
+)
+"""Options that only gradient matching has."""
+
+
 class Reconstruct(ImageAttack):
     """Image reconstruction by gradient matching."""
 
     KIND: ClassVar[str] = "images"
 
+    method: Literal["matching", "consistency"] = Field(
+        default="matching", description="match gradients, or invert those of the linear layers exactly"
+    )
     rec_optimizer: Literal["lbfgs", "adam", "adamw", "sgd"] = Field(default="lbfgs", description="of the images")
     rec_lr: float | None = Field(default=None, gt=0, description="its step size (default: 1 for lbfgs, else 0.1)")
     lr_schedule: Literal["step", "constant"] = Field(
@@ -197,6 +220,8 @@ class Reconstruct(ImageAttack):
 
     @model_validator(mode="after")
     def _attack_is_possible(self) -> Self:
+        if self.method == "consistency" and (given := [name for name in _OF_MATCHING if self._is_set(name)]):
+            raise ValueError(f"{given[0]} has no effect on method consistency, which does not search by steps")
         if self.signed and self.rec_optimizer == "lbfgs":
             raise ValueError("signed needs rec_optimizer adam, adamw or sgd: L-BFGS needs the derivative itself")
         if self.lr_schedule == "step" and self.rec_optimizer == "lbfgs":

@@ -53,6 +53,11 @@ class RestoreLabels(AttackRun):
         sides = {name: catalogue.find("attacks", method_parts(name)[0]).side for name in self.methods}
         return {name: side for name, side in sides.items() if side}
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether a method reads the gradients of other layers than the last."""
+        return any(catalogue.find("attacks", method_parts(name)[0]).sees == "all" for name in self.methods)
+
     def kinds(self) -> list[Kind]:
         """See :class:`gradleak.plan.jobs.spec.Spec`."""
         return [*super().kinds(), *(("attacks", method_parts(name)[0]) for name in self.methods)]

@@ -1,0 +1,87 @@
+"""Exact inversion of an observation: which of its linear layers can take part, and what they give away."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gradleak.attacks.exact.inversion import Inversion, invert
+from gradleak.attacks.exact.network import Layer, Network
+from gradleak.errors import InputError
+from gradleak.victims.layers import Chain, Dense, linear_chain
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The linear layers of a model of which gradients of weight and bias were sent, from some layer to the head.
+
+    Attributes:
+        network: the layers.
+        gradients: [dL/dW | dL/db] of each, [out, in + 1], float64.
+        precision: type in which they were sent.
+        first: number of the first of them among the chain's layers.
+        chain: all linear layers at the model's end.
+    """
+
+    network: Network
+    gradients: tuple[Tensor, ...]
+    precision: torch.dtype
+    first: int
+    chain: Chain
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether the inputs of the first layer are the images themselves."""
+        return self.first == 0 and self.chain.reads_input
+
+    def invert(self, batch_size: int | None, report: Callable[[int, int], None] | None = None) -> Inversion:
+        """Find the inputs of the first layer and the labels, see :func:`gradleak.attacks.exact.inversion.invert`."""
+        return invert(self.network, self.gradients, precision=self.precision, batch_size=batch_size, report=report)
+
+    def head(self) -> "Seen":
+        """Return the last layer alone."""
+        last = len(self.network.layers) - 1
+        return Seen(
+            Network(self.network.layers[last:]), self.gradients[last:], self.precision, self.first + last, self.chain
+        )
+
+
+def see(model: nn.Module, gradients: dict[str, Tensor], example: Tensor) -> Seen:
+    """Return what exact inversion can use of a client's gradients.
+
+    Args:
+        model: that the client has.
+        gradients: name -> gradient, of what it sent.
+        example: images [n, ...] as the model reads them, any: they show how its layers are joined.
+
+    Raises:
+        InputError: the model has no linear head, or its gradients were not sent, or are not finite.
+    """
+    chain = linear_chain(model, example)
+    parameters = dict(model.named_parameters())
+    taken: list[Dense] = []
+    for dense in reversed(chain.layers):
+        if dense.bias is None or dense.weight not in gradients or dense.bias not in gradients:
+            break
+        taken.insert(0, dense)
+    if not taken:
+        head = chain.layers[-1]
+        raise InputError(
+            f"exact inversion needs the gradients of {head.weight} and of its bias, which the client does not send"
+        )
+    stacked = []
+    for dense in taken:
+        assert dense.bias is not None
+        whole = torch.cat([gradients[dense.weight].double(), gradients[dense.bias].double()[:, None]], dim=1)
+        if not bool(whole.isfinite().all()):
+            raise InputError(f"the gradient of {dense.weight} has entries that are not finite")
+        stacked.append(whole)
+    layers = tuple(
+        Layer(
+            parameters[dense.weight].detach().double(), parameters[dense.bias or ""].detach().double(), dense.activation
+        )
+        for dense in taken
+    )
+    precision = gradients[taken[0].weight].dtype
+    return Seen(Network(layers), tuple(stacked), precision, len(chain.layers) - len(taken), chain)
