@@ -62,9 +62,7 @@ def telling_rows(spans: Sequence[Span]) -> list[int]:
     return [
         i
         for i in range(1, len(spans))
-        if spans[i].rank
-        and spans[i].rank < len(spans[i].right) - 1
-        and (not spans[i].saturated or spans[i].rank >= spans[0].rank)
+        if spans[i].rank and spans[i].rank < len(spans[i].right) - 1 and spans[i].holds_all_of(spans[0])
     ]
 
 
@@ -97,7 +95,7 @@ def telling_columns(spans: Sequence[Span]) -> list[int]:
     return [
         i
         for i, span in enumerate(spans)
-        if span.rank and span.rank < len(span.left) - 1 and (not span.saturated or span.rank >= spans[0].rank)
+        if span.rank and span.rank < len(span.left) - 1 and span.holds_all_of(spans[0])
     ]
 
 

@@ -6,6 +6,7 @@ reproduce their part of the gradient, and all of it if their number is the rank.
 B pairs with itself to B / m.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def pairings(network: Network, spans: Sequence[Span], found: Evidence) -> Pairin
     own = own_rounding(spans, passed, found.errors)
     best: Pairings | None = None
     for span, h, delta in zip(spans, passed.inputs, found.errors, strict=True):
-        if span.saturated and span.rank < spans[0].rank:
+        if not span.holds_all_of(spans[0]):
             continue
         t, c = augmented(h) @ span.right, delta @ span.left
         t_dual, c_dual = t / span.values, c / span.values
@@ -96,8 +97,8 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> tuple[Tensor, flo
         batch_size: B, or None.
 
     Returns:
-        Multiplicity [k] int64; the batch size over the scale of the gradient (B for a mean, 1 for a sum); and whether
-        the pairing tells the multiplicity, [k] bool.
+        Multiplicity [k] int64, without a factor that all share; the batch size over the scale of the gradient (B for a
+        mean, 1 for a sum); and whether the pairing tells the multiplicity, [k] bool.
     """
     own = pairs.own
     sure = (pairs.own_noise < 0.02) & (own > 0)
@@ -110,4 +111,8 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> tuple[Tensor, flo
     # The told batch size if it fits all but outliers; else the value that makes most of them whole.
     fits = (whole & sure).sum(1)
     best = 0 if batch_size is not None and int(fits[0]) >= 0.9 * int(sure.sum()) else int(fits.argmax())
-    return times[best].round().clamp(min=1).long(), float(bases[best]), sure & whole[best]
+    multiplicity, certain = times[best].round().clamp(min=1).long(), sure & whole[best]
+    # All images twice in a batch of 2 B, or a gradient of another scale: what is certain is the smaller number.
+    common = math.gcd(*multiplicity[certain].tolist()) or 1
+    multiplicity = torch.where(certain, multiplicity // common, multiplicity)
+    return multiplicity, float(bases[best]) / common, certain

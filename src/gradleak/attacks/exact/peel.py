@@ -118,7 +118,7 @@ class Peeling:
         inputs = self.network.forward(found.inputs).inputs
         return [
             span.rest(delta, augmented(h))
-            if not (span.saturated and span.rank < self.spans[0].rank)
+            if span.holds_all_of(self.spans[0])
             else (span.left, span.right, span.left * span.values)
             for span, delta, h in zip(self.spans, found.errors, inputs, strict=True)
         ]

@@ -28,7 +28,7 @@ class Span:
         rounding: relative rounding error of an entry of G.
         noise: standard deviation of an entry of G around its part of rank r.
         edge: singular value from which a direction counts, :data:`ABOVE` times the largest that noise would have.
-        saturated: whether the rank is all that the layer's shape allows, so that images may be missing in the spans.
+        saturated: whether the layer's shape may bound the rank, so that images may be missing in the spans.
     """
 
     left: Tensor
@@ -44,6 +44,10 @@ class Span:
     def rank(self) -> int:
         """r."""
         return len(self.values)
+
+    def holds_all_of(self, first: "Span") -> bool:
+        """Whether the images that another layer's gradient holds are in this one's too, but for a few weak ones."""
+        return self.rank >= first.rank or (not self.saturated and self.rank >= 0.9 * first.rank)
 
     def input_noise(self, t: Tensor) -> Tensor:
         """Return the standard deviation of an entry of inputs with coordinates t [k, r] outside the row space: [k].
@@ -125,7 +129,7 @@ def decompose(
 
     noise, edge = unit * float(gradient.square().mean().sqrt()), least
     if r < min(out, width):
-        while r < above and float(S[r]) > noise_and_edge(r)[1]:
+        while r < above and float(S[r]) > max(least, 1.1 / ABOVE * noise_and_edge(r)[1]):
             r += 1
     while r < min(out, width):
         noise, edge = noise_and_edge(r)
@@ -133,9 +137,11 @@ def decompose(
         if fewer == r:
             break
         r = fewer
+    # Where the values end close to the limit by themselves, some may be beyond it.
+    saturated = r >= limit or (r != batch_size and r > 0.7 * limit)
     # The decomposition is exact for a matrix that differs from the gradient by rounding of its norm.
     noise = max(noise, 2.0**-48 * float(S[0]) / (math.sqrt(out) + math.sqrt(width)))
-    return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, noise, edge, r >= limit)
+    return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, noise, edge, saturated)
 
 
 def _svd(gradient: Tensor, most: int, least: float) -> tuple[Tensor, Tensor, Tensor, float]:

@@ -48,7 +48,7 @@ class Found:
         diverged: [P, R] bool, starts whose loss ceased to be a number.
         interrupted: whether the user stopped it.
         certified: [P, n] bool, images that the attack vouches for; None if it certifies nothing.
-        inputs: per problem what the first linear layer reads of each instance that was found, [k, d] with k <= n, in the
+        inputs: per problem what the first linear layer reads of each instance that was found, [k, d], k <= n, in the
             order of the images; None if these are the images.
     """
 

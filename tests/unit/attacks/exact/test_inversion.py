@@ -1,0 +1,124 @@
+"""What exact inversion finds in batches whose content is known."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from tests.unit.attacks.exact.problems import gradients_of, network_of
+from torch import nn
+
+from gradleak.attacks.exact.inversion import invert
+from gradleak.attacks.exact.network import Network
+
+ACTIVATIONS = [nn.ReLU(), nn.SiLU(), nn.GELU(), nn.Sigmoid(), nn.LeakyReLU(0.1)]
+
+
+def batch(B: int, *, sizes=(50, 60, 60, 10), seed=0, repeated=0):
+    generator = torch.Generator().manual_seed(seed)
+    parameters = [
+        (
+            (2 * torch.rand(o, i, generator=generator) - 1) / i**0.5,
+            (2 * torch.rand(o, generator=generator) - 1) / i**0.5,
+        )
+        for i, o in pairwise(sizes)
+    ]
+    x = torch.randn(B, sizes[0], generator=generator)
+    y = torch.randint(sizes[-1], (B,), generator=generator)
+    x[:repeated], y[:repeated] = x[-1], y[-1]
+    return parameters, x, y
+
+
+def attacked(parameters, activation, x, y, *, told="B", scale=1.0, dtype=torch.float32, precision=None, head=False):
+    gradients = [scale * g for g in gradients_of(parameters, activation, x, y, dtype)]
+    if precision is not None:
+        gradients = [g.to(precision) for g in gradients]
+    network = network_of(parameters, activation)
+    if head:
+        network, gradients = Network(network.layers[-1:]), gradients[-1:]
+    return invert(
+        network,
+        [g.double() for g in gradients],
+        precision=precision or dtype,
+        batch_size=len(x) if told == "B" else told,
+    )
+
+
+def right(inversion, x, y) -> int:
+    """How many of the batch are found with their labels, to their stated errors."""
+    distances = torch.cdist(inversion.inputs, x.double()) / x.double().norm(dim=1)
+    nearest = distances.min(1)
+    good = inversion.inputs_certified & (nearest.values <= inversion.error) & (inversion.labels == y[nearest.indices])
+    assert int(good.sum()) == int(inversion.inputs_certified.sum())
+    return int(good.sum())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("B", [1, 4, 20])
+def test_every_image_and_label_of_an_untrained_network(activation, B):
+    parameters, x, y = batch(B)
+    inversion = attacked(parameters, activation, x, y)
+    assert (inversion.rank, inversion.kind, inversion.batch_size) == (B, "forward", pytest.approx(B, rel=1e-3))
+    assert right(inversion, x, y) == B
+    assert float(inversion.error.max()) < 1e-2
+
+
+def test_a_smooth_network_of_one_hidden_layer_by_its_errors():
+    parameters, x, y = batch(12, sizes=(50, 60, 10))
+    inversion = attacked(parameters, nn.SiLU(), x, y)
+    assert inversion.kind == "backward"
+    assert right(inversion, x, y) == 12
+
+
+def test_a_relu_network_of_one_hidden_layer_is_not_certified():
+    parameters, x, y = batch(12, sizes=(50, 60, 10))
+    inversion = attacked(parameters, nn.ReLU(), x, y)
+    assert not bool(inversion.labels_certified.any())
+
+
+def test_the_head_alone_gives_labels_and_features():
+    parameters, x, y = batch(8, sizes=(30, 40, 60))
+    h = torch.relu(x @ parameters[0][0].T + parameters[0][1])
+    inversion = attacked(parameters, nn.ReLU(), x, y, head=True)
+    assert inversion.kind == "head"
+    assert right(inversion, h, y) == 8
+
+
+def test_copies_count():
+    parameters, x, y = batch(10, repeated=3)
+    inversion = attacked(parameters, nn.ReLU(), x, y)
+    assert inversion.rank == 7
+    assert sorted(inversion.multiplicity.tolist()) == [1] * 6 + [4]
+    assert right(inversion, x, y) == 7
+    assert int((inversion.multiplicity * inversion.labels_certified).sum()) == 10
+
+
+@pytest.mark.parametrize(("told", "scale", "seen"), [(None, 1.0, 10), (8, 1.0, 10), (20, 1.0, 10), (10, 10.0, 1)])
+def test_the_batch_size_is_read_off_the_gradient(told, scale, seen):
+    parameters, x, y = batch(10)
+    inversion = attacked(parameters, nn.SiLU(), x, y, told=told, scale=scale)
+    assert inversion.batch_size == pytest.approx(seen, rel=1e-3)
+    assert set(inversion.multiplicity.tolist()) == {1}
+    assert right(inversion, x, y) == 10
+
+
+@pytest.mark.parametrize(("precision", "least"), [(torch.float64, 8), (torch.float32, 8), (torch.float16, 4)])
+def test_what_is_stated_follows_the_precision(precision, least):
+    parameters, x, y = batch(8)
+    dtype = torch.float64 if precision == torch.float64 else torch.float32
+    inversion = attacked(parameters, nn.SiLU(), x, y, dtype=dtype, precision=precision)
+    assert right(inversion, x, y) == int(inversion.inputs_certified.sum())
+    found = torch.cdist(x.double(), inversion.inputs).min(1).values / x.double().norm(dim=1)
+    assert int((found < 0.3).sum()) >= least
+
+
+def test_inputs_that_span_all_directions_are_refused():
+    parameters, x, y = batch(12, sizes=(8, 60, 60, 10))
+    inversion = attacked(parameters, nn.ReLU(), x, y)
+    assert (len(inversion.labels), inversion.rank) == (0, 9)
+
+
+def test_the_same_gradient_gives_the_same_bits():
+    parameters, x, y = batch(20)
+    first, second = (attacked(parameters, nn.ReLU(), x, y) for _ in range(2))
+    assert torch.equal(first.inputs, second.inputs)
+    assert torch.equal(first.error, second.error)
