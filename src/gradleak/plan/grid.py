@@ -16,7 +16,7 @@ from gradleak.plan.entry_labels import Named, method_of
 from gradleak.plan.grid_checks import Faults, check_names
 from gradleak.plan.grid_priors import prior_faults, with_priors
 from gradleak.plan.jobs.diffusion import TrainPrior
-from gradleak.plan.jobs.images import ImageAttack
+from gradleak.plan.jobs.images import OF_MATCHING, ImageAttack
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.spec import by_id
 from gradleak.plan.jobs.training import TrainVictim
@@ -100,7 +100,7 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
         # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
         options = {**common, **entry.options, **values, "attack": name, "lpips": config.data.lpips}
         if entry.kind == "consistency":
-            options["method"] = entry.kind
+            options = {key: value for key, value in options.items() if key not in OF_MATCHING} | {"method": entry.kind}
         yield _Job(IMAGE_ATTACKS[entry.kind], options, point, (name,))
 
 

@@ -31,7 +31,9 @@ class Inversion:
     Attributes:
         inputs: [k, in] float64, inputs of the first layer.
         labels: [k] int64.
-        multiplicity: [k] int64, how often each is in the batch.
+        multiplicity: [k] int64, how often each is in the batch, at least.
+        mixture: [k] int64; an input is certified as a weighted mean of at most so many inputs of the batch, which the
+            noise of the gradient cannot tell apart.
         error: [k] stated relative error of each input, |h - h true| / |h true|; not above it where certified.
         inputs_certified: [k] bool.
         labels_certified: [k] bool: label and multiplicity.
@@ -43,6 +45,7 @@ class Inversion:
     inputs: Tensor
     labels: Tensor
     multiplicity: Tensor
+    mixture: Tensor
     error: Tensor
     inputs_certified: Tensor
     labels_certified: Tensor
@@ -78,18 +81,27 @@ def invert(
     rank = spans[0].rank
     kind = "forward" if looks_forward(spans) else "head" if last == 0 else "backward"
     if found is None:
-        empty = torch.zeros(0, dtype=torch.int64)
-        none = torch.zeros(0, dtype=torch.bool)
+        none = torch.zeros(0, dtype=torch.int64)
         inputs = torch.zeros(0, network.layers[0].weight.shape[1], dtype=torch.float64)
-        return Inversion(
-            inputs, empty, empty, torch.zeros(0, dtype=torch.float64), none, none, rank, float(batch_size or 0), kind
-        )
+        error, no = inputs[:, 0], none.bool()
+        return Inversion(inputs, none, none, none, error, no, no, rank, float(batch_size or 0), kind)
     pairs = pairings(network, spans, found)
-    times, size, sure = multiplicities(pairs, batch_size)
+    times = multiplicities(pairs, batch_size)
     stated = torch.maximum(STATED * found.error, 2 * peeling.wander(found))
     certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
-    if len(found) == rank and contradicts(network, spans, found, times, size):
+    if len(found) == rank and contradicts(network, spans, found, times.certain, times.batch_size):
         certifiable = False
-    labels_certified = sure & certifiable & (stated <= NEARLY) & bool(telling_columns(spans))
+    labels_certified = times.told & certifiable & (stated <= NEARLY) & bool(telling_columns(spans))
     inputs_certified = (stated <= COUNTS) & labels_certified
-    return Inversion(found.inputs, found.labels, times, stated, inputs_certified, labels_certified, rank, size, kind)
+    return Inversion(
+        inputs=found.inputs,
+        labels=found.labels,
+        multiplicity=times.certain,
+        mixture=times.most,
+        error=stated,
+        inputs_certified=inputs_certified,
+        labels_certified=labels_certified,
+        rank=rank,
+        batch_size=times.batch_size,
+        kind=kind,
+    )

@@ -13,6 +13,9 @@ from gradleak.attacks.exact.levenberg import NONE, Problem, minimise
 _PUSHES = (1e-2, -1e-2, 1e-4, -1e-4)
 """Lengths of the pushes, relative to the input."""
 
+_FIRM = 1e-3
+"""Smallest over largest eigenvalue of J^T J from which a root is taken for isolated without a push."""
+
 _SAME = 0.1
 """Relative distance beyond which a root is another image's."""
 
@@ -34,10 +37,12 @@ def wander(problem: Problem, affine: Affine, s: Tensor, *, as_low: float = 10.0)
     h = affine.inputs(s)
     size = h.norm(dim=1)
     farthest = step.norm(dim=1) / size  # that is still to go
-    for push in _PUSHES:
-        ends, _ = minimise(problem, s + push * size[:, None] * vectors[:, :, 0], steps=10)
-        ends, height = minimise(problem, ends, steps=4, damping=NONE)
-        distance = (affine.inputs(ends) - h).norm(dim=1) / size
-        counts = (height <= as_low**2 * cost) & (distance < _SAME)
-        farthest = torch.where(counts, torch.maximum(farthest, distance), farthest)
+    weak = torch.nonzero(values[:, 0] < _FIRM * values[:, -1]).flatten()
+    for push in _PUSHES if len(weak) else ():
+        pushed = s[weak] + push * size[weak, None] * vectors[weak, :, 0]
+        ends, _ = minimise(problem.of(weak), pushed, steps=10)
+        ends, height = minimise(problem.of(weak), ends, steps=4, damping=NONE)
+        distance = (affine.inputs(ends) - h[weak]).norm(dim=1) / size[weak]
+        counts = (height <= as_low**2 * cost[weak]) & (distance < _SAME)
+        farthest[weak] = torch.where(counts, torch.maximum(farthest[weak], distance), farthest[weak])
     return farthest

@@ -89,30 +89,43 @@ def contradicted(pairs: Pairings) -> Tensor:
         out[int(count.argmax())] = True
 
 
-def multiplicities(pairs: Pairings, batch_size: int | None) -> tuple[Tensor, float, Tensor]:
-    """Return how often each image is in the batch.
+@dataclass(frozen=True)
+class Multiplicities:
+    """How often images are in the batch.
+
+    Attributes:
+        certain: [k] int64, at least so often: a factor that all share may be the scale of the gradient, and is left out.
+        most: [k] int64, at most so often.
+        batch_size: the batch size over the scale of the gradient, if each is there ``certain`` times: B for a mean, 1 for
+            a sum.
+        told: [k] bool, whether the pairing tells.
+    """
+
+    certain: Tensor
+    most: Tensor
+    batch_size: float
+    told: Tensor
+
+
+def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
+    """Read off the pairings how often each image is in the batch.
 
     Args:
         pairs: of the accepted images.
         batch_size: B, or None.
-
-    Returns:
-        Multiplicity [k] int64, without a factor that all share; the batch size over the scale of the gradient (B for a
-        mean, 1 for a sum); and whether the pairing tells the multiplicity, [k] bool.
     """
     own = pairs.own
     sure = (pairs.own_noise < 0.02) & (own > 0)
-    if not int(sure.sum()):
-        return torch.ones_like(own, dtype=torch.int64), float(batch_size or 0), sure
+    if not bool(sure.any()):
+        ones = torch.ones_like(own, dtype=torch.int64)
+        return Multiplicities(ones, ones, float(batch_size or 0), sure)
     tolerance = 0.02 + 5 * pairs.own_noise
     bases = own[sure].sort().values if batch_size is None else torch.cat([own.new_tensor([batch_size]), own[sure]])
     times = bases[:, None] / own
     whole = (times.round() >= 1) & ((times - times.round()).abs() <= tolerance * times)
-    # The told batch size if it fits all but outliers; else the value that makes most of them whole.
+    # The batch size that was told, if it fits all but outliers; else the value that makes most of them whole.
     fits = (whole & sure).sum(1)
     best = 0 if batch_size is not None and int(fits[0]) >= 0.9 * int(sure.sum()) else int(fits.argmax())
-    multiplicity, certain = times[best].round().clamp(min=1).long(), sure & whole[best]
-    # All images twice in a batch of 2 B, or a gradient of another scale: what is certain is the smaller number.
-    common = math.gcd(*multiplicity[certain].tolist()) or 1
-    multiplicity = torch.where(certain, multiplicity // common, multiplicity)
-    return multiplicity, float(bases[best]) / common, certain
+    most, told = times[best].round().clamp(min=1).long(), sure & whole[best]
+    common = math.gcd(*most[told].tolist()) or 1
+    return Multiplicities(torch.where(told, most // common, most), most, float(bases[best]) / common, told)

@@ -24,6 +24,10 @@ STARTS = 128
 UNITS = 5
 """Units per unknown that a search looks at; a last look takes all."""
 
+FAR, CLOSE = 1e3, 1e-4
+"""A search's ends are looked at whose sum of squares is at most this many times the smallest, or this share of the
+largest."""
+
 FRUITLESS = 6
 """Rounds without a new image after which the search ends."""
 
@@ -86,8 +90,12 @@ class Peeling:
         if not len(chosen):
             chosen = mixed_starts(s, count, generator)
         chosen, cost = self._search(rests, affine, chosen, s)
-        best = cost.argsort()[: 2 * right.shape[1] + 8]
-        best = best[cost[best].isfinite() & chosen[best].isfinite().all(1)]
+        fine = cost.isfinite() & chosen.isfinite().all(1)
+        if not bool(fine.any()):
+            return right.new_zeros(0, len(right) - 1)
+        low = torch.maximum(FAR * cost[fine].min(), CLOSE * cost[fine].max())
+        best = torch.nonzero(fine & (cost <= low)).flatten()
+        best = best[cost[best].argsort()]
         return self._polished(_distinct(affine.inputs(chosen[best]), 1e-3))
 
     def _search(

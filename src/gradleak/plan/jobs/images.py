@@ -176,7 +176,7 @@ class ImageAttack(FederatedOptions):
         return f"{super().setting_id}{clients}-{self.attack}"
 
 
-_OF_MATCHING = (
+OF_MATCHING = (
     "rec_optimizer",
     "rec_lr",
     "lr_schedule",
@@ -193,7 +193,7 @@ _OF_MATCHING = (
     "dummy_seed",
     "labels",
 )
-"""Options that only gradient matching has."""
+"""Options that only gradient matching has, of which exact inversion has none."""
 
 
 class Reconstruct(ImageAttack):
@@ -220,7 +220,7 @@ class Reconstruct(ImageAttack):
 
     @model_validator(mode="after")
     def _attack_is_possible(self) -> Self:
-        if self.method == "consistency" and (given := [name for name in _OF_MATCHING if self._is_set(name)]):
+        if self.method == "consistency" and (given := [name for name in OF_MATCHING if self._is_set(name)]):
             raise ValueError(f"{given[0]} has no effect on method consistency, which does not search by steps")
         if self.signed and self.rec_optimizer == "lbfgs":
             raise ValueError("signed needs rec_optimizer adam, adamw or sgd: L-BFGS needs the derivative itself")

@@ -63,15 +63,15 @@ class Problem:
     def true_errors(self, inversion: Inversion) -> tuple[Tensor, Tensor]:
         """Relative distance [k] of each input to the nearest of the batch, and that one's label [k].
 
-        An input that counts m times is compared with the nearest mean, of any weights, of the m nearest: noise cannot
-        tell them apart.
+        Where it may be a mixture of m, with the nearest mean, of any weights, of the m nearest: noise cannot tell
+        them apart.
         """
         if not len(self.inputs):
             return torch.full_like(inversion.error, torch.inf), torch.full_like(inversion.labels, -1)
         distances = torch.cdist(inversion.inputs, self.inputs) / self.inputs.norm(dim=1)
         nearest = distances.min(1)
         error = nearest.values.clone()
-        for n, times in enumerate(inversion.multiplicity.tolist()):
+        for n, times in enumerate(inversion.mixture.tolist()):
             close = distances[n].topk(min(times, len(self.inputs)), largest=False).indices
             first, *others = self.inputs[close]
             away, to = (torch.stack(others) - first).T if others else first[:, None] * 0, inversion.inputs[n] - first
