@@ -1,4 +1,4 @@
-"""The registry: names, spellings, splits, and the contract that every data set keeps."""
+"""Data sets by name: names, spellings, splits, and the contract that every data set keeps."""
 
 import subprocess
 import sys

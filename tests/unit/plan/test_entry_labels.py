@@ -5,6 +5,7 @@ from typing import Any
 from tests.small_grid import expand
 
 from gradleak.plan.entry_labels import labels_of, two_labels
+from gradleak.plan.jobs.labels import RestoreLabels
 
 MINE: dict[str, Any] = {
     "datasets/mine": {"kind": "mnist-sample", "label": "my digits"},
@@ -89,6 +90,7 @@ def test_label_attacks_of_other_options_are_methods_of_their_own_in_one_run():
         }
     )
     (run,) = (grid.runs[name] for name in grid.experiments["c"])
+    assert isinstance(run, RestoreLabels)
     assert run.methods == ("ilrg:alpha=0.5", "ilrg")
     labels = labels_of(grid.config, [grid.named["c"]])
     assert {name: labels["method"][name] for name in run.methods} == {"ilrg:alpha=0.5": "half", "ilrg": "iLRG"}

@@ -33,7 +33,7 @@ DIGITS = {"num_classes": 10, "channels": 1, "image_size": 16, "mean": [0.5], "st
 
 
 def declaring(part: str, **kinds: object) -> str:
-    """A plug-in that declares kinds and registers none."""
+    """A plug-in that declares kinds and has no object."""
     return f"FACTS = { ({part: kinds})!r}"
 
 
