@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradleak.plan import metric_facts
 from gradleak.records import OK, is_attack
 from gradleak.report import numbers_of_images as quoted_images
 from gradleak.report import numbers_of_priors as quoted_diffusion
@@ -21,7 +22,7 @@ from gradleak.report.image_rows import DIFFUSION, MATCHING, Reconstructions, onl
 from gradleak.report.numbers_of_images import span
 from gradleak.report.statistics import AGREES, DIFFERS, UNDECIDED, applicable
 from gradleak.report.summary import Measured, unambiguous
-from gradleak.report.tables.agreement import FRESH, METRICS, pair
+from gradleak.report.tables.agreement import FRESH, pair
 from gradleak.report.tables.base import Labels, Request
 from gradleak.report.tex import duration, listing, number
 
@@ -152,9 +153,9 @@ def _worst(differs: Any, labels: Labels) -> str:
         return "none"
     worst = differs.loc[differs["difference"].abs().idxmax()]
     cell = {str(key): value for key, value in worst.items()} | {"dataset": worst["measured_on"]}
-    metric = METRICS.get(str(worst["metric"]), str(worst["metric"]).replace("_", " "))
     return (
-        f"{metric} of {labels.method.get(worst['method'], worst['method'])} on {labels.setting(cell)}, "
+        f"{metric_facts.label(worst['metric'])} of {labels.method.get(worst['method'], worst['method'])} "
+        f"on {labels.setting(cell)}, "
         f"measured {number(worst['mean'])} against {number(worst['published'])} published"
     )
 

@@ -1,4 +1,4 @@
-"""iLRG's accuracies over the training of the victim, with the victim's own accuracy on a second axis."""
+"""Accuracies of label restoration over the training of the victim, with the victim's own accuracy on a second axis."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from gradleak.errors import InputError
 from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import VICTIM
 from gradleak.report.figures.base import Request, add_legend, register
-from gradleak.report.figures.panels import MARKS, Series, panels
+from gradleak.report.figures.panels import MARKS, Series, attacks_of, cells_of, panels
 
 CAPTION = (
-    f"iLRG over the training of the victim; 0 is the untrained victim. {MARKS} Dashed, right axis: the victim's "
-    "accuracy on the validation images."
+    f"Label restoration over the training of the victim; 0 is the untrained victim. {MARKS} Right axis, grey: the "
+    "victim's accuracy on the validation images."
 )
 _GREY = "#555555"
 
@@ -35,8 +35,9 @@ def unit(cells: list[Cell]) -> str | None:
 
 @register("accuracy_over_stage", CAPTION)
 def draw(request: Request) -> Figure:
-    """Draw one panel per accuracy, one line per victim that has a trained stage."""
-    cells = request.measured.cells_of("ilrg")
+    """Draw one panel per accuracy, one line per attack and victim that has a trained stage."""
+    attacks = attacks_of(request)
+    cells = cells_of(request, attacks)
     counted = unit(cells)
     groups: dict[tuple[Any, ...], list[tuple[float, Cell]]] = {}
     for cell in cells:
@@ -51,7 +52,7 @@ def draw(request: Request) -> Figure:
     if not lines:
         raise InputError(f"figure {request.name}: no victim of its experiments has more than one stage")
     what = {"iter": "Training iterations", "epoch": "Training epochs", None: "Training"}[counted]
-    figure = panels(request, lines, what, ("training_stage", "trained_models"))
+    figure = panels(request, attacks, lines, what, ("training_stage", "trained_models"))
     for axes in list(figure.axes):
         _victims(axes, request, lines, last=axes is figure.axes[2])
     legend = figure.legends[0]

@@ -7,29 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gradleak.plan import metric_facts
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report.published import covered
 from gradleak.report.statistics import AGREES, DIFFERS, compare_means, verdicts
 from gradleak.report.tables.base import WITHHELD, Column, Labels, Line, Request, Table, register
 from gradleak.report.tex import figure
-
-METRICS = {
-    "leacc": "LeAcc",
-    "lnacc": "LnAcc",
-    "irec": "IRec",
-    "embedding_cosine": "emb. cos.",
-    "output_cosine": "logit cos.",
-    "probability_cosine": "prob. cos.",
-    "soteria_embedding_cosine": "Soteria emb. cos.",
-    "soteria_embedding_mse": "Soteria emb. MSE",
-    **{f"approx{number}_mse": f"approx. {number} MSE" for number in (1, 2, 3, 4)},
-    "approx_out_mse": "approx. logits MSE",
-    "approx_probabilities_mse": "approx. prob. MSE",
-    "scale_mse": "scale MSE",
-    "embedding_mse": "emb. MSE",
-    "out_mse": "logit MSE",
-    "probabilities_mse": "prob. MSE",
-}
 
 FRESH = "(batches)"
 """Why a figure differs: other batches, which all our initialisations share, explain it."""
@@ -183,7 +166,7 @@ def _line(request: Request, row: dict[str, Any]) -> Line:
     return Line(
         (
             request.labels.method.get(row["method"], row["method"]),
-            METRICS.get(row["metric"]) or str(row["metric"]),
+            metric_facts.label(row["metric"]),
             n,
             measured,
             f"[{shown(row['pi_low'])}, {shown(row['pi_high'])}]" if m > 1 else "—",

@@ -1,6 +1,6 @@
 """What a table is, what its builder gets, and the registry that names the builders."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +12,11 @@ from gradleak.plan import plugins
 from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report import published_images
+from gradleak.report.attacks import Attacks, attacks_with, check_attacks
 from gradleak.report.published import NO_VERDICT, Match, match
 from gradleak.report.statistics import CELL
 from gradleak.report.summary import Measured, Value
-from gradleak.report.tex import figure
+from gradleak.report.tex import figure, listing
 
 MISSING = "?"
 """What a draft shows for a cell without rows."""
@@ -147,6 +148,7 @@ class Request:
         name: the table's name in the configuration, for messages.
         published_images: one row per published reconstruction, see :func:`gradleak.report.published_images.load`.
         policies: run id -> how an image attack gets its labels; attacks of other runs are not compared in pairs.
+        metrics: those to show in place of the table's own; empty for its own.
     """
 
     measured: Measured
@@ -157,11 +159,28 @@ class Request:
     name: str
     published_images: pd.DataFrame = field(default_factory=published_images.empty)
     policies: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
-    def check(self, needs: list[tuple[str, str]]) -> None:
-        """Refuse missing cells unless this is a draft; ``needs`` holds (method, metric) pairs."""
+    def attacks(self, metrics: Sequence[str], also: Sequence[str] = ()) -> Attacks:
+        """Return the attacks that have one of some metrics, in the configuration's order, each with those that it has.
+
+        Args:
+            metrics: those that the table shows.
+            also: metrics that the table gives of these attacks as far as they have them.
+
+        Raises:
+            InputError: this is no draft and a cell is missing, or no attack has the metrics.
+        """
+        attacks = attacks_with(self.measured, metrics, self.labels.method)
         if not self.draft:
-            self.measured.check(needs, f"table {self.name}")
+            known = self.measured.metrics
+            all_of = {name: tuple(metric for metric in (*metrics, *also) if metric in known[name]) for name in attacks}
+            check_attacks(self.measured, all_of, f"table {self.name}", metrics, every=bool(self.metrics))
+        return attacks
+
+    def named(self, attacks: Iterable[str]) -> str:
+        """Return attacks in words, e.g. ``iLRG, iDLG and GI``."""
+        return listing([self.labels.method.get(name, name) for name in attacks])
 
     def find(self, cell: dict[str, Any], method: str, metric: str, experiments: tuple[str, ...]) -> tuple[Value, Match]:
         """Return the measured value and the published figures that belong beside it."""
@@ -205,6 +224,7 @@ def build(
     rerun: pd.DataFrame | None = None,
     images: pd.DataFrame | None = None,
     policies: Mapping[str, str] | None = None,
+    metrics: Sequence[str] = (),
     draft: bool = False,
     caption: str | None = None,
     name: str | None = None,
@@ -221,6 +241,7 @@ def build(
         rerun: what :func:`gradleak.report.published.load_rerun` gave; none if omitted.
         images: what :func:`gradleak.report.published_images.load` gave; none if omitted.
         policies: run id -> how an image attack gets its labels; nothing is compared in pairs if omitted.
+        metrics: show these in place of the table's own metrics.
         draft: show missing cells as ``?`` instead of refusing them.
         caption: replaces the table's own.
         name: the table's name in messages (default: ``kind``).
@@ -234,7 +255,9 @@ def build(
         columns = ["source_log", "method", "metric"]
         rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
     images = published_images.empty() if images is None else images
-    request = Request(Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {})
+    request = Request(
+        Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {}, tuple(metrics)
+    )
     with plugins.guarded("tables", kind, f"table {request.name}"):
         table: object = _BUILDERS[kind](request)
     if not isinstance(table, Table):
@@ -277,14 +300,14 @@ def with_prediction(value: Value) -> str:
     return _shown(value, f"{_figure(value, value.mean)} [{mark}{_figure(value, low)}, {_figure(value, high)}]")
 
 
-def plain(value: Value, digits: int = 3) -> str:
+def plain(value: Value) -> str:
     """Return the mean alone."""
-    mean = _figure(value, value.mean, digits)
+    mean = _figure(value, value.mean)
     return _shown(value, mean, mean)
 
 
-def _figure(value: Value, of_it: float, digits: int = 3) -> str:
-    return figure(value.metric, of_it, digits)
+def _figure(value: Value, of_it: float) -> str:
+    return figure(value.metric, of_it)
 
 
 def _shown(value: Value, full: str, alone: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Experiment 2: iLRG over batch size and depth, judged against the published figures."""
+"""Experiment 2: label restoration over batch size and depth, judged against the published figures."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from gradleak.report.tables.judged import Group, judged
 
 Cell = dict[str, Any]
 
-CAPTION = "iLRG over batch size and depth."
+CAPTION = "{attacks} over batch size and depth."
 
 
 def depth(model: str) -> tuple[str, int] | None:

@@ -3,7 +3,7 @@
 from gradleak.report.tables.base import Request, Table, register
 from gradleak.report.tables.judged import judged, over
 
-CAPTION = "iLRG on victims with and without BatchNorm and dropout, observed in evaluation mode."
+CAPTION = "{attacks} on victims with and without BatchNorm and dropout, observed in evaluation mode."
 NOTE = (
     "Dropout is off in evaluation mode, so a victim with it has the weights and the results of the one without it "
     "at the same initialisation."

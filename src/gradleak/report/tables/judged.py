@@ -1,11 +1,15 @@
-"""What most tables are: settings of one method, each metric measured beside published, and a verdict."""
+"""What most tables are: settings and attacks, each metric measured beside published, and a verdict."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from gradleak.plan import metric_facts
+from gradleak.report.attacks import BLANK, UNIFORM
 from gradleak.report.published import NO_VERDICT
 from gradleak.report.statistics import AGREES, CELL, DIFFERS, UNDECIDED
 from gradleak.report.tables.base import (
@@ -24,8 +28,8 @@ from gradleak.report.tables.base import (
 
 Cell = dict[str, Any]
 
-ACCURACIES = (("leacc", "LeAcc"), ("lnacc", "LnAcc"), ("irec", "IRec"))
-"""Metric and header of the figures of label restoration."""
+ACCURACIES = ("leacc", "lnacc", "irec")
+"""Metrics of label restoration."""
 
 INTERVALS = (
     "Measured: mean and 95 % prediction interval for one initialisation, beside the published figure (one "
@@ -38,11 +42,12 @@ NOTE = (
     f"nothing is decided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
+LACKING_NOTE = "—: not published, or not among what the attack restores. "
 BLANK_NOTE = "Blank: LeAcc and LnAcc of the answer “no class is present”, whose IRec is 0. "
 
-_FLOOR = ("floor-blank", "leacc")
-_FLOORS = tuple((floor, name) for floor in ("floor-blank", "floor-uniform") for name, _ in ACCURACIES)
 _EXTRA = ("f1", "count_l1", "exact_match")
+_PAGE = 40
+"""Lines that fit a page with caption and note; a table of more runs over several pages."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,11 @@ class Further:
 
     Attributes:
         header: its title.
-        of: setting -> what the column shows, and columns of the CSV form.
+        of: setting, attack -> what the column shows, and columns of the CSV form.
     """
 
     header: str
-    of: Callable[[Cell], tuple[str, dict[str, Any]]]
+    of: Callable[[Cell, str], tuple[str, dict[str, Any]]]
 
 
 def verdict(words: dict[str, str]) -> str:
@@ -106,74 +111,89 @@ def judged(
     *,
     caption: str,
     experiments: tuple[str, ...],
-    metrics: Sequence[tuple[str, str]] = ACCURACIES,
+    metrics: Sequence[str] = ACCURACIES,
+    headers: Mapping[str, str] = MappingProxyType({}),
     further: Sequence[Further] = (),
     note: str = "",
 ) -> Table:
-    """Build a table of iLRG: one line per setting, each metric measured and published.
+    """Build a table of label restoration: a line per setting and attack, each metric measured and published.
 
-    With the accuracies come the blank answer's floor, and in the CSV form F1, count error, exact matches and all
-    floors.
+    Attacks are named where there are several. With LeAcc come the blank answer's floor, and in the CSV form F1, count
+    error, exact matches and all floors.
 
     Args:
-        request: what the builder got.
-        groups: the lines.
-        caption: what the table shows; how to read its intervals is added.
+        request: what the builder got; its ``metrics`` are shown in place of those here.
+        groups: the settings.
+        caption: what the table shows, with ``{attacks}`` for their names; how to read its intervals is added.
         experiments: published experiments that the table reproduces.
-        metrics: name and header.
+        metrics: those of the table; one that no attack has is left out.
+        headers: titles of metrics where they are not the metrics' labels, with ``{attack}`` for the name of the only
+            attack.
         further: columns between n and the metrics.
         note: added to the general one.
 
     Raises:
-        InputError: a cell is missing and this is no draft.
+        InputError: see :meth:`gradleak.report.tables.base.Request.attacks`.
     """
-    accuracies = tuple(metrics) == ACCURACIES
-    needs = [("ilrg", name) for name, _ in metrics]
-    request.check(needs + ([("ilrg", name) for name in _EXTRA] + [_FLOOR] if accuracies else []))
+    metrics = request.metrics or metrics
+    extra = [name for name in _EXTRA if "leacc" in metrics and name not in metrics]
+    attacks = request.attacks(metrics, also=extra)
+    shown = [name for name in metrics if any(name in has for has in attacks.values())]
+    several, floored = len(attacks) > 1, "leacc" in shown
     lines: list[Line] = []
-    numbers = []
+    numbers: list[dict[str, Any]] = []
     for group in groups:
-        lines.append(Line(heading=group.heading, rule=True))
+        of_group: list[Line] = []
         for label, cell in group.lines:
-            shown, row = _line(request, cell, metrics, experiments)
-            extra = [one.of(cell) for one in further]
-            row = {"group": group.heading, **numeric_cell(cell), **row}
-            for _, columns in extra:
-                row |= columns
-            line = [label, shown[0], *(text for text, _ in extra), *shown[1:]]
-            if accuracies:
-                line.append(plain(request.measured.value(cell, *_FLOOR)))
-                row |= _more_numbers(request, cell)
-            lines.append(Line(tuple(line)))
-            numbers.append(row)
-    columns = [Column("Setting", align="l"), Column("n"), *(Column(one.header) for one in further)]
-    for _, header in metrics:
-        columns += [Column("measured", header), Column("publ.", header)]
-    columns.append(Column("Verdict", align="l"))
-    if accuracies:
-        columns.append(Column("Blank", align="r"))
-    notes = NOTE + (BLANK_NOTE if accuracies else "") + note
-    return Table(f"{caption} {INTERVALS}", notes.strip(), tuple(columns), tuple(lines), pd.DataFrame(numbers))
+            for method in (name for name in attacks if request.measured.ran(cell, name)):
+                (n, *texts), row = _line(request, cell, method, attacks[method], shown, experiments)
+                more = [one.of(cell, method) for one in further]
+                start = [label, request.named([method])] if several else [label]
+                end = [plain(request.measured.value(cell, BLANK, "leacc"))] if floored else []
+                of_group.append(Line((*start, n, *(text for text, _ in more), *texts, *end)))
+                row = {"group": group.heading, **numeric_cell(cell), "method": method, **row}
+                for columns in (columns for _, columns in more):
+                    row |= columns
+                numbers.append(row | (_more_numbers(request, cell, method, extra) if floored else {}))
+                label = ""  # once for all attacks on a setting
+        lines += [Line(heading=group.heading, rule=True), *of_group] if of_group else []
+    columns = [Column("Setting", align="l"), *([Column("Attack", align="l")] if several else []), Column("n")]
+    columns += [Column(one.header) for one in further]
+    attack = "attack" if several else request.named(attacks)
+    for name in shown:
+        title = headers[name].format(attack=attack) if name in headers else metric_facts.label(name)
+        columns += [Column("measured", title), Column("publ.", title)]
+    columns += [Column("Verdict", align="l"), *([Column("Blank", align="r")] if floored else [])]
+    notes = NOTE + (LACKING_NOTE if several else "") + (BLANK_NOTE if floored else "") + note
+    said = f"{caption.format(attacks=request.named(attacks))} {INTERVALS}"
+    table = pd.DataFrame(numbers)
+    return Table(said, notes.strip(), tuple(columns), tuple(lines), table, long=len(lines) > _PAGE and several)
 
 
 def _line(
-    request: Request, cell: Cell, metrics: Sequence[tuple[str, str]], experiments: tuple[str, ...]
+    request: Request,
+    cell: Cell,
+    method: str,
+    has: Sequence[str],
+    shown: Sequence[str],
+    experiments: tuple[str, ...],
 ) -> tuple[list[str], dict[str, Any]]:
     """Return n, each metric measured and published, and the verdict; and the same as numbers."""
-    pairs = {name: request.find(cell, "ilrg", name, experiments) for name, _ in metrics}
+    pairs = {name: request.find(cell, method, name, experiments) for name in shown}
     words = {name: judgement(value, found) for name, (value, found) in pairs.items()}
-    shown = [tries(next(iter(pairs.values()))[0])]
+    texts = [tries(pairs[has[0]][0])]
     row: dict[str, Any] = {}
     for name, (value, found) in pairs.items():
-        shown += [with_prediction(value), found.text() + ("*" if words[name] == DIFFERS else "")]
+        measured = with_prediction(value) if name in has else "—"
+        texts += [measured, found.text() + ("*" if words[name] == DIFFERS else "")]
         row |= numeric_value(name, value, found)
-    return [*shown, verdict(words)], {**row, "verdict": verdict(words)}
+    return [*texts, verdict(words)], {**row, "verdict": verdict(words)}
 
 
-def _more_numbers(request: Request, cell: Cell) -> dict[str, Any]:
+def _more_numbers(request: Request, cell: Cell, method: str, extra: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
-    for name in _EXTRA:
-        row |= numeric_value(name, request.measured.value(cell, "ilrg", name))
-    for floor, name in _FLOORS:
+    for name in extra:
+        row |= numeric_value(name, request.measured.value(cell, method, name))
+    for floor, name in product((BLANK, UNIFORM), ACCURACIES):
         row[f"{floor.replace('-', '_')}_{name}"] = request.measured.value(cell, floor, name).mean
     return row

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradleak.plan import metric_facts
 from gradleak.plan.metric_facts import IMAGE_METRICS
 from gradleak.report.image_rows import BEST_SIX, Reconstructions, check
 from gradleak.report.paired import Difference
@@ -28,7 +29,7 @@ from gradleak.report.tables.base import (
 )
 from gradleak.report.tex import figure
 
-_MEANS = (("ssim", "SSIM"), ("mse", "MSE"), ("lpips", "LPIPS"), ("feature_cosine", "Feat."))
+_MEANS = ("ssim", "mse", "lpips", "feature_cosine", "label_accuracy")
 _PSNR, _SIX = "PSNR in dB", "Best six (comparison only)"
 _DIFFERENCE = "Difference in dB to matching alone"
 _PARTS = ("mean", "ci_low", "ci_high", "n_initialisations", "n_trials", "basis")
@@ -101,9 +102,7 @@ def build(request: Request) -> Table:
     has_verdict = any(entry.verdict != NO_VERDICT for entry in entries)
     alone = list(dict.fromkeys(name for entry in entries for name in entry.differences))
     has_six = any(entry.has(BEST_SIX) for entry in entries)
-    means = [
-        (name, header) for name, header in _MEANS if name in IMAGE_METRICS or any(entry.has(name) for entry in entries)
-    ]
+    means = [name for name in _means(request) if name in IMAGE_METRICS or any(entry.has(name) for entry in entries)]
 
     def line(entry: _Entry) -> Line:
         values = entry.values
@@ -114,8 +113,8 @@ def build(request: Request) -> Table:
         if has_verdict:
             texts.append(entry.verdict)
         texts += [_difference(entry.differences[name]) if name in entry.differences else "" for name in alone]
-        texts += [plain(values[name]) for name, _ in (*means, ("label_accuracy", ""))]
-        texts += [str(found.diverged_restarts(entry.cell, entry.method)), plain(values["seconds"], 1)]
+        texts += [plain(values[name]) for name in means]
+        texts += [str(found.diverged_restarts(entry.cell, entry.method)), plain(values["seconds"])]
         if has_six:
             shown = entry.published[BEST_SIX][0].shown()  # of the same images as the PSNR over all
             texts += [plain(values[BEST_SIX]) if entry.has(BEST_SIX) else "—", "/".join(shown) or "—"]
@@ -130,8 +129,8 @@ def build(request: Request) -> Table:
     if has_verdict:
         columns.append(Column("Verdict", align="l"))
     columns += [Column(request.labels.method.get(name, name), _DIFFERENCE) for name in alone]
-    columns += [Column(header) for _, header in means]
-    columns += [Column("Labels"), Column("Div."), Column("s", align="r")]
+    columns += [Column(metric_facts.label(name)) for name in means]
+    columns += [Column("Div."), Column(metric_facts.label("seconds"), align="r")]
     if has_six:
         columns += [Column("measured", _SIX), Column("publ.", _SIX)]
     note = NOTE + (PUBLISHED_NOTE.format(iterations=_iterations(request)) if has_published else "")
@@ -142,8 +141,13 @@ def build(request: Request) -> Table:
     return Table(caption, note.strip(), tuple(columns), tuple(lines), numbers)
 
 
+def _means(request: Request) -> list[str]:
+    """Return the metrics beside the PSNR, which is always there."""
+    return [name for name in request.metrics or _MEANS if name != "psnr"]
+
+
 def _entry(request: Request, found: Reconstructions, cell: dict[str, Any], method: str) -> _Entry:
-    names = (*IMAGE_METRICS, "lpips", "seconds", BEST_SIX)
+    names = dict.fromkeys((*IMAGE_METRICS, "lpips", "seconds", BEST_SIX, *request.metrics))
     values = {name: found.measured.value(cell, method, name) for name in names}
     figures = request.published_images
     published = {name: beside(figures, found, cell, method, name) for name in ("psnr", BEST_SIX)}
