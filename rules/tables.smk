@@ -46,6 +46,9 @@ rule table:
         "results/tables/{table}.log",
     params:
         view=lambda wildcards: packed(view_params(GRID.config.tables[wildcards.table])),
+        metrics=lambda wildcards: packed(
+            GRID.config.tables[wildcards.table].metrics or []
+        ),
         policies=lambda wildcards: packed(label_policies(wildcards.table)),
     message:
         "Building table {wildcards.table}"

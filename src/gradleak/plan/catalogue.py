@@ -101,29 +101,44 @@ DEFENSES = {
 """Kinds of defenses, by standard deviation of the noise, bound on the norm, percent zeroed, percent of the embedding
 pruned."""
 
-IMAGES = "images"
-"""What a view needs that shows image experiments, whatever their attacks."""
+GIVES: dict[str, tuple[str, ...]] = {
+    "gi": (),
+    "idlg": (),
+    "ilrg": ("counts", "embeddings", "probabilities"),
+    "ilrg-estimate": ("counts",),
+    "ilrg-simplified": ("counts", "embeddings", "probabilities"),
+    "rlg": (),
+}
+"""What guesses of a label method hold besides presence; of a plug-in's method only its jobs know."""
+
+LABELS, IMAGES, EMBEDDINGS = "labels", "images", "embeddings"
+"""What a view can need of an experiment besides attacks: its kind, whatever its attacks, or an attack that recovers
+embeddings."""
 
 TABLES: dict[str, tuple[str, ...]] = {
     "agreement": (),
-    "batch_size_and_depth": ("ilrg",),
-    "batchnorm_dropout": ("ilrg",),
-    "class_distribution": ("ilrg",),
-    "comparison": ("ilrg", "idlg", "gi", "rlg"),
-    "defenses": ("ilrg",),
-    "error_analysis": ("ilrg",),
-    "extreme_distribution": ("ilrg",),
-    "probability_cosine": ("ilrg",),
+    "batch_size_and_depth": (LABELS,),
+    "batchnorm_dropout": (LABELS,),
+    "class_distribution": (LABELS,),
+    "comparison": (LABELS,),
+    "defenses": (LABELS,),
+    "error_analysis": (EMBEDDINGS,),
+    "extreme_distribution": (LABELS,),
+    "probability_cosine": (EMBEDDINGS,),
     "reconstruction": (IMAGES,),
-    "soteria_embedding": ("ilrg",),
-    "training_stage": ("ilrg",),
+    "soteria_embedding": (EMBEDDINGS,),
+    "training_stage": (LABELS,),
 }
-"""Kinds of tables, and the kinds of attacks that an experiment must have for a table to show it, or :data:`IMAGES`."""
+"""Kinds of tables, and what an experiment must have for a table to show it: kinds of attacks, :data:`LABELS`,
+:data:`IMAGES` or :data:`EMBEDDINGS`."""
+
+FIXED_METRICS = ("agreement", "error_analysis")
+"""Kinds of tables whose metrics cannot be chosen."""
 
 FIGURES: dict[str, tuple[str, ...]] = {
-    "accuracy_over_batch": ("ilrg",),
-    "accuracy_over_defenses": ("ilrg",),
-    "accuracy_over_stage": ("ilrg",),
+    "accuracy_over_batch": (LABELS,),
+    "accuracy_over_defenses": (LABELS,),
+    "accuracy_over_stage": (LABELS,),
     "denoising_path": (IMAGES,),
     "psnr_over_defenses": (IMAGES,),
     "psnr_over_iterations": (IMAGES,),

@@ -9,7 +9,7 @@ from gradleak.plan import catalogue as facts
 from gradleak.plan import plugins
 from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, RENAMED, UNDEFENDED, Run, axes_of, composed, values_of
 from gradleak.plan.cli import describe
-from gradleak.plan.config import Axis, Config, Experiment, View
+from gradleak.plan.config import Axis, Config, Experiment, TableView, View
 from gradleak.plan.config_sources import Sources
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.options import VictimOptions
@@ -19,6 +19,14 @@ from gradleak.plan.typed import read_value
 
 _NAMED = (*CATALOGUE_AXES, "defense", "prior")
 """Axes whose values are names of the catalogue that is called like them, in the plural."""
+
+
+_IN_WORDS = {
+    facts.LABELS: "label attacks",
+    facts.IMAGES: "image attacks",
+    facts.EMBEDDINGS: "an attack that recovers embeddings",
+}
+"""What a table or figure needs, for messages."""
 
 
 class Faults:
@@ -201,7 +209,7 @@ def _check_exclude(where: str, experiment: Experiment, config: Config, faults: F
 
 
 def _check_view(where: str, view: View, kinds: Mapping[str, Sequence[str]], config: Config, faults: Faults) -> None:
-    """The experiments of a table or figure must run all attacks that its kind needs."""
+    """The experiments of a table or figure must have what its kind needs."""
     if view.kind not in kinds:
         faults.unknown(f"{where}.kind", "kind", view.kind, kinds)
         return
@@ -209,12 +217,19 @@ def _check_view(where: str, view: View, kinds: Mapping[str, Sequence[str]], conf
         if name not in config.experiments:
             faults.unknown(f"{where}.experiments", "experiment", name, config.experiments)
             continue
-        experiment = config.experiments[name]
-        run = {*_kinds_of(experiment, config)} | ({facts.IMAGES} if experiment.kind == facts.IMAGES else set())
-        missing = [method for method in kinds[view.kind] if method not in run]
+        has = _has(config.experiments[name], config)
+        missing = [_IN_WORDS.get(need, need) for need in kinds[view.kind] if need not in has]
         if missing:
-            text = f"a {view.kind} needs {', '.join(missing)}, which {name} does not run"
-            faults.add(f"{where}.experiments", text)
+            faults.add(f"{where}.experiments", f"{view.kind} needs {' and '.join(missing)}; {name} has none")
+    if isinstance(view, TableView) and view.metrics and view.kind in facts.FIXED_METRICS:
+        faults.add(f"{where}.metrics", f"the metrics of {view.kind} cannot be chosen; leave them out")
+
+
+def _has(experiment: Experiment, config: Config) -> set[str]:
+    """Return what views can need of an experiment; a plug-in's attack may recover embeddings."""
+    kinds = _kinds_of(experiment, config)
+    labels = [] if experiment.kind == facts.IMAGES else kinds
+    return {experiment.kind, *kinds, *(name for kind in labels for name in facts.GIVES.get(kind, (facts.EMBEDDINGS,)))}
 
 
 def _kinds_of(experiment: Experiment, config: Config) -> list[str]:

@@ -169,7 +169,18 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         ({"experiments/a/attacks": ["dlg"]}, "my.yaml: experiments.a.attacks: unknown attack 'dlg'"),
         ({"tables/t/kind": "comparisn"}, "my.yaml: tables.t.kind: unknown kind 'comparisn'"),
-        ({"tables/t/kind": "comparison"}, "my.yaml: tables.t.experiments: a comparison needs idlg, gi, rlg, which a"),
+        (
+            {"tables/t/kind": "reconstruction"},
+            "my.yaml: tables.t.experiments: reconstruction needs image attacks; a has",
+        ),
+        (
+            {"experiments/a/attacks": ["gi"], "tables/t/kind": "error_analysis"},
+            "my.yaml: tables.t.experiments: error_analysis needs an attack that recovers embeddings; a has none",
+        ),
+        (
+            {"tables/t": {"kind": "agreement", "experiments": ["a"], "metrics": ["leacc"]}},
+            "my.yaml: tables.t.metrics: the metrics of agreement cannot be chosen",
+        ),
         ({"experiments/a/exclude": [{"modell": "x"}]}, "my.yaml: experiments.a.exclude.0: unknown axis 'modell'"),
         ({"models/deep/activation": "silu"}, "my.yaml: models.deep: model fcn: activation='silu' does not apply"),
         ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
