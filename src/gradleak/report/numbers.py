@@ -42,6 +42,7 @@ def gather(
     figures: Views,
     labels: Labels,
     images: pd.DataFrame | None = None,
+    policies: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Gather every number that the text may quote.
 
@@ -57,6 +58,7 @@ def gather(
         figures: the same of the figures.
         labels: names to write.
         images: what :func:`gradleak.report.published_images.load` gave; none if omitted.
+        policies: see :meth:`gradleak.plan.grid.Grid.label_policies`; none if omitted.
 
     Returns:
         Key -> text, for :func:`gradleak.report.tex.macros`.
@@ -82,7 +84,7 @@ def gather(
     values |= quoted_images.extent(pictures, labels)
     if whole.loc[whole["kind"] == DIFFUSION, "method"].map(is_attack).astype(bool).any():
         both = Reconstructions.of(unambiguous(only_images(whole)))
-        values |= quoted_diffusion.values(both, records, labels)
+        values |= quoted_diffusion.values(both, policies or {}, labels)
     values |= quoted_images.contrasts(pictures, labels)
     values |= quoted_images.published(pictures, published_images.empty() if images is None else images)
     return values | quoted_images.options(records) | _provenance(records)

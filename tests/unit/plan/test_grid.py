@@ -277,3 +277,25 @@ def test_the_large_grids_run_every_published_row_at_its_size(name, rows):
     missing = [(*cell, size) for *cell, size in cells if max(tries.get(tuple(cell), [0])) < size]
     assert not missing
     assert not {spec.dataset for spec in expanded.runs.values()} - {"mnist", "cifar100", "imagenet"}
+
+
+def test_controls_have_no_label_policy():
+    prior = {"kind": "diffusion", "label": "x"}
+    told = {"prior": "tiny", "labels": "ilrg"}
+    expanded = expand(
+        {
+            "priors/tiny": {"label": "tiny", "options": {"dataset": "mnist-sample", "steps": 2}},
+            "attacks/ig": {"kind": "matching", "label": "IG", "options": {"labels": "truth"}},
+            "attacks/dps": {**prior, "options": {**told, "guidance": "dps"}},
+            "attacks/alone": {**prior, "options": {**told, "guidance": "none"}},
+            "attacks/noise": {**prior, "options": {**told, "guidance": "dps", "control": "random-gradients"}},
+            "experiments/images": {
+                "kind": "images",
+                "attacks": ["ig", "dps", "alone", "noise"],
+                "axes": [{"dataset": "digits", "model": "fcn", "batch_size": 1}],
+            },
+        }
+    )
+    policies = expanded.label_policies(["images", "a"])
+    assert set(policies.values()) == {"ilrg", "truth"}
+    assert {expanded.runs[run].attack for run in policies} == {"ig", "dps"}

@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gradleak.plan import metric_facts
+from gradleak.plan.catalogue import is_sample, stands_for
 from gradleak.records import NOT_APPLICABLE
-from gradleak.report.published import covered
-from gradleak.report.statistics import AGREES, DIFFERS, compare_means, verdicts
+from gradleak.report.published import NO_VERDICT, covered
+from gradleak.report.statistics import AGREES, CELL, DIFFERS, compare_means, verdicts
 from gradleak.report.tables.base import WITHHELD, Column, Labels, Line, Request, Table, register
 from gradleak.report.tex import figure
+
+Cell = dict[str, Any]
 
 FRESH = "(batches)"
 """Why a figure differs: other batches, which all our initialisations share, explain it."""
@@ -46,7 +50,7 @@ def pair(request: Request) -> pd.DataFrame:
     :data:`RERUN`, :data:`ROUNDING`, or empty), ``rerun_mean``, ``rerun_sd``, ``rerun_n``, ``rerun_low``,
     ``rerun_high`` and ``rerun_verdict``.
     """
-    found = covered(request.measured.summary, request.published)
+    found = _with_lost(covered(request.measured.summary, request.published), request)
     found = found.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
     fresh = verdicts(found["published"], found["fresh_low"], found["fresh_high"])
     differs = found["verdict"] == DIFFERS
@@ -60,6 +64,28 @@ def pair(request: Request) -> pd.DataFrame:
     reasons = [fresh == AGREES, found["rerun_verdict"] == AGREES, tiny]
     found["explained"] = np.where(differs, np.select(reasons, [FRESH, RERUN, ROUNDING], ""), "")
     return found.drop(columns="shared")
+
+
+def _with_lost(found: pd.DataFrame, request: Request) -> pd.DataFrame:
+    """Add the figures of attacks that gave no value at the published setting, so that no rows name the metric."""
+    measured = request.measured
+    cells: dict[tuple[Any, ...], Cell] = {}
+    for cell in sorted(measured.cells(), key=lambda cell: is_sample(cell["dataset"])):
+        cells.setdefault(tuple((cell | {"dataset": stands_for(cell["dataset"])}).values()), cell)
+    keys = ["source_log", "method", "metric"]
+    known = set(found[keys].itertuples(index=False, name=None))
+    lost = []
+    for row in request.published.to_dict("records"):
+        cell = cells.get(tuple(row[name] for name in CELL))
+        if cell is None or tuple(row[name] for name in keys) in known:
+            continue
+        value = measured.value(cell, row["method"], row["metric"])
+        if value.basis != "missing":
+            lost.append({**row, **asdict(value), "measured_on": cell["dataset"], "verdict": NO_VERDICT})
+    if not lost:
+        return found
+    # In the order of the published file.
+    return request.published[keys].merge(pd.concat([found, pd.DataFrame(lost)], ignore_index=True), on=keys)
 
 
 def needs(cell: Mapping[str, Any]) -> str:

@@ -87,6 +87,22 @@ def test_there_is_no_verdict_on_what_was_not_tried(made_up, figures):
     assert "not applicable" in agreement.note
 
 
+def test_figures_of_a_method_that_was_not_tried_are_not_said_to_be_not_run(made_up, figures):
+    """Also those of metrics that its rows do not name."""
+    frame = withheld(made_up("mnist", "fcn", 24, methods=("ilrg",)), "ilrg")
+    assert "probability_cosine" not in set(frame["metric"])
+    table = make("agreement", frame, figures)
+    (log,) = figures.loc[(figures["metric"] == "probability_cosine") & (figures["model"] == "fcn"), "source_log"].head(
+        1
+    )
+    row = table.numbers.query(f"source_log == {log!r} and metric == 'probability_cosine'").iloc[0]
+    assert (row["verdict"], row["basis"], row["n_not_applicable"]) == ("—", NOT_APPLICABLE, 12)
+    line = next(line for line in cells(table) if line[1] == "prob. cos.")
+    assert line[2:4] == ("n/a", "n/a")
+    withheld_logs = table.numbers[table.numbers["source_log"] == log]
+    assert set(withheld_logs.loc[withheld_logs["method"] == "ilrg", "verdict"]) == {"—"}
+
+
 def test_what_is_missing_besides_fails_as_before(frame, figures):
     holey = frame[~((frame["method"] == "ilrg") & (frame["metric"] == "lnacc") & (frame["defense"] == "none"))]
     with pytest.raises(InputError, match="has no lnacc of ilrg"):
