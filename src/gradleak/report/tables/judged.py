@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from types import MappingProxyType
 from typing import Any
 
@@ -42,12 +42,10 @@ NOTE = (
     f"nothing is decided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
-LACKING_NOTE = "—: not published, or not among what the attack restores. "
+SEVERAL_NOTE = "n: of each attack in turn where they differ. —: not published, or the attack was not run there. "
 BLANK_NOTE = "Blank: LeAcc and LnAcc of the answer “no class is present”, whose IRec is 0. "
 
 _EXTRA = ("f1", "count_l1", "exact_match")
-_PAGE = 40
-"""Lines that fit a page with caption and note; a table of more runs over several pages."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +63,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Further:
-    """A further column, after n.
+    """A further column, before the metrics.
 
     Attributes:
         header: its title.
         of: setting, attack -> what the column shows, and columns of the CSV form.
+        of_attack: whether it differs between attacks.
     """
 
     header: str
     of: Callable[[Cell, str], tuple[str, dict[str, Any]]]
+    of_attack: bool = True
 
 
 def verdict(words: dict[str, str]) -> str:
@@ -116,20 +116,20 @@ def judged(
     further: Sequence[Further] = (),
     note: str = "",
 ) -> Table:
-    """Build a table of label restoration: a line per setting and attack, each metric measured and published.
+    """Build a table of label restoration: a line per setting; of each attack every metric measured and published.
 
-    Attacks are named where there are several. With LeAcc come the blank answer's floor, and in the CSV form F1, count
-    error, exact matches and all floors.
+    With LeAcc comes the blank answer's score, and in the CSV form F1, count error, exact matches and all floors. The
+    CSV form has a row per setting and attack.
 
     Args:
         request: what the builder got; its ``metrics`` are shown in place of those here.
         groups: the settings.
         caption: what the table shows, with ``{attacks}`` for their names; how to read its intervals is added.
         experiments: published experiments that the table reproduces.
-        metrics: those of the table; one that no attack has is left out.
+        metrics: those of the table; an attack is shown with those that it has.
         headers: titles of metrics where they are not the metrics' labels, with ``{attack}`` for the name of the only
             attack.
-        further: columns between n and the metrics.
+        further: columns before the metrics.
         note: added to the general one.
 
     Raises:
@@ -138,56 +138,82 @@ def judged(
     metrics = request.metrics or metrics
     extra = [name for name in _EXTRA if "leacc" in metrics and name not in metrics]
     attacks = request.attacks(metrics, also=extra)
-    shown = [name for name in metrics if any(name in has for has in attacks.values())]
-    several, floored = len(attacks) > 1, "leacc" in shown
+    floored = any("leacc" in has for has in attacks.values())
+    several = len(attacks) > 1
+    attack = "recovered" if several else request.named(attacks)
+    titles = {metric: header.format(attack=attack) for metric, header in headers.items()}
+    columns = {
+        name: _columns_of(has, further, titles, request.named([name]) if several else "")
+        for name, has in attacks.items()
+    }
     lines: list[Line] = []
     numbers: list[dict[str, Any]] = []
     for group in groups:
         of_group: list[Line] = []
         for label, cell in group.lines:
-            for method in (name for name in attacks if request.measured.ran(cell, name)):
-                (n, *texts), row = _line(request, cell, method, attacks[method], shown, experiments)
-                more = [one.of(cell, method) for one in further]
-                start = [label, request.named([method])] if several else [label]
-                end = [plain(request.measured.value(cell, BLANK, "leacc"))] if floored else []
-                of_group.append(Line((*start, n, *(text for text, _ in more), *texts, *end)))
-                row = {"group": group.heading, **numeric_cell(cell), "method": method, **row}
-                for columns in (columns for _, columns in more):
-                    row |= columns
-                numbers.append(row | (_more_numbers(request, cell, method, extra) if floored else {}))
-                label = ""  # once for all attacks on a setting
+            ran = {name: has for name, has in attacks.items() if request.measured.ran(cell, name)}
+            entries = {name: _entry(request, cell, name, has, experiments, further) for name, has in ran.items()}
+            if not entries:
+                continue
+            n = " / ".join(dict.fromkeys(entry.n for entry in entries.values()))
+            texts = [label, n, *next(iter(entries.values())).shared]
+            for name in attacks:
+                texts += entries[name].own if name in entries else ["—"] * len(columns[name])
+            texts += [plain(request.measured.value(cell, BLANK, "leacc"))] if floored else []
+            of_group.append(Line(tuple(texts)))
+            start = {"group": group.heading, **numeric_cell(cell)}
+            for name, entry in entries.items():
+                more = _more_numbers(request, cell, name, extra) if floored else {}
+                numbers.append({**start, "method": name, **entry.row, **more})
         lines += [Line(heading=group.heading, rule=True), *of_group] if of_group else []
-    columns = [Column("Setting", align="l"), *([Column("Attack", align="l")] if several else []), Column("n")]
-    columns += [Column(one.header) for one in further]
-    attack = "attack" if several else request.named(attacks)
-    for name in shown:
-        title = headers[name].format(attack=attack) if name in headers else metric_facts.label(name)
-        columns += [Column("measured", title), Column("publ.", title)]
-    columns += [Column("Verdict", align="l"), *([Column("Blank", align="r")] if floored else [])]
-    notes = NOTE + (LACKING_NOTE if several else "") + (BLANK_NOTE if floored else "") + note
+    shared = [Column(one.header) for one in further if not one.of_attack]
+    blank = [Column("Blank", align="r")] if floored else []
+    shown = (Column("Setting", align="l"), Column("n"), *shared, *chain(*columns.values()), *blank)
+    notes = NOTE + (SEVERAL_NOTE if several else "") + (BLANK_NOTE if floored else "") + note
     said = f"{caption.format(attacks=request.named(attacks))} {INTERVALS}"
-    table = pd.DataFrame(numbers)
-    return Table(said, notes.strip(), tuple(columns), tuple(lines), table, long=len(lines) > _PAGE and several)
+    return Table(said, notes.strip(), shown, tuple(lines), pd.DataFrame(numbers))
 
 
-def _line(
+def _columns_of(has: Sequence[str], further: Sequence[Further], titles: Mapping[str, str], name: str) -> list[Column]:
+    """Return the columns of an attack; ``name`` stands above them, if it is not empty."""
+    columns = [Column(one.header, name) for one in further if one.of_attack]
+    for metric in has:
+        title = f"{name}: {titles.get(metric) or metric_facts.label(metric)}".removeprefix(": ")
+        columns += [Column("measured", title), Column("publ.", title)]
+    return [*columns, Column("Verdict", name, align="l")]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An attack on a setting: n, its further columns that all attacks share, its own columns, and its numbers."""
+
+    n: str
+    shared: list[str]
+    own: list[str]
+    row: dict[str, Any]
+
+
+def _entry(
     request: Request,
     cell: Cell,
     method: str,
-    has: Sequence[str],
-    shown: Sequence[str],
+    metrics: Sequence[str],
     experiments: tuple[str, ...],
-) -> tuple[list[str], dict[str, Any]]:
-    """Return n, each metric measured and published, and the verdict; and the same as numbers."""
-    pairs = {name: request.find(cell, method, name, experiments) for name in shown}
+    further: Sequence[Further],
+) -> _Entry:
+    pairs = {name: request.find(cell, method, name, experiments) for name in metrics}
     words = {name: judgement(value, found) for name, (value, found) in pairs.items()}
-    texts = [tries(pairs[has[0]][0])]
+    more = [(one.of_attack, *one.of(cell, method)) for one in further]
+    own = [text for of_attack, text, _ in more if of_attack]
     row: dict[str, Any] = {}
     for name, (value, found) in pairs.items():
-        measured = with_prediction(value) if name in has else "—"
-        texts += [measured, found.text() + ("*" if words[name] == DIFFERS else "")]
+        own += [with_prediction(value), found.text() + ("*" if words[name] == DIFFERS else "")]
         row |= numeric_value(name, value, found)
-    return [*texts, verdict(words)], {**row, "verdict": verdict(words)}
+    row["verdict"] = verdict(words)
+    for _, _, columns in more:
+        row |= columns
+    shared = [text for of_attack, text, _ in more if not of_attack]
+    return _Entry(tries(pairs[metrics[0]][0]), shared, [*own, verdict(words)], row)
 
 
 def _more_numbers(request: Request, cell: Cell, method: str, extra: Sequence[str]) -> dict[str, Any]:

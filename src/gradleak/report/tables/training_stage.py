@@ -32,6 +32,6 @@ def build(request: Request) -> Table:
         list(groups),
         caption=CAPTION,
         experiments=("training_stage", "trained_models"),
-        further=[Further("Victim", accuracy)],
+        further=[Further("Victim", accuracy, of_attack=False)],
         note=NOTE,
     )
