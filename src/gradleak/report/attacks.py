@@ -23,8 +23,8 @@ def attacks_with(measured: Measured, metrics: Sequence[str], order: Iterable[str
     """
     known = measured.metrics
     ordered = dict.fromkeys([*(name for name in order if name in known), *filter(is_attack, known)])
-    found = {name: tuple(metric for metric in metrics if metric in known[name]) for name in ordered}
-    return {name: has for name, has in found.items() if has}
+    shown = {name: tuple(metric for metric in metrics if metric in known[name]) for name in ordered}
+    return {name: has for name, has in shown.items() if has}
 
 
 def check_attacks(measured: Measured, attacks: Attacks, where: str, metrics: Sequence[str], *, every: bool) -> None:

@@ -41,7 +41,7 @@ def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty; {REMEDY}") from None
     except ValueError as error:  # ragged lines, no text
-        raise InputError(f"{path}: is no metrics CSV ({' '.join(str(error).split())}); {REMEDY}") from None
+        raise InputError(f"{path}: not a metrics CSV ({' '.join(str(error).split())}); {REMEDY}") from None
     if tuple(frame.columns[: len(COLUMNS)]) != COLUMNS:
         raise InputError(f"{path}: columns are {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
     for name, kind in _NUMBERS.items():

@@ -129,14 +129,14 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
 
 def _agreement(request: Request, labels: Labels) -> dict[str, str]:
     """How many published figures are covered and how many agree; the same for the rerun."""
-    found: Any = pair(request)
-    judged = found[found["verdict"] != UNDECIDED]
+    paired: Any = pair(request)
+    judged = paired[paired["verdict"] != UNDECIDED]
     differs = judged[judged["verdict"] == DIFFERS]
-    again = found[found["rerun_verdict"] != UNDECIDED]
+    again = paired[paired["rerun_verdict"] != UNDECIDED]
     as_rerun = again["rerun_verdict"] == AGREES
     counts = {
-        "published/covered": len(found),
-        "published/logs": found["source_log"].nunique(),
+        "published/covered": len(paired),
+        "published/logs": paired["source_log"].nunique(),
         "published/judged": len(judged),
         "published/agreeing": (judged["verdict"] == AGREES).sum(),
         "published/differing": len(differs),
@@ -181,7 +181,7 @@ def _provenance(sidecars: list[Mapping[str, Any]]) -> dict[str, str]:
         "device": listing(distinct_of(lambda record: record["device"])),
         "compute": duration(sum(float(record["seconds"]) for record in sidecars)),
         "memory": f"{max(float(record['peak_memory_mb']) for record in sidecars):,.0f} MiB",
-        "versions": ", ".join(f"{name} {' or '.join(found)}" for name, found in versions.items()),
+        "versions": ", ".join(f"{name} {' or '.join(numbers)}" for name, numbers in versions.items()),
     }
 
 

@@ -14,7 +14,7 @@ _MOST = 6
 """Comparisons that the text lists at most; tables list all."""
 
 
-def values(found: Reconstructions, policies: Mapping[str, str], labels: Labels) -> dict[str, str]:
+def values(pictures: Reconstructions, policies: Mapping[str, str], labels: Labels) -> dict[str, str]:
     """Return ``images/diffusion/...`` of the settings that were attacked with a prior and without.
 
     Every attack that is led by the clients' gradients is compared with every attack without a prior that gets its
@@ -24,22 +24,22 @@ def values(found: Reconstructions, policies: Mapping[str, str], labels: Labels) 
     ``list``: each with its interval, if they are few; ``controls``: mean PSNR of the attacks that see no gradient.
 
     Args:
-        found: attacks with and without a prior.
+        pictures: attacks with and without a prior.
         policies: run id -> how its attack gets labels, see :meth:`gradleak.plan.grid.Grid.label_policies`; a run with a
             prior that is not in it is a control.
         labels: names to write.
     """
-    frame: Any = found.measured.frame
+    frame: Any = pictures.measured.frame
     controls = set(frame.loc[(frame["kind"] == DIFFUSION) & ~frame["run"].isin(list(policies)), "method"])
     differences: list[Difference] = []
     words: list[str] = []
     invented: list[float] = []
-    for cell in found.cells():
-        for method in found.methods(cell):
+    for cell in pictures.cells():
+        for method in pictures.methods(cell):
             if method in controls:
-                invented.append(found.measured.value(cell, method, "psnr").mean)
+                invented.append(pictures.measured.value(cell, method, "psnr").mean)
                 continue
-            for other, difference in found.beside_matching(cell, method, policies).items():
+            for other, difference in pictures.beside_matching(cell, method, policies).items():
                 differences.append(difference)
                 names = (labels.method.get(name, name) for name in (method, other))
                 words.append(f"{' against '.join(names)} on {labels.setting(cell)}: {_interval(difference)}")

@@ -29,7 +29,7 @@ def unit(cells: list[Cell]) -> str | None:
     """
     units = {stage_parts(cell["stage"])[0] for cell in cells if cell["stage"] != "untrained"}
     if len(units) > 1:
-        raise InputError("a figure over stages shows iterations or epochs; make a figure of each")
+        raise InputError("one figure over stages cannot show both iterations and epochs; make one of each")
     return next(iter(units), None)
 
 

@@ -190,8 +190,8 @@ class _Drawn:
         points = [
             (place, value)
             for place, cell in self.points
-            if (found := match(self.request.published, cell, self.method, self.metric, experiments)).exact
-            for value in found.values
+            if (published := match(self.request.published, cell, self.method, self.metric, experiments)).exact
+            for value in published.values
         ]
         for place, value in points:
             # Clipping off: a marker at 1.000 is whole.

@@ -22,15 +22,15 @@ MISSING = "?"
 """What a draft shows for a cell without rows."""
 
 WITHHELD = "n/a"
-"""What is shown for an attack that could not be tried."""
+"""What is shown for an attack that was not applicable."""
 
 WITHHELD_NOTE = (
-    "n/a in place of a value: not applicable, since the defense withholds or the victim lacks a gradient that the "
-    "attack needs; such tries are in no n, mean or interval."
+    "n/a: not applicable, because the client does not send a gradient that the attack needs; such tries do not count "
+    "towards n, means or intervals."
 )
 """Added to the note of a table that has such cells."""
 
-RANGE_NOTE = "Intervals end where the range of their metric does. "
+RANGE_NOTE = "Intervals are clipped to the range of their metric. "
 """Part of the note of a table with intervals."""
 
 
@@ -169,7 +169,7 @@ class Request:
             also: metrics that the table gives of these attacks as far as they have them.
 
         Raises:
-            InputError: this is no draft and a cell is missing, or no attack has the metrics.
+            InputError: this is not a draft and a cell is missing, or no attack has the metrics.
         """
         attacks = attacks_with(self.measured, metrics, self.labels.method)
         if not self.draft:
@@ -195,7 +195,7 @@ _BUILDERS: dict[str, Builder] = {}
 
 
 def register(kind: str) -> Callable[[Builder], Builder]:
-    """Register a builder under ``kind``; a name is never overwritten."""
+    """Register a builder under ``kind``, which must be new."""
 
     def add(builder: Builder) -> Builder:
         if kind in _BUILDERS:
@@ -212,7 +212,7 @@ def kinds() -> list[str]:
 
 
 _NOTHING = {"missing": MISSING, NOT_APPLICABLE: WITHHELD}
-"""Bases of values that nothing was measured for -> what tables show."""
+"""Bases of values without a measurement -> what tables show."""
 
 
 def build(
@@ -247,7 +247,7 @@ def build(
         name: the table's name in messages (default: ``kind``).
 
     Raises:
-        InputError: no such table, or a cell that it needs is missing and this is no draft.
+        InputError: no such table, or a cell that it needs is missing and this is not a draft.
     """
     if kind not in _BUILDERS:
         raise InputError(f"unknown table kind {kind!r}; known: {', '.join(kinds())}")
@@ -271,9 +271,9 @@ def _withholds(frame: pd.DataFrame) -> bool:
     return bool((frame["status"] == NOT_APPLICABLE).any())
 
 
-def judgement(value: Value, found: Match) -> str:
+def judgement(value: Value, published: Match) -> str:
     """Say whether the published figures lie in the prediction interval; a dash where there is nothing to judge."""
-    return NO_VERDICT if value.basis in _NOTHING else found.verdict(value.pi_low, value.pi_high)
+    return NO_VERDICT if value.basis in _NOTHING else published.verdict(value.pi_low, value.pi_high)
 
 
 def tries(value: Value) -> str:
@@ -324,7 +324,7 @@ def numeric_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {name: cell[name] for name in CELL}
 
 
-def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict[str, Any]:
+def numeric_value(prefix: str, value: Value, published: Match | None = None) -> dict[str, Any]:
     """Return one metric's columns of the CSV form, each beginning with ``prefix``."""
     names = (
         "mean",
@@ -339,9 +339,9 @@ def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict
         "pi_high",
     )
     columns: dict[str, Any] = {f"{prefix}_{name}": getattr(value, name) for name in names}
-    if found is not None:
-        columns[f"{prefix}_published"] = found.mean
-        columns[f"{prefix}_published_values"] = "/".join(found.shown())
-        columns[f"{prefix}_published_batch_size"] = found.batch_size if found.values else np.nan
-        columns[f"{prefix}_verdict"] = judgement(value, found)
+    if published is not None:
+        columns[f"{prefix}_published"] = published.mean
+        columns[f"{prefix}_published_values"] = "/".join(published.shown())
+        columns[f"{prefix}_published_batch_size"] = published.batch_size if published.values else np.nan
+        columns[f"{prefix}_verdict"] = judgement(value, published)
     return columns

@@ -30,7 +30,7 @@ NOTE = (
     "Measured: mean [low, high], the 95 % confidence interval of the mean between initialisations (between tries "
     f"where there is one initialisation). {RANGE_NOTE}n: initialisations × tries. Blank answer: what the answer “no "
     "class is present” scores. Published: mean over the tries of one initialisation; (B=…): published for that "
-    "batch size only; figures parted by a stroke come from several logs of one setting; —: not published for "
+    "batch size only; figures separated by a slash come from several logs of one setting; —: not published for "
     "this victim."
 )
 
@@ -56,14 +56,15 @@ def build(request: Request) -> Table:
         dataset = labels.dataset.get(cell["dataset"], cell["dataset"])
         values = [with_confidence(value) if asked else "—" for (value, _), asked in zip(pairs, ran, strict=True)]
         blanks = [plain(floor[metric]) if metric in floor else "" for _, metric in shown]
+        n = tries(pairs[ran.index(True)][0])
         lines += [
             Line((model, str(cell["batch_size"]), "measured", *values), rule=True),
-            Line((dataset, tries(pairs[ran.index(True)][0]), "published", *(found.text() for _, found in pairs))),
+            Line((dataset, n, "published", *(published.text() for _, published in pairs))),
             Line((where, "", "blank answer", *blanks)),
         ]
         row = numeric_cell(cell)
-        for (method, metric), (value, found) in zip(shown, pairs, strict=True):
-            row |= numeric_value(f"{method}_{metric}", value, found)
+        for (method, metric), (value, published) in zip(shown, pairs, strict=True):
+            row |= numeric_value(f"{method}_{metric}", value, published)
         row |= {f"floor_blank_{metric}": value.mean for metric, value in floor.items()}
         numbers.append(row)
     columns = [Column("Victim, data", align="l"), Column("B, n"), Column("", align="l")]

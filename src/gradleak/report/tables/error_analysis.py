@@ -65,25 +65,26 @@ def build(request: Request) -> Table:
         for name, words in QUANTITIES.items():
             if f"{name}_mse" not in attacks[method]:
                 continue
-            value, found = request.find(cell, method, f"{name}_mse", _PUBLISHED)
-            word = judgement(value, found)
+            value, published = request.find(cell, method, f"{name}_mse", _PUBLISHED)
+            word = judgement(value, published)
             relative = measured.value(cell, method, f"{name}_mre")
-            cosine, cosine_found = request.find(cell, method, _COSINES.get(name, ""), _PUBLISHED)
+            cosine, published_cosine = request.find(cell, method, _COSINES.get(name, ""), _PUBLISHED)
             lines.append(
                 Line(
                     (
                         words,
                         with_prediction(value),
-                        found.text() + ("*" if word == DIFFERS else ""),
+                        published.text() + ("*" if word == DIFFERS else ""),
                         word,
                         plain(relative),
                         with_prediction(cosine) if name in _COSINES else "—",
-                        cosine_found.text(),
+                        published_cosine.text(),
                     )
                 )
             )
-            row = {**numeric_cell(cell), "method": method, "quantity": name, **numeric_value("mse", value, found)}
-            numbers.append({**row, **numeric_value("mre", relative), **numeric_value("cosine", cosine, cosine_found)})
+            row = {**numeric_cell(cell), "method": method, "quantity": name, **numeric_value("mse", value, published)}
+            row |= {**numeric_value("mre", relative), **numeric_value("cosine", cosine, published_cosine)}
+            numbers.append(row)
     columns = (
         Column("Quantity", align="l"),
         Column("measured", "MSE"),

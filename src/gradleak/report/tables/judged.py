@@ -39,7 +39,7 @@ INTERVALS = (
 
 NOTE = (
     "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
-    f"nothing is decided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
+    f"the verdict is undecided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
 SEVERAL_NOTE = "n: of each attack in turn where they differ. —: not published, or the attack was not run there. "
@@ -202,13 +202,13 @@ def _entry(
     further: Sequence[Further],
 ) -> _Entry:
     pairs = {name: request.find(cell, method, name, experiments) for name in metrics}
-    words = {name: judgement(value, found) for name, (value, found) in pairs.items()}
+    words = {name: judgement(value, published) for name, (value, published) in pairs.items()}
     more = [(one.of_attack, *one.of(cell, method)) for one in further]
     own = [text for of_attack, text, _ in more if of_attack]
     row: dict[str, Any] = {}
-    for name, (value, found) in pairs.items():
-        own += [with_prediction(value), found.text() + ("*" if words[name] == DIFFERS else "")]
-        row |= numeric_value(name, value, found)
+    for name, (value, published) in pairs.items():
+        own += [with_prediction(value), published.text() + ("*" if words[name] == DIFFERS else "")]
+        row |= numeric_value(name, value, published)
     row["verdict"] = verdict(words)
     for _, _, columns in more:
         row |= columns

@@ -56,7 +56,7 @@ def cells(table: Table) -> list[tuple[str, ...]]:
 def test_every_table_is_built_and_says_so(kind, frame, figures):
     table = make(kind, frame, figures)
     assert any("n/a" in line for line in cells(table))
-    assert "not applicable, since the defense withholds" in table.note
+    assert "not applicable, because the client does not send" in table.note
     assert not any("div" in text or "?" in text for line in cells(table) for text in line)
     means = [name for name in table.numbers if str(name).endswith("_n_not_applicable")]
     assert (table.numbers[means].max() > 0).any()

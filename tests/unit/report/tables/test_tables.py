@@ -144,7 +144,7 @@ def test_intervals_of_shares_stay_between_0_and_1(made_up, sources):
     frame.loc[of_idlg, "value"] = (frame.loc[of_idlg, "model_seed"] > 1).astype(float)
     table = make("comparison", frame, sources)
     assert cells(table)[0][7] == "0.667 [0.000, 1.000]"
-    assert "Intervals end where the range of their metric does." in table.note
+    assert "Intervals are clipped to the range of their metric." in table.note
     row = table.numbers.iloc[0]
     assert (row["idlg_leacc_ci_low"], row["idlg_leacc_ci_high"]) == (0.0, 1.0)
 
