@@ -19,13 +19,13 @@ from gradleak.report.tables.base import (
 )
 
 _PUBLISHED = ("comparison", "probability_cosine")
-_METRICS = ("leacc", "lnacc", "irec", "probability_cosine")
-
-CAPTION = (
-    "Label restoration by {attacks}, measured beside published. LeAcc: share of classes whose presence is right; "
-    "LnAcc: share of classes whose count is right; IRec: share of instances recovered; Prob. cos.: cosine of recovered "
-    "and true class-wise mean probabilities."
-)
+_METRICS = {
+    "leacc": "LeAcc: share of classes whose presence is right",
+    "lnacc": "LnAcc: share of classes whose count is right",
+    "irec": "IRec: share of instances recovered",
+    "probability_cosine": "Prob. cos.: cosine of recovered and true class-wise mean probabilities",
+}
+"""The table's own metrics, and what the caption says of each."""
 NOTE = (
     "Measured: mean [low, high], the 95 % confidence interval of the mean between initialisations (between tries "
     f"where there is one initialisation). {RANGE_NOTE}n: initialisations × tries. Blank answer: what the answer “no "
@@ -39,7 +39,7 @@ NOTE = (
 def build(request: Request) -> Table:
     """Build the table: three lines per setting (measured, published, blank answer), one column per figure."""
     measured, labels = request.measured, request.labels
-    metrics = request.metrics or _METRICS
+    metrics = request.metrics or tuple(_METRICS)
     attacks = request.attacks(metrics)
     shown = [(method, metric) for method, has in attacks.items() for metric in has]
     floored = [metric for metric in metrics if metric in measured.metrics.get(BLANK, ())]
@@ -71,5 +71,7 @@ def build(request: Request) -> Table:
     for method, metric in shown:
         title = metric_facts.label(metric)
         columns.append(Column(title[0].upper() + title[1:], labels.method.get(method, method)))
-    caption = CAPTION.format(attacks=request.named(attacks))
+    words = [_METRICS[metric] for metric in _METRICS if any(metric in has for has in attacks.values())]
+    caption = f"Label restoration by {request.named(attacks)}, measured beside published. {'; '.join(words)}".strip()
+    caption = caption.removesuffix(".") + "."
     return Table(caption, NOTE, tuple(columns), tuple(lines), pd.DataFrame(numbers))

@@ -42,7 +42,7 @@ NOTE = (
     f"the verdict is undecided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
-SEVERAL_NOTE = "n: of each attack in turn where they differ. —: not published, or the attack was not run there. "
+SEVERAL_NOTE = "a / b: n of each attack in turn. —: not published, or the attack was not run on the setting. "
 BLANK_NOTE = "Blank: LeAcc and LnAcc of the answer “no class is present”, whose IRec is 0. "
 
 _EXTRA = ("f1", "count_l1", "exact_match")
@@ -155,8 +155,8 @@ def judged(
             entries = {name: _entry(request, cell, name, has, experiments, further) for name, has in ran.items()}
             if not entries:
                 continue
-            n = " / ".join(dict.fromkeys(entry.n for entry in entries.values()))
-            texts = [label, n, *next(iter(entries.values())).shared]
+            n = [entry.n for entry in entries.values()]
+            texts = [label, n[0] if len(set(n)) == 1 else " / ".join(n), *next(iter(entries.values())).shared]
             for name in attacks:
                 texts += entries[name].own if name in entries else ["—"] * len(columns[name])
             texts += [plain(request.measured.value(cell, BLANK, "leacc"))] if floored else []
