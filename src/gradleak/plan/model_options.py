@@ -25,19 +25,28 @@ _VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 _RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 OPTIONS: dict[str, frozenset[str]] = {
-    "fcn": frozenset({"n_hidden", "n_dim"}),
+    "fcn": frozenset({"n_hidden", "n_dim", "activation"}),
     "lenet5": frozenset({"activation", "batchnorm"}),
     "lenet": frozenset({"activation"}),
     **dict.fromkeys(_VGGS, frozenset({"dropout"})),
     **dict.fromkeys(_RESNETS, frozenset({"stem"})),
+    "cnn3": frozenset({"activation"}),
+    "pooled_cnn": frozenset({"activation"}),
     "mobilenet_v2": frozenset(),
 }
 """Model name -> the options that it has; every other option must keep its default."""
 
-ACTIVATIONS: dict[str, tuple[str, ...]] = {"lenet5": ("relu", "silu", "leaky_relu"), "lenet": ("relu", "sigmoid")}
+_PLAIN = ("relu", "silu", "gelu", "sigmoid")
+ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "fcn": _PLAIN,
+    "lenet5": ("relu", "silu", "leaky_relu"),
+    "lenet": ("relu", "sigmoid"),
+    "cnn3": _PLAIN,
+    "pooled_cnn": _PLAIN,
+}
 """Model name -> its activations; every other model has ReLU (MobileNetV2 ReLU6) built in."""
 
-SMALLEST: dict[str, int] = {"lenet5": 16}
+SMALLEST: dict[str, int] = {"lenet5": 16, "cnn3": 8, "pooled_cnn": 8}
 """Model name -> the smallest image that it reads, where layers without padding or pooling set one."""
 
 STEMS = ("released", "imagenet")

@@ -93,7 +93,7 @@ class Model(Kind):
     """
 
     options: frozenset[str] = frozenset()
-    activations: tuple[str, ...] = ("relu", "silu", "leaky_relu", "sigmoid")
+    activations: tuple[str, ...] = ("relu", "silu", "gelu", "leaky_relu", "sigmoid")
     min_image_size: int = Field(default=1, ge=1)
 
     @field_validator("options")

@@ -156,6 +156,8 @@ def like_trained(name: str) -> tuple[Victim, int]:
         ("lenet", True),
         ("lenet5", True),
         ("lenet5", False),
+        ("cnn3", True),
+        ("pooled_cnn", True),
         ("resnet18", False),
         ("mobilenet_v2", True),
     ],

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from gradleak.plan import catalogue as facts
 from gradleak.plan import paths
 from gradleak.plan.jobs.attack import AttackRun
-from gradleak.plan.jobs.options import check_model
+from gradleak.plan.jobs.options import Activation, check_model
 from gradleak.plan.jobs.spec import Names, runtime
 from gradleak.plan.lpips_files import SMALLEST_SIDE
 from gradleak.plan.model_options import OPTIONS, check_pretrained
@@ -20,8 +20,9 @@ class FederatedOptions(AttackRun):
 
     # Defaults of these programs must be field defaults: a command line leaves out what equals its default.
     model: str = Field(default="lenet", description=f"architecture: {', '.join(OPTIONS)}")
-    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
-        default="sigmoid", description="of LeNet and LeNet-5 (relu for all models but LeNet, unless given)"
+    activation: Activation = Field(
+        default="sigmoid",
+        description="of the FCN, LeNet-5, LeNet and the small CNNs (relu for all but LeNet, unless given)",
     )
     batch_size: int = Field(default=1, ge=1, description="images per client (--samples-per-client)")
     num_tries: int = Field(default=1, ge=1, description="rounds, each with new batches")

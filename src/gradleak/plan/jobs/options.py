@@ -11,6 +11,9 @@ from gradleak.plan.distributions import check_batch
 from gradleak.plan.jobs.spec import Names, Spec, runtime, split_commas
 from gradleak.plan.model_options import DEFAULTS, OPTIONS, check_images, check_options
 
+Activation = Literal["relu", "silu", "gelu", "leaky_relu", "sigmoid"]
+"""Values of the option, of which each model takes some."""
+
 
 class RuntimeOptions(Spec):
     """Where a job runs, where its files are, and the plug-ins that it loads."""
@@ -124,9 +127,7 @@ class VictimOptions(Spec):
     model: str = Field(default="lenet5", description=f"architecture: {', '.join(OPTIONS)}")
     n_hidden: int = Field(default=1, ge=0, le=16, description="hidden layers of the FCN after the first")
     n_dim: int = Field(default=300, ge=1, description="width of the FCN")
-    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
-        default="relu", description="of LeNet-5 and LeNet"
-    )
+    activation: Activation = Field(default="relu", description="of the FCN, LeNet-5, LeNet and the small CNNs")
     batchnorm: bool = Field(default=False, description="BatchNorm after each convolution of LeNet-5")
     dropout: bool = Field(default=False, description="dropout 0.5 in the classifier of VGG (off while observing)")
     stem: Literal["released", "imagenet"] = Field(default="released", description="first layers of a ResNet")

@@ -79,6 +79,20 @@ for _depth in (18, 34, 50, 101, 152):
     register(f"resnet{_depth}")(partial(_resnet, _depth))
 
 
+@register("cnn3")
+def _cnn3(**arguments: Any) -> Victim:
+    from gradleak.victims.models.cnn import CNN3
+
+    return CNN3(**arguments)
+
+
+@register("pooled_cnn")
+def _pooled_cnn(**arguments: Any) -> Victim:
+    from gradleak.victims.models.cnn import PooledCNN
+
+    return PooledCNN(**arguments)
+
+
 @register("mobilenet_v2")
 def _mobilenet_v2(**arguments: Any) -> Victim:
     from gradleak.victims.models.mobilenet import MobileNetV2
@@ -114,7 +128,7 @@ def build(
         channels: colour channels of an image.
         image_size: height and width in pixels.
         seed: seed of the victim stream.
-        activation: LeNet-5: ``relu``, ``silu``, ``leaky_relu``; LeNet: ``relu``, ``sigmoid``.
+        activation: see :data:`gradleak.plan.model_options.ACTIVATIONS`.
         batchnorm: LeNet-5 only.
         dropout: VGG only.
         n_hidden: FCN only.
