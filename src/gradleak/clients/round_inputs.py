@@ -10,6 +10,7 @@ from gradleak.clients.defenses.all import DefenseContext, apply
 from gradleak.clients.observation import Observation
 from gradleak.data import batches
 from gradleak.data.base import ImageDataset
+from gradleak.data.subsets import train_subset
 from gradleak.errors import InputError
 from gradleak.plan.jobs.attack import AttackRun
 from gradleak.plan.jobs.images import FederatedOptions
@@ -65,8 +66,9 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
     Raises:
         InputError: the data cannot give the batch asked for.
     """
-    return batches.select(
-        data.labels,
+    among = train_subset(data, spec.train_images) if spec.split == "train" else torch.arange(len(data))
+    chosen = batches.select(
+        data.labels[among],
         data.num_classes,
         spec.distribution,
         spec.batch_size,
@@ -74,6 +76,7 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
         num_uniform_cls=spec.num_uniform_cls or 0,
         num_target_cls=spec.num_target_cls or 0,
     )
+    return among[chosen]
 
 
 def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tensor]]:

@@ -55,7 +55,26 @@ class DatasetOptions(Spec):
         return name
 
 
-class BatchOptions(DatasetOptions):
+class TrainSplitOptions(DatasetOptions):
+    """How much of the train split there is, for the victim's training and for clients that draw from it."""
+
+    train_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="images of the train split in use: to train on, and for clients to draw from (default: all)",
+    )
+
+    @model_validator(mode="after")
+    def _split_is_large_enough(self) -> Self:
+        size = facts.DATASETS[self.dataset].sizes.get("train")
+        if size is not None and self.train_images is not None and self.train_images > size:
+            raise ValueError(
+                f"train_images {self.train_images} is more than the {size} images of {self.dataset} (train)"
+            )
+        return self
+
+
+class BatchOptions(TrainSplitOptions):
     """Which images a client holds. Batches depend on these fields alone."""
 
     split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
@@ -101,6 +120,8 @@ class BatchOptions(DatasetOptions):
                 f"num_classes {self.num_classes} is not that of {self.dataset}, which has {known.num_classes}"
             )
         size = known.sizes.get(self.split)
+        if self.split == "train" and self.train_images is not None:
+            size = self.train_images
         if size is not None and self.batch_size > size and self.distribution != "sim":
             raise ValueError(
                 f"batch_size {self.batch_size} is more than the {size} images of {self.dataset} ({self.split})"
