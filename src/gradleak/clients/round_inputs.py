@@ -79,15 +79,30 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
     return among[chosen]
 
 
+def in_own_order(spec: AttackRun, batch: Tensor, trial: int, client: int = 0) -> Tensor:
+    """Return a client's images in the order in which it trains on them, [B] int64 indices.
+
+    Batches are grouped by class, and mini-batches would be too. The order has a stream of its own, so that the batches
+    are those of clients without mini-batches, whose order stays as it was drawn.
+    """
+    if not spec.has_mini_batches:
+        return batch
+    return batch[torch.from_numpy(stream("local-order", *client_keys(spec, trial, client)).permutation(len(batch)))]
+
+
 def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tensor]]:
-    """Return the images of every client of every round, as [n] int64 indices: those that the user names, or drawn ones.
+    """Return the images of every client of every round, as [n] int64 indices: those that the user names, in the order
+    named, or drawn ones.
 
     Raises:
         InputError: an index outside the data set, or the data cannot give the batches asked for.
     """
     if not spec.client_indices:
         clients = range(spec.num_clients)
-        return [[draw_batch(spec, data, trial, client) for client in clients] for trial in range(spec.num_tries)]
+        return [
+            [in_own_order(spec, draw_batch(spec, data, trial, client), trial, client) for client in clients]
+            for trial in range(spec.num_tries)
+        ]
     chosen = torch.tensor([int(index) for index in spec.client_indices])
     outside = chosen[chosen >= len(data)]
     if len(outside):

@@ -185,7 +185,7 @@ def test_given_indices_are_the_batches():
             {"reconstruct_mode": "aggregated", "normalize_gradients": True, "labels": "ilrg"},
             "which normalize_gradients takes away",
         ),
-        ({"local_lr": 0.5}, "local_lr needs local_steps above 1"),
+        ({"local_lr": 0.5}, "local_lr needs local_epochs or local_steps above 1"),
         ({"init": "zeros", "restarts": 2}, "init zeros makes all restarts equal"),
         ({"image_size": 64}, "mnist-sample"),
         ({"pretrained": True}, "lenet"),

@@ -6,13 +6,14 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from gradleak.plan import plugins
-from gradleak.plan.jobs.options import BatchOptions, DefenseOptions, RuntimeOptions, VictimOptions
+from gradleak.plan.jobs.local_training import LocalTrainingOptions
+from gradleak.plan.jobs.options import DefenseOptions, RuntimeOptions, VictimOptions
 from gradleak.plan.jobs.spec import runtime
 from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training
 
 
-class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):
-    """What all attacks have in common: clients with batches, a victim, and defenses of what is sent."""
+class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOptions, DefenseOptions):
+    """What all attacks have in common: clients that train on batches, a victim, and defenses of what is sent."""
 
     checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
     checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
