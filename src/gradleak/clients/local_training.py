@@ -26,11 +26,12 @@ class LocalTraining:
     1: without momentum each is 1 / T. For T = 1 it is the gradient itself, whatever lr, m and d are. A defense acts on
     this mean, so that its strength means the same whatever the training is.
 
-    Mini-batches are consecutive images, in the same order in every epoch, the last one what is left over. A client of
-    an experiment puts its images into an order of its own first (:func:`gradleak.clients.round_inputs.in_own_order`),
-    which the server does not know. A server that simulates it splits its guess in order too: as its images may be in
-    any order, the true ones in the client's order still match exactly. Labels that are restored are in no such order,
-    so with them some images may be assigned to the wrong mini-batch.
+    Mini-batches are consecutive images, in the same order in every epoch, the last one what is left over. The mean is
+    over steps, so the images of a smaller last mini-batch weigh more than the others. A client of an experiment puts
+    its images into an order of its own first (:func:`gradleak.clients.round_inputs.in_own_order`), which the server
+    does not know. A server that simulates it splits its guess in order too: as its images may be in any order, the true
+    ones in the client's order still match exactly. Labels that are restored are in no such order, so with them some
+    images may be assigned to the wrong mini-batch.
 
     Attributes:
         epochs: passes over the images.

@@ -1,5 +1,6 @@
 """Options of what clients do with their images before they send something."""
 
+import re
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -27,8 +28,8 @@ class LocalTrainingOptions(BatchOptions):
     def _steps_are_epochs(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Count whole batches one way only, so that equal trainings are equal runs."""
         steps = values.get("local_steps")
-        whole = values.get("local_batch_size") is None and values.get("local_epochs", 1) == 1
-        if whole and isinstance(steps, int) and not isinstance(steps, bool) and steps > 0:
+        whole = values.get("local_batch_size") is None and str(values.get("local_epochs", 1)) == "1"
+        if whole and re.fullmatch("[1-9][0-9]*", str(steps), re.ASCII):  # a text on the command line
             return {**values, "local_epochs": steps, "local_steps": None}
         return values
 
