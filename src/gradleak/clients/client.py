@@ -135,7 +135,9 @@ class Client:
         velocity: tuple[Tensor, ...] | None = None
         total: tuple[Tensor, ...] | None = None
         for step, images in enumerate(mini_batches, start=1):
-            slope = derivative(parameters, x[images], targets[images])
+            # Derivatives by the whole batch are summed in another order, and so rounded otherwise, if it is sliced.
+            whole = images == slice(0, len(x))
+            slope = derivative(parameters, *((x, targets) if whole else (x[images], targets[images])))
             if decay and step > 1:
                 slope = tuple(g + decay * (p - s) for g, p, s in zip(slope, parameters, start, strict=True))
             if momentum and velocity is not None:

@@ -30,8 +30,8 @@ class LocalTraining:
     over steps, so the images of a smaller last mini-batch weigh more than the others. A client of an experiment puts
     its images into an order of its own first (:func:`gradleak.clients.round_inputs.in_own_order`), which the server
     does not know. A server that simulates it splits its guess in order too: as its images may be in any order, the true
-    ones in the client's order still match exactly. Labels that are restored are in no such order, so with them some
-    images may be assigned to the wrong mini-batch.
+    ones in the client's order still match exactly. Labels that are given to it are in that order. Restored ones are in
+    none, so with them some images may be assigned to the wrong mini-batch.
 
     Attributes:
         epochs: passes over the images.

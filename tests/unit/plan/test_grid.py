@@ -192,7 +192,7 @@ def test_select_picks(select, experiments, tables, figures):
         ({"tables/t/kind": "comparisn"}, "my.yaml: tables.t.kind: unknown kind 'comparisn'"),
         ({"tables/t/kind": "comparison"}, "my.yaml: tables.t.experiments: a comparison needs idlg, gi, rlg, which a"),
         ({"experiments/a/exclude": [{"modell": "x"}]}, "my.yaml: experiments.a.exclude.0: unknown axis 'modell'"),
-        ({"models/deep/activation": "silu"}, "my.yaml: models.deep: model fcn: activation='silu' does not apply"),
+        ({"models/deep/stem": "imagenet"}, "my.yaml: models.deep: model fcn: stem='imagenet' does not apply"),
         ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
         ({"tables/t/experiments": ["z"]}, "my.yaml: tables.t.experiments: unknown experiment 'z'"),
         ({"select": {"figures": ["z"]}}, "my.yaml: select.figures: unknown figure 'z'; known: f"),
