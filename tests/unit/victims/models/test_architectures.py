@@ -123,7 +123,9 @@ def test_cnn3_is_three_blocks_and_three_linear_layers(size: int, inputs: int):
     weights = [p.detach() for p in victim.parameters()]
     x = images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     for i in range(3):
-        x = nn.functional.max_pool2d(torch.relu(nn.functional.conv2d(x, *weights[2 * i : 2 * i + 2], padding=1)), 2)
+        x = nn.functional.max_pool2d(
+            torch.relu(nn.functional.conv2d(x, weights[2 * i], weights[2 * i + 1], padding=1)), 2
+        )
     x = x.flatten(1)
     assert x.shape == (2, inputs)
     for i in (3, 4):
@@ -143,7 +145,7 @@ def test_pooled_cnn_averages_four_convolutions(size: int):
     for i in range(4):
         if i:
             x = nn.functional.avg_pool2d(x, 2)
-        x = nn.functional.silu(nn.functional.conv2d(x, *weights[2 * i : 2 * i + 2], padding=1))
+        x = nn.functional.silu(nn.functional.conv2d(x, weights[2 * i], weights[2 * i + 1], padding=1))
     with torch.inference_mode():
         torch.testing.assert_close(victim.features(images), x.mean((2, 3)))
         torch.testing.assert_close(victim(images), x.mean((2, 3)) @ weights[8].T + weights[9])
