@@ -85,9 +85,10 @@ def invert(
         inputs = torch.zeros(0, network.layers[0].weight.shape[1], dtype=torch.float64)
         error, no = inputs[:, 0], none.bool()
         return Inversion(inputs, none, none, none, error, no, no, rank, float(batch_size or 0), kind)
+    found, wandering = peeling.certain(found)
     pairs = pairings(network, spans, found)
     times = multiplicities(pairs, batch_size)
-    stated = torch.maximum(STATED * found.error, 2 * peeling.wander(found))
+    stated = torch.maximum(STATED * found.error, 2 * wandering)
     certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
     if len(found) == rank and contradicts(network, spans, found, times.certain, times.batch_size):
         certifiable = False
