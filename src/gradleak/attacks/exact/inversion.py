@@ -21,8 +21,8 @@ COUNTS = 1e-2
 
 
 CERTAIN_NEAR, CERTAIN_MARGIN = 3.0, 20.0
-"""What a candidate must meet to be certified, beyond what it must to be taken: the largest residual over the one that noise
-predicts, and how many times worse the second-best label fits."""
+"""What a candidate must meet to be certified, beyond what it must to be taken: the largest residual over the one that
+noise predicts, and how many times worse the second-best label fits."""
 
 NEARLY = 0.1
 """Stated relative error up to which the label of an input is certified."""
