@@ -130,7 +130,7 @@ def _drop_docstring(node: ast.AST) -> None:
     body = getattr(node, "body", None)
     if isinstance(body, list):
         kept = [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]
-        node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+        body[:] = kept or [ast.Pass()]
 
 
 def _files(module: str) -> list[Path]:

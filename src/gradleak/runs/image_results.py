@@ -81,16 +81,17 @@ def compare(
         metrics_named: metrics that the run's options name.
     """
     truth, guess = round_.pixels(batch.images.cpu()), round_.pixels(found.images[number].cpu())
-    order = align(truth, guess)
+    certified = None if found.certified is None else found.certified[number].cpu()
+    order = align(truth, guess, certified)
     guess, labels = guess[order], found.labels[number].cpu()[order]
     metrics = dict(image_metrics(truth, guess))
     metrics["feature_cosine"] = feature_cosine(round_.server, truth, guess, round_.data.normalise)
     if lpips is not None:
         metrics["lpips"] = lpips(truth, guess)
     metrics["label_accuracy"] = (labels == batch.labels).double()
-    if found.certified is not None:
+    if certified is not None:
         metrics["relative_error"] = relative_error(batch.images.cpu(), found.images[number].cpu()[order])
-        metrics["certified"] = found.certified[number].cpu().double()[order]
+        metrics["certified"] = certified.double()[order]
     inputs = None
     if found.inputs is not None:  # what the first linear layer reads has an order of its own
         inputs = found.inputs[number].cpu()

@@ -108,6 +108,7 @@ def invert(spec: Reconstruct) -> Result:
         catalogue.load_images(spec.method),
         objective=objectives.build(spec.cost_fn, indices=spec.indices, weights=spec.weights),
         at_once=spec.at_once,
+        progress=spec.progress,
     )
     return attack(spec, round_, solve, begin)
 

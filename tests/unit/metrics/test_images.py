@@ -40,6 +40,16 @@ def oracle_ssim(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(values))
 
 
+def test_what_is_certified_keeps_its_place():
+    """A faint copy is between a picture and a blank guess, so that the least sum would give away its exact guess."""
+    bright = torch.zeros(1, 4, 4)
+    bright[:, :2] = 1.0
+    truth, blank = torch.stack([bright, 0.5 * bright]), torch.zeros(1, 4, 4)
+    guess = torch.stack([0.5 * bright, blank])
+    assert align(truth, guess).tolist() == [0, 1]
+    assert align(truth, guess, torch.tensor([True, False])).tolist() == [1, 0]
+
+
 def test_mse_and_psnr_by_hand():
     truth = torch.zeros(3, 1, 16, 16)
     guess = torch.zeros(3, 1, 16, 16)

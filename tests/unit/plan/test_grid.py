@@ -5,14 +5,10 @@ from typing import Any
 import pytest
 import yaml
 from tests.small_grid import BASE, expand
-from tests.workflow import ROOT
 
 from gradleak.errors import InputError
 from gradleak.plan import config as configuration
-from gradleak.plan import grid
 from gradleak.plan.jobs.images import ImageAttack
-from gradleak.report import published
-from gradleak.report.statistics import CELL
 
 
 def test_the_product_of_the_axes():
@@ -255,52 +251,6 @@ def test_faults_name_the_file_that_sets_the_key():
     assert sources.of("tables.t.kind") == "mine.yaml"
     assert sources.of("tables.t.experiments.0") == "base.yaml"
     assert sources.of("experiments.a.axes.0.model") == "base.yaml"
-
-
-NO_FILES = configuration.Sources({})
-
-
-def merged(*files: str) -> dict[str, Any]:
-    """Merge config files as Snakemake does: mappings are merged, lists replaced."""
-
-    def update(into: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-        for key, value in new.items():
-            into[key] = update(into.get(key, {}), value) if isinstance(value, dict) else value
-        return into
-
-    result: dict[str, Any] = {}
-    for file in files:
-        update(result, yaml.safe_load((ROOT / "config" / file).read_text(encoding="utf-8")))
-    return result
-
-
-@pytest.mark.parametrize("files", [("config.yaml",), ("config.yaml", "cpu.yaml")])
-def test_the_shipped_grids_expand(files):
-    expanded = grid.expand(configuration.load(merged(*files), NO_FILES), NO_FILES)
-    assert len(expanded.runs) > 20
-    assert {"comparison", "batch_size_and_depth"} <= set(expanded.tables)
-
-
-def test_the_default_grid_needs_no_download():
-    expanded = grid.expand(configuration.load(merged("config.yaml"), NO_FILES), NO_FILES)
-    assert all(spec.dataset.endswith("-sample") for spec in expanded.runs.values())
-
-
-PUBLISHED = published.load(ROOT / "paper" / "published" / "ilrg.csv")
-WITHOUT_GPU = PUBLISHED["dataset"].isin(["mnist", "cifar100"]) & ~PUBLISHED["stage"].str.startswith("epoch")
-
-
-@pytest.mark.parametrize(("name", "rows"), [("cpu.yaml", PUBLISHED[WITHOUT_GPU]), ("paper.yaml", PUBLISHED)])
-def test_the_large_grids_run_every_published_row_at_its_size(name, rows):
-    expanded = grid.expand(configuration.load(merged("config.yaml", name), NO_FILES), NO_FILES)
-    tries: dict[tuple[Any, ...], list[int]] = {}
-    for spec in expanded.runs.values():
-        cell = (spec.dataset, spec.model_id, spec.stage, spec.batch_size, spec.distribution_id, spec.defense_id)
-        tries.setdefault(cell, []).append(spec.num_tries)
-    cells = rows[[*CELL, "tries"]].drop_duplicates().itertuples(index=False, name=None)
-    missing = [(*cell, size) for *cell, size in cells if max(tries.get(tuple(cell), [0])) < size]
-    assert not missing
-    assert not {spec.dataset for spec in expanded.runs.values()} - {"mnist", "cifar100", "imagenet"}
 
 
 @pytest.mark.parametrize(

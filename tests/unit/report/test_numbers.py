@@ -1,6 +1,5 @@
 """The numbers in the prose, and that the paper reads whatever the grid holds."""
 
-import logging
 import os
 import re
 import shutil
@@ -9,13 +8,11 @@ import subprocess
 import pandas as pd
 import pytest
 
-from gradleak.errors import InputError
 from gradleak.plan.catalogue import IMAGES, find, names
 from gradleak.report import numbers as quoted
 from gradleak.report import published, published_images, tex
 from gradleak.report.figures.base import build as draw
 from gradleak.report.figures.base import save
-from gradleak.report.snakemake_log import logged, packed, unpacked
 from gradleak.report.summary import distinct
 from gradleak.report.tables.base import Labels, build
 from gradleak.report.tables.render import to_latex
@@ -244,26 +241,6 @@ def test_provenance(frames, sources):
     assert (values["compute"], values["versions"]) == ("3 min", "python 3.11.2, torch 2.12.0")
 
 
-def test_parameters_of_rules_can_stand_in_a_script_of_the_report():
-    value = {"caption": "a </script> <!-- b", "names": ["<"], "draft": False, "none": None}
-    assert "<" not in packed(value)
-    assert unpacked(packed(value)) == value
-
-
-def test_a_fault_is_one_line_in_log_and_on_standard_error(tmp_path, capsys):
-    def job() -> None:
-        with logged(tmp_path / "sub" / "log.txt", "job") as log:
-            log.info("started")
-            raise InputError("no rows")
-
-    with pytest.raises(SystemExit) as caught:
-        job()
-    assert caught.value.code == 1
-    assert capsys.readouterr().err == "job: error: no rows\n"
-    assert (tmp_path / "sub" / "log.txt").read_text() == "INFO: started\nERROR: no rows\n"
-    assert not logging.getLogger("gradleak.job").handlers
-
-
 def get(text: str) -> set[str]:
     return set(re.findall(r"\\Get\{([^{}]*)\}", text))
 
@@ -281,18 +258,6 @@ def sections_of(values: dict[str, str], folder) -> str:
         return text + "".join(map(read, inputs))
 
     return read("main.tex")
-
-
-def test_conditions_choose_whole_sections_alone(paper_folder):
-    lines = [
-        line.strip()
-        for path in [paper_folder / "main.tex", *(paper_folder / "sections").rglob("*.tex")]
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if r"\IfHas" in line
-    ]
-    paragraphs = [line for line in lines if not re.search(r"\{\\input\{sections/[^{}]*\}\}\{\}$", line)]
-    assert len(lines) <= 8
-    assert all(re.fullmatch(r"\\IfHas\{\w+/runs\}\{", line) for line in paragraphs)  # the abstract's paragraphs
 
 
 SELECTIONS = {

@@ -113,16 +113,13 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Ten
     noise = spans[0].input_noise(t)  # of an entry of h
     rows = fixing_rows(spans) if looks_forward(spans) else []
     spread = _spread(network, spans, passed, noise)
-    error = h.new_full((len(h),), torch.inf)
-    forward = h.new_zeros(len(h))
-    if rows:
-        forward, inside = _row_spaces(network, spans, passed, spread, rows, known)
-        error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
     labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
     errors = network.errors(passed, labels)
-    if not rows:
-        inside = _column_spaces(network, spans, h, labels, noise)
-        error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
+    if rows:
+        forward, inside = _row_spaces(network, spans, passed, spread, rows, known)
+    else:
+        forward, inside = h.new_zeros(len(h)), _column_spaces(network, spans, h, labels, noise)
+    error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
     backward = _backward(spans, passed, errors, error)
     return Evidence(h, labels, forward, backward, margin, error, (t / spans[0].values).norm(dim=1), errors)
 

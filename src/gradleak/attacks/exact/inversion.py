@@ -1,6 +1,6 @@
 """Exact inversion of a batch gradient: what is found, and what is certified of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,6 @@ STATED = 10.0
 
 COUNTS = 1e-2
 """Stated relative error up to which an input is certified."""
-
 
 CERTAIN_NEAR, CERTAIN_MARGIN = 3.0, 20.0
 """What a candidate must meet to be certified, beyond what it must to be taken: the largest residual over the one that
@@ -43,7 +42,8 @@ class Inversion:
         labels_certified: [k] bool: label and multiplicity.
         rank: how many different images the gradient holds above its noise.
         batch_size: B over the scale of the gradient: B for a mean, 1 for a sum; what the pairings say.
-        kind: ``forward`` if following layers fixed the inputs, ``backward`` if their errors did, which is weaker.
+        kind: ``forward`` if following layers fixed the inputs, ``backward`` or, with the last layer alone,
+            ``head`` if their errors did, which is weaker.
     """
 
     inputs: Tensor
@@ -64,7 +64,6 @@ def invert(
     *,
     precision: torch.dtype,
     batch_size: int | None,
-    report: Callable[[int, int], None] | None = None,
 ) -> Inversion:
     """Find the inputs and labels of a batch from the gradients of linear layers in a row.
 
@@ -73,14 +72,13 @@ def invert(
         gradients: [dL/dW | dL/db] of each, [out, in + 1], float64.
         precision: type in which the client sent them.
         batch_size: B, or None if unknown.
-        report: called with the numbers of images found and of images in the gradient after each round.
     """
     last = len(gradients) - 1
     spans = [
         decompose(gradient, precision=precision, batch_size=batch_size, is_head=i == last)
         for i, gradient in enumerate(gradients)
     ]
-    peeling = Peeling(network, tuple(spans), report)
+    peeling = Peeling(network, tuple(spans))
     found = peeling.run()
     rank = spans[0].rank
     kind = "forward" if looks_forward(spans) else "head" if last == 0 else "backward"

@@ -88,7 +88,7 @@ class Network:
     def errors(self, passed: Pass, labels: Tensor) -> tuple[Tensor, ...]:
         """Return dLoss/da of every layer, [n, out], for the cross-entropy of each input with its label [n]."""
         delta = passed.probabilities.clone()
-        delta[torch.arange(len(labels)), labels] -= 1
+        delta[torch.arange(len(labels), device=labels.device), labels] -= 1
         errors = [delta]
         for layer, slope in zip(reversed(self.layers[1:]), reversed(passed.slopes), strict=True):
             delta = slope * (delta @ layer.weight)

@@ -1,13 +1,13 @@
 """Exact inversion of an observation: which of its linear layers can take part, and what they give away."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradleak.attacks.exact.inversion import Inversion, invert
 from gradleak.attacks.exact.network import Layer, Network
+from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
 from gradleak.victims.head import head_of, role_names
 from gradleak.victims.layers import Chain, linear_chain
@@ -36,9 +36,9 @@ class Seen:
         """Whether the inputs of the first layer are the images themselves."""
         return self.first == 0 and self.chain.reads_input
 
-    def invert(self, batch_size: int | None, report: Callable[[int, int], None] | None = None) -> Inversion:
+    def invert(self, batch_size: int | None) -> Inversion:
         """Find the inputs of the first layer and the labels, see :func:`gradleak.attacks.exact.inversion.invert`."""
-        return invert(self.network, self.gradients, precision=self.precision, batch_size=batch_size, report=report)
+        return invert(self.network, self.gradients, precision=self.precision, batch_size=batch_size)
 
     def head(self) -> "Seen":
         """Return the last layer alone."""
@@ -48,17 +48,16 @@ class Seen:
         )
 
 
-def see(model: nn.Module, gradients: dict[str, Tensor], example: Tensor) -> Seen:
-    """Return what exact inversion can use of a client's gradients.
+def see(observation: Observation) -> Seen:
+    """Return what exact inversion can use of what the server sees.
 
     Args:
-        model: that the client has.
-        gradients: name -> gradient, of what it sent.
-        example: images [n, ...] as the model reads them, any: they show how its layers are joined.
+        observation: gradients of any layers; its model need not have been observed.
 
     Raises:
         InputError: the model has no linear head, or its gradients were not sent, or are not finite.
     """
+    model, gradients, example = observation.model, observation.gradients, observation.example()
     chain = linear_chain(model, example)
     head_of(model, example)
     role = role_names(model)

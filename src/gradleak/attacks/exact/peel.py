@@ -1,6 +1,5 @@
 """Peeling: find some images, take them out of the spans, and search for the others in the smaller ones."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,12 +48,10 @@ class Peeling:
     Attributes:
         network: the layers.
         spans: of the gradient of each.
-        report: called with the number of images found and the rank after each round.
     """
 
     network: Network
     spans: tuple[Span, ...]
-    report: Callable[[int, int], None] | None = None
 
     def run(self) -> Evidence | None:
         """Return the images that pass all tests together, or None if there are none."""
@@ -78,8 +75,6 @@ class Peeling:
                 fruitless, tried = 0, dict.fromkeys(widths, 0)
             else:
                 fruitless, tried[width] = fruitless + 1, tried[width] + 1
-            if self.report:
-                self.report(now, rank)
             if now == before and now == rank - 1:
                 break  # the last one has no unknown: another start changes nothing
         return found
@@ -194,14 +189,15 @@ class Peeling:
         return examine(self.network, self.spans, h, None if known is None else (known.gram(), known.variance))
 
     def certain(self, found: Evidence) -> tuple[Evidence, Tensor]:
-        """Return images solved for once more, each beside all others, with what speaks for each then.
+        """Return images solved for once more, each beside all others, without those that then contradict others.
 
         And how far from each another root is that noise cannot tell from it, relative, [k].
         """
         problem, affine, s = self._whole(found.inputs, found, of_themselves=True)
         s, _ = _in_parts(problem, s, steps=4, damping=NONE)
         again = self._examined(affine.inputs(s), found, of_themselves=True)
-        return again, wander(problem, affine, s)
+        kept = torch.nonzero(~contradicted(pairings(self.network, self.spans, again))).flatten()
+        return again.select(kept), wander(problem, affine, s)[kept]
 
     def _accept(self, new: Evidence, found: Evidence | None) -> Evidence | None:
         """Return the images found so far with those of some candidates that pass, the strongest first."""

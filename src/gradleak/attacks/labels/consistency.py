@@ -34,7 +34,7 @@ def consistency(observation: Observation) -> LabelGuess:
         raise InputError("consistency needs the batch size for the images that it cannot certify")
     for name in HEAD:
         head_gradient(observation, name)  # checked here, for one message of all methods
-    seen = see(observation.model, observation.gradients, observation.example())
+    seen = see(observation)
     return counts_of(observation, seen, seen.invert(observation.batch_size))
 
 

@@ -12,7 +12,7 @@ from gradleak.errors import InputError
 from gradleak.plan.catalogue import IMAGES, find, names
 from gradleak.report import published
 from gradleak.report.summary import distinct
-from gradleak.report.tables.base import Column, Labels, Line, Table, build
+from gradleak.report.tables.base import Labels, Table, build
 from gradleak.report.tables.batch_size_and_depth import blocks, depth
 from gradleak.report.tables.judged import verdict
 from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
@@ -270,36 +270,6 @@ def test_csv_is_in_full_precision(frame, sources):
     table = make("comparison", frame, sources)
     back = pd.read_csv(io.StringIO(to_csv(table)))
     assert back["rlg_leacc_sd"].to_list() == table.numbers["rlg_leacc_sd"].to_list()
-
-
-def odd(text: str) -> Table:
-    """A table of one line whose texts are the user's."""
-    columns = (Column("Setting", align="l"), Column("LeAcc"))
-    numbers = pd.DataFrame({"group": [text], "leacc_mean": [-0.5], text: [3]})
-    return Table(text, text, columns, (Line(heading=text), Line((text, "−0.5"))), numbers)
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])
-def test_a_spreadsheet_takes_no_text_for_a_formula(text):
-    back = pd.read_csv(io.StringIO(to_csv(odd(text)), newline=""))
-    assert back["group"].to_list() == ["'" + text.strip()]
-    assert back.columns[2] == "'" + text.strip()
-    assert back["leacc_mean"].to_list() == [-0.5]  # a number stays one
-
-
-def test_other_texts_are_left_alone():
-    assert pd.read_csv(io.StringIO(to_csv(odd("FCN-3, a=b"))))["group"].to_list() == ["FCN-3, a=b"]
-
-
-def test_no_text_is_taken_for_html(paper_folder):
-    made = odd("a </script><b>\n| c")
-    page = to_html(made, "one", paper_folder.parent / "workflow" / "report" / "table.html.j2")
-    assert "<script" not in page
-    assert "</script" not in page
-    text = to_markdown(made)
-    assert text.count("<") == text.count("\\<") > 0
-    assert text.splitlines()[-1] == "a \\</script>\\<b> | c"
-    assert "| a \\</script>\\<b> \\| c | −0.5 |" in text
 
 
 def test_markdown_is_a_pipe_table(frame, sources):
