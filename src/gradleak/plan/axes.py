@@ -7,6 +7,7 @@ from gradleak.plan.config import Axis, Scalar
 from gradleak.plan.jobs.diffusion import DiffusionReconstruct
 from gradleak.plan.jobs.images import Reconstruct
 from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.names import UNDEFENDED
 
 Run = RestoreLabels | Reconstruct | DiffusionReconstruct
 
@@ -23,9 +24,6 @@ MOVED = {
     "alpha": "is an option of label attacks now: ilrg: {kind: ilrg, options: {alpha: 0.9}} under attacks",
 }
 """Axes of earlier versions, and what has become of them. ``batch_size`` was the training's: ``train_batch_size``."""
-
-UNDEFENDED = "none"
-"""The value of the axis ``defense`` that stands for no defense."""
 
 _NOT_AXES = {"methods", "method", "attack", "checkpoint", "defenses", "metrics", "modules"}
 

@@ -7,13 +7,14 @@ from pydantic import ValidationError
 
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, plugins
-from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, MOVED, UNDEFENDED, Run, axes_of, composed, values_of
+from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, MOVED, Run, axes_of, composed, values_of
 from gradleak.plan.cli import describe
 from gradleak.plan.config import AttackEntry, Axis, Config, Experiment, View
 from gradleak.plan.config_sources import Sources
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.options import VictimOptions
 from gradleak.plan.methods import method_name
+from gradleak.plan.names import UNDEFENDED
 from gradleak.plan.paths import check_run_id
 from gradleak.plan.typed import read_value
 

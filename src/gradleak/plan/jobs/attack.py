@@ -1,15 +1,17 @@
 """Options that all attacks have in common."""
 
+import hashlib
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak.plan import catalogue
+from gradleak.plan import catalogue, names
 from gradleak.plan.catalogue import Kind
 from gradleak.plan.jobs.options import BatchOptions, DefenseOptions, RuntimeOptions, VictimOptions
 from gradleak.plan.jobs.spec import Names, runtime
-from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training
+from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training, stage_parts
+from gradleak.records import CELL, Setting
 
 
 class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):
@@ -62,6 +64,24 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
         shared = {name: getattr(self, name) for name in TrainVictim.model_fields if name in type(self).model_fields}
         training = TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
         return training.with_modules()
+
+    def setting(self) -> Setting:
+        """Return the columns of results that name what is attacked, of a client by itself.
+
+        A column that has the name of an option has its value.
+        """
+        values = {name: getattr(self, name) for name in CELL if name in type(self).model_fields and name != "checkpoint"}
+        if self.stage != "untrained":
+            values["stage_unit"], values["stage_number"] = stage_parts(self.stage)
+        # The user's own weights are named by their content, so that they pass for no known stage.
+        if self.checkpoint is not None:
+            with self.checkpoint.open("rb") as file:
+                values["checkpoint"] = hashlib.file_digest(file, "sha256").hexdigest()[:8]
+        values["model_options"] = names.canonical(self.model_options())
+        values["distribution_classes"] = self.distribution_classes
+        values["defense"] = names.composition(self.defenses)
+        values["defense_scope"] = self.defense_scope if self.defenses else ""
+        return Setting(**values)
 
     @property
     def victim_seed(self) -> int:
