@@ -35,6 +35,7 @@ rule macros:
         tables={name: quoted_view(GRID.config.tables[name]) for name in GRID.tables},
         figures={name: quoted_view(GRID.config.figures[name]) for name in GRID.figures},
         labels=labels_for(GRID.experiments),
+        policies=GRID.label_policies(GRID.experiments),
     message:
         "Writing the numbers that the text quotes"
     script:

@@ -2,19 +2,6 @@
 from gradleak.report.snakemake_log import packed
 
 
-def label_policies(table):
-    """How the image attacks of a table get their labels, by run; controls get none that a client's gradient tells."""
-    names = GRID.config.tables[table].experiments
-    runs = {run: GRID.runs[run] for name in names for run in GRID.experiments[name]}
-    images = {run: spec for run, spec in runs.items() if hasattr(spec, "labels")}
-    return {
-        run: spec.labels
-        for run, spec in images.items()
-        if "none" != getattr(spec, "guidance", "")
-        and getattr(spec, "control", "none") == "none"
-    }
-
-
 rule table:
     input:
         experiments=lambda wildcards: [
@@ -46,7 +33,12 @@ rule table:
         "results/tables/{table}.log",
     params:
         view=lambda wildcards: packed(view_params(GRID.config.tables[wildcards.table])),
-        policies=lambda wildcards: packed(label_policies(wildcards.table)),
+        metrics=lambda wildcards: packed(
+            GRID.config.tables[wildcards.table].metrics or []
+        ),
+        policies=lambda wildcards: packed(
+            GRID.label_policies(GRID.config.tables[wildcards.table].experiments)
+        ),
     message:
         "Building table {wildcards.table}"
     script:

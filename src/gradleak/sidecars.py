@@ -45,7 +45,8 @@ class _Record(_Part):
     metrics: Written | None = None
 
 
-_REMEDY = "delete it and run again"  # a job without its record is not done, for Snakemake and for the programs
+REMEDY = "delete it and run again"
+"""What to do with a damaged file: a job without its files is not done, for Snakemake and for the programs."""
 
 
 def sidecar_of(metrics: Path) -> Path:
@@ -73,7 +74,7 @@ def read_sidecar(path: Path, *, run: str | None = None, numbers: Iterable[str] =
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run again") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
+        raise InputError(f"{path}: cannot be read ({error}); {REMEDY}") from error
     try:
         more: Any = dict.fromkeys(numbers, (float, ...))
         model = create_model("_Record", __base__=_Record, **more) if more else _Record
@@ -81,9 +82,9 @@ def read_sidecar(path: Path, *, run: str | None = None, numbers: Iterable[str] =
     except ValidationError as error:
         first = error.errors()[0]
         reason = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
-        raise InputError(f"{path}: is no record of a finished job ({reason}); {_REMEDY}") from None
+        raise InputError(f"{path}: is no record of a finished job ({reason}); {REMEDY}") from None
     if record["interrupted"]:
-        raise InputError(f"{path}: its run was interrupted; {_REMEDY}")
+        raise InputError(f"{path}: its run was interrupted; {REMEDY}")
     if run is not None and record["run"] != run:
-        raise InputError(f"{path}: is the record of run {record['run']}, not of {run}; {_REMEDY}")
+        raise InputError(f"{path}: is the record of run {record['run']}, not of {run}; {REMEDY}")
     return record

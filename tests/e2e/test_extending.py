@@ -113,6 +113,14 @@ def test_each_configuration_is_right_by_itself(project, name):
     assert grid.runs
 
 
+def test_a_built_in_table_shows_the_attack_beside_others(finished):
+    text = (finished.folder / "results/tables/bias.md").read_text(encoding="utf-8")
+    header = next(line for line in text.splitlines() if line.startswith("| Victim"))
+    assert "| Bias LeAcc | Bias LnAcc | Bias IRec | iLRG LeAcc " in header
+    assert header.endswith("| RLG LeAcc |")
+    assert float(table(finished, "bias")[0]["bias_leacc_mean"]) > 0
+
+
 def test_the_attack_counts_what_the_bias_tells(finished, loaded):
     """The rows are those of a slow reference: gradient by autograd, counts by the formula of the page."""
     found = rows(finished, "bias").query("method == 'bias' and metric == 'lnacc'")

@@ -31,6 +31,7 @@ with logged(snakemake.log[0], "build_macros") as log:
         figures=params["figures"],
         labels=Labels(**params["labels"]),
         images=published_images.load(Path(snakemake.input.images)),
+        policies=params["policies"],
     )
     if params["draft"]:
         values["draft"] = "yes"  # makes the text show ?? for a number that is missing

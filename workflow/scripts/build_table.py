@@ -24,6 +24,7 @@ with logged(snakemake.log[0], "build_table") as log:
         rerun=published.load_rerun(Path(snakemake.input.rerun)),
         images=published_images.load(Path(snakemake.input.images)),
         policies=unpacked(snakemake.params["policies"]),
+        metrics=unpacked(snakemake.params["metrics"]),
         draft=view["draft"],
         caption=view["caption"],
         name=name,

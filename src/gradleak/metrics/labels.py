@@ -41,7 +41,8 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Non
     - ``count_l1``: sum over classes of |guessed count - true count| / B.
     - ``exact_match``: 1 if all counts are right, else 0.
 
-    If it certifies counts, ``certified``: their sum over B; ``falsely_certified``: those beyond the true counts, over B.
+    If it certifies counts, ``certified``: their sum over B; ``falsely_certified``: those beyond the true counts, over
+    B.
 
     If it has embeddings or probabilities, as the mean over the classes in the batch of the cosine similarity
     to the true mean: ``embedding_cosine``; ``output_cosine`` of the logits W ê + b, if the head is given;

@@ -175,6 +175,14 @@ class View(_Entry):
     caption: str | None = Field(default=None, description="replaces the builder's own caption")
 
 
+class TableView(View):
+    """A table over experiments."""
+
+    metrics: list[str] | None = Field(
+        default=None, description="metrics to show in place of the builder's own, e.g. a plug-in's", min_length=1
+    )
+
+
 class Select(_Part):
     """What to make; null makes all."""
 
@@ -196,7 +204,7 @@ class Config(_Part):
     defenses: dict[str, DefenseEntry] = Field(default_factory=dict, description="catalogue of defenses")
     metrics: dict[str, MetricEntry] = Field(default_factory=dict, description="catalogue of metrics")
     experiments: dict[Name, Experiment] = Field(description="what is run")
-    tables: dict[Name, View] = Field(default_factory=dict, description="tables of the paper")
+    tables: dict[Name, TableView] = Field(default_factory=dict, description="tables of the paper")
     figures: dict[Name, View] = Field(default_factory=dict, description="figures of the paper")
     select: Select = Field(default_factory=lambda: Select(experiments=None, tables=None, figures=None))
 

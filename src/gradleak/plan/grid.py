@@ -1,7 +1,7 @@
 """From configuration to runs: the product of each block's axes, shared between experiments by run id."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +54,15 @@ class Grid:
     named: dict[str, Named]
     tables: tuple[str, ...]
     figures: tuple[str, ...]
+
+    def label_policies(self, experiments: Iterable[str]) -> dict[str, str]:
+        """Return how the image attacks of some experiments get their labels, by run.
+
+        Controls are left out: theirs tell nothing of a client.
+        """
+        runs = {run: self.runs[run] for name in experiments for run in self.experiments[name]}
+        attacks = {run: spec for run, spec in runs.items() if isinstance(spec, ImageAttack)}
+        return {run: spec.labels for run, spec in attacks.items() if not spec.is_control}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, plugins
 from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, MOVED, Run, axes_of, composed, values_of
+from gradleak.plan.catalogue.facts import EMBEDDINGS, IMAGES, LABELS
 from gradleak.plan.cli import describe
-from gradleak.plan.config import AttackEntry, Axis, Config, Experiment, View
+from gradleak.plan.config import AttackEntry, Axis, Config, Experiment, TableView, View
 from gradleak.plan.config_sources import Sources
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.options import VictimOptions
@@ -20,6 +21,14 @@ from gradleak.plan.typed import read_value
 
 _NAMED = (*CATALOGUE_AXES, "defense", "prior")
 """Axes whose values are names of the catalogue that is called like them, in the plural."""
+
+
+_IN_WORDS = {
+    LABELS: "label attacks",
+    IMAGES: "image attacks",
+    EMBEDDINGS: "an attack that recovers embeddings",
+}
+"""What a table or figure needs, for messages."""
 
 
 class Faults:
@@ -221,7 +230,7 @@ def _check_exclude(where: str, experiment: Experiment, config: Config, faults: F
 
 
 def _check_view(part: Literal["tables", "figures"], name: str, view: View, config: Config, faults: Faults) -> None:
-    """The experiments of a table or figure must run all attacks that its kind needs."""
+    """The experiments of a table or figure must have what its kind needs."""
     where = f"{part}.{name}"
     if view.kind not in catalogue.names(part):
         faults.unknown(f"{where}.kind", "kind", view.kind, catalogue.names(part))
@@ -231,12 +240,20 @@ def _check_view(part: Literal["tables", "figures"], name: str, view: View, confi
         if shown not in config.experiments:
             faults.unknown(f"{where}.experiments", "experiment", shown, config.experiments)
             continue
-        experiment = config.experiments[shown]
-        run = {*_kinds_of(experiment, config)} | ({catalogue.IMAGES} if experiment.kind == catalogue.IMAGES else set())
-        missing = [method for method in needs if method not in run]
+        has = _has(config.experiments[shown], config)
+        missing = [_IN_WORDS.get(need, need) for need in needs if need not in has]
         if missing:
-            text = f"a {view.kind} needs {', '.join(missing)}, which {shown} does not run"
-            faults.add(f"{where}.experiments", text)
+            faults.add(f"{where}.experiments", f"{view.kind} needs {' and '.join(missing)}; {shown} has none")
+    if isinstance(view, TableView) and view.metrics and not catalogue.find("tables", view.kind).chooses_metrics:
+        faults.add(f"{where}.metrics", f"the metrics of {view.kind} cannot be chosen; leave them out")
+
+
+def _has(experiment: Experiment, config: Config) -> set[str]:
+    """Return what views can need of an experiment."""
+    kinds = _kinds_of(experiment, config)
+    labels = [] if experiment.kind == IMAGES else [kind for kind in kinds if kind in catalogue.names("attacks")]
+    gives = [what for kind in labels for what in catalogue.find("attacks", kind).gives]
+    return {experiment.kind, *kinds, *gives}
 
 
 def _kinds_of(experiment: Experiment, config: Config) -> list[str]:

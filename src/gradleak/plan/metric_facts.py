@@ -1,7 +1,7 @@
-"""What is known of metrics, also of those that are made of others: differences, snapshots, parts.
+"""How metrics are called and written, and their range, also of those made of others: differences, snapshots, parts.
 
-The range of a metric is declared in the catalogue and nowhere else; intervals are cut to it
-(:mod:`gradleak.report.statistics`).
+What the catalogue says of a metric stands there and nowhere else. One that nothing says anything of goes by its name,
+has three digits, and is unbounded.
 """
 
 import math
@@ -37,6 +37,36 @@ def facts_of(metric: str) -> MetricFacts | None:
     return catalogue.find("metrics", known) if known in catalogue.names("metrics") else None
 
 
+_LABELS: dict[str, str] = {
+    "soteria_embedding_mse": "Soteria emb. MSE",
+    **{f"approx{number}_mse": f"approx. {number} MSE" for number in (1, 2, 3, 4)},
+    "approx_out_mse": "approx. logits MSE",
+    "approx_probabilities_mse": "approx. prob. MSE",
+    "scale_mse": "scale MSE",
+    "embedding_mse": "emb. MSE",
+    "out_mse": "logit MSE",
+    "probabilities_mse": "prob. MSE",
+}
+"""Metrics of the error analysis."""
+
+_DIGITS = 3
+"""Decimals of a metric of which nothing else is said."""
+
+
+def label(metric: str) -> str:
+    """Return how tables and text write the name of a metric."""
+    facts = catalogue.find("metrics", metric) if metric in catalogue.names("metrics") else None
+    return _LABELS.get(metric, metric) if facts is None or not facts.label else facts.label
+
+
+def digits(metric: str) -> int:
+    """Return with how many decimals a metric is written, unless it is an error (:func:`is_error`)."""
+    facts = facts_of(metric)
+    if facts is not None and facts.digits is not None:
+        return facts.digits
+    return 1 if metric.startswith("restored_class_") else _DIGITS
+
+
 def is_error(metric: str) -> bool:
     """Whether a metric is a mean squared or relative error: it ranges over many powers of ten."""
     return metric.endswith(("mse", "mre"))
@@ -47,17 +77,10 @@ def is_psnr(metric: str) -> bool:
     return metric.removeprefix(DIFFERENCE).startswith("psnr")
 
 
-def digits(metric: str, usual: int) -> int:
-    """Return the decimals that a metric is written with; ``usual`` where it does not say."""
-    facts = facts_of(metric)
-    return usual if facts is None or facts.digits is None else facts.digits
-
-
 def bounds(metric: str) -> tuple[float, float]:
     """Return the smallest and the largest value that a metric can have, infinite where there is none.
 
-    A metric that is not known is unbounded. A difference of two values reaches as far as the range is wide, in both
-    directions.
+    A difference of two values reaches as far as the range is wide, in both directions.
     """
     if metric.startswith(DIFFERENCE):
         low, high = bounds(metric.removeprefix(DIFFERENCE))

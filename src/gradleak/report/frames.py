@@ -12,11 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from gradleak.errors import InputError
 from gradleak.records import COLUMNS, Row, Written, whole_file, write_text
-from gradleak.sidecars import read_sidecar
+from gradleak.sidecars import REMEDY, read_sidecar
 
 _NUMBERS = {field.name: field.type for field in fields(Row) if field.type in (int, float)}
 _WRITTEN = TypeAdapter(Written)
-_REMEDY = "delete it and run again"
 
 
 def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
@@ -35,14 +34,14 @@ def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run again") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
     try:
         # "none" and "nan" are words of the schema, not missing values.
         frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: the file is empty; {_REMEDY}") from None
+        raise InputError(f"{path}: the file is empty; {REMEDY}") from None
     except ValueError as error:  # ragged lines, no text
-        raise InputError(f"{path}: is no metrics CSV ({' '.join(str(error).split())}); {_REMEDY}") from None
+        raise InputError(f"{path}: not a metrics CSV ({' '.join(str(error).split())}); {REMEDY}") from None
     if tuple(frame.columns[: len(COLUMNS)]) != COLUMNS:
         raise InputError(f"{path}: columns are {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
     for name, kind in _NUMBERS.items():
@@ -50,7 +49,7 @@ def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
     if written is not None and Written.of(content, len(frame)) != written:
         rows = f"it has {len(frame)} rows, its record says {written.rows}"
         what = rows if len(frame) != written.rows else "it was edited, or its record is of another file"
-        raise InputError(f"{path}: is not the file that was written: {what}; {_REMEDY}")
+        raise InputError(f"{path}: is not the file that was written: {what}; {REMEDY}")
     return frame
 
 
@@ -64,7 +63,7 @@ def _numbers(path: Path, column: Any, kind: type) -> Any:
     except (ValueError, OverflowError):
         line, text = next((line, text) for line, text in enumerate(column, start=2) if not _is_number(text, kind))
     what = "a whole number" if kind is int else "a number"
-    raise InputError(f"{path}:{line}: {column.name} is {text!r}, not {what}; {_REMEDY}")
+    raise InputError(f"{path}:{line}: {column.name} is {text!r}, not {what}; {REMEDY}")
 
 
 def _is_number(text: Any, kind: type) -> bool:
@@ -91,10 +90,10 @@ def read_run(metrics: Path, sidecar: Path, run: str | None = None) -> tuple[pd.D
     """
     record = read_sidecar(sidecar, run=run)
     if record["metrics"] is None:
-        raise InputError(f"{sidecar}: does not say what {metrics.name} held, an older version wrote it; {_REMEDY}")
+        raise InputError(f"{sidecar}: does not say what {metrics.name} held, an older version wrote it; {REMEDY}")
     frame = read_frame(metrics, _WRITTEN.validate_python(record["metrics"]))
     if set(frame["run"]) != {record["run"]}:
-        raise InputError(f"{metrics}: does not hold the rows of run {record['run']}; {_REMEDY}")
+        raise InputError(f"{metrics}: does not hold the rows of run {record['run']}; {REMEDY}")
     return frame, record
 
 
@@ -117,7 +116,7 @@ def read_experiment(path: Path) -> pd.DataFrame:
     try:
         written = _WRITTEN.validate_json(record.read_bytes())
     except (OSError, ValidationError):
-        raise InputError(f"{path}: has no readable {record.name} beside it; {_REMEDY}") from None
+        raise InputError(f"{path}: has no readable {record.name} beside it; {REMEDY}") from None
     return read_frame(path, written)
 
 

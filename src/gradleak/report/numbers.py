@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradleak.plan import metric_facts
 from gradleak.records import OK, is_attack
 from gradleak.report import numbers_of_images as quoted_images
 from gradleak.report import numbers_of_priors as quoted_diffusion
@@ -21,7 +22,7 @@ from gradleak.report.image_rows import DIFFUSION, MATCHING, Reconstructions, onl
 from gradleak.report.numbers_of_images import span
 from gradleak.report.statistics import AGREES, DIFFERS, UNDECIDED, applicable
 from gradleak.report.summary import Measured, unambiguous
-from gradleak.report.tables.agreement import FRESH, METRICS, pair
+from gradleak.report.tables.agreement import FRESH, pair
 from gradleak.report.tables.base import Labels, Request
 from gradleak.report.tex import duration, listing, number
 
@@ -41,6 +42,7 @@ def gather(
     figures: Views,
     labels: Labels,
     images: pd.DataFrame | None = None,
+    policies: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Gather every number that the text may quote.
 
@@ -56,6 +58,7 @@ def gather(
         figures: the same of the figures.
         labels: names to write.
         images: what :func:`gradleak.report.published_images.load` gave; none if omitted.
+        policies: see :meth:`gradleak.plan.grid.Grid.label_policies`; none if omitted.
 
     Returns:
         Key -> text, for :func:`gradleak.report.tex.macros`.
@@ -81,7 +84,7 @@ def gather(
     values |= quoted_images.extent(pictures, labels)
     if whole.loc[whole["kind"] == DIFFUSION, "method"].map(is_attack).astype(bool).any():
         both = Reconstructions.of(unambiguous(only_images(whole)))
-        values |= quoted_diffusion.values(both, records, labels)
+        values |= quoted_diffusion.values(both, policies or {}, labels)
     values |= quoted_images.contrasts(pictures, labels)
     values |= quoted_images.published(pictures, published_images.empty() if images is None else images)
     return values | quoted_images.options(records) | _provenance(records)
@@ -126,14 +129,14 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
 
 def _agreement(request: Request, labels: Labels) -> dict[str, str]:
     """How many published figures are covered and how many agree; the same for the rerun."""
-    found: Any = pair(request)
-    judged = found[found["verdict"] != UNDECIDED]
+    paired: Any = pair(request)
+    judged = paired[paired["verdict"] != UNDECIDED]
     differs = judged[judged["verdict"] == DIFFERS]
-    again = found[found["rerun_verdict"] != UNDECIDED]
+    again = paired[paired["rerun_verdict"] != UNDECIDED]
     as_rerun = again["rerun_verdict"] == AGREES
     counts = {
-        "published/covered": len(found),
-        "published/logs": found["source_log"].nunique(),
+        "published/covered": len(paired),
+        "published/logs": paired["source_log"].nunique(),
         "published/judged": len(judged),
         "published/agreeing": (judged["verdict"] == AGREES).sum(),
         "published/differing": len(differs),
@@ -152,9 +155,9 @@ def _worst(differs: Any, labels: Labels) -> str:
         return "none"
     worst = differs.loc[differs["difference"].abs().idxmax()]
     cell = {str(key): value for key, value in worst.items()} | {"dataset": worst["measured_on"]}
-    metric = METRICS.get(str(worst["metric"]), str(worst["metric"]).replace("_", " "))
     return (
-        f"{metric} of {labels.method.get(worst['method'], worst['method'])} on {labels.setting(cell)}, "
+        f"{metric_facts.label(worst['metric'])} of {labels.method.get(worst['method'], worst['method'])} "
+        f"on {labels.setting(cell)}, "
         f"measured {number(worst['mean'])} against {number(worst['published'])} published"
     )
 
@@ -178,7 +181,7 @@ def _provenance(sidecars: list[Mapping[str, Any]]) -> dict[str, str]:
         "device": listing(distinct_of(lambda record: record["device"])),
         "compute": duration(sum(float(record["seconds"]) for record in sidecars)),
         "memory": f"{max(float(record['peak_memory_mb']) for record in sidecars):,.0f} MiB",
-        "versions": ", ".join(f"{name} {' or '.join(found)}" for name, found in versions.items()),
+        "versions": ", ".join(f"{name} {' or '.join(numbers)}" for name, numbers in versions.items()),
     }
 
 

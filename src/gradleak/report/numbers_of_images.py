@@ -37,23 +37,23 @@ def decibels(values: Iterable[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def extent(found: Reconstructions, labels: Labels) -> dict[str, str]:
+def extent(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     """How much was reconstructed; nothing if no image experiment is in the grid."""
-    frame: Any = found.measured.frame
+    frame: Any = pictures.measured.frame
     if frame.empty:
         return {}
     psnr = frame[frame["metric"] == "psnr"]
     batches = psnr[["run", "distribution", "seed", "trial", "status"]].drop_duplicates()
-    summary: Any = found.measured.summary
+    summary: Any = pictures.measured.summary
     values = {
         "runs": f"{frame['run'].nunique():,}",
-        "settings": str(len(found.cells())),
+        "settings": str(len(pictures.cells())),
         "batches": f"{len(batches):,}",
         "images": f"{len(psnr):,}",
         "initialisations": span(summary.loc[summary["metric"] == "psnr", "n_initialisations"]),
         "data-sets": listing([labels.dataset.get(name, name) for name in dict.fromkeys(frame["dataset"])]),
         "victims": listing([labels.model.get(name, name) for name in dict.fromkeys(frame["model"])]),
-        "methods": listing([labels.method.get(name, name) for name in found.methods()]),
+        "methods": listing([labels.method.get(name, name) for name in pictures.methods()]),
         "batch-sizes": listing([str(size) for size in sorted({int(size) for size in frame["batch_size"]})]),
     }
     diverged = int((batches["status"] != OK).sum())
@@ -68,11 +68,11 @@ def options(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {f"images/{name}": span({int(spec[name]) for spec in specs}) for name in ("iterations", "restarts") if specs}
 
 
-def _psnr(found: Reconstructions, cell: Cell, method: str) -> float:
-    return found.measured.value(cell, method, "psnr").mean
+def _psnr(pictures: Reconstructions, cell: Cell, method: str) -> float:
+    return pictures.measured.value(cell, method, "psnr").mean
 
 
-def contrasts(found: Reconstructions, labels: Labels) -> dict[str, str]:
+def contrasts(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     """What labels, aggregation and defenses do to the PSNR, each over the settings that allow the comparison.
 
     ``images/restored`` and ``images/given``: the mean paired difference in dB to labels optimised, or restored.
@@ -80,18 +80,18 @@ def contrasts(found: Reconstructions, labels: Labels) -> dict[str, str]:
     ``images/defenses/(none|lowest|highest)``, and ``.../at``.
     """
     said = {
-        "images/restored": _gain(found, "", RESTORED),
-        "images/given": _gain(found, RESTORED, GIVEN),
-        "images/aggregates": _aggregates(found),
+        "images/restored": _gain(pictures, "", RESTORED),
+        "images/given": _gain(pictures, RESTORED, GIVEN),
+        "images/aggregates": _aggregates(pictures),
     }
-    return said | _defenses(found, labels)
+    return said | _defenses(pictures, labels)
 
 
-def _gain(found: Reconstructions, before: str, after: str) -> str:
+def _gain(pictures: Reconstructions, before: str, after: str) -> str:
     pairs = [
-        found.difference(cell, base + after, base + before)
-        for cell in found.cells()
-        for base in (method.removesuffix(after) for method in found.methods(cell) if method.endswith(after))
+        pictures.difference(cell, base + after, base + before)
+        for cell in pictures.cells()
+        for base in (method.removesuffix(after) for method in pictures.methods(cell) if method.endswith(after))
     ]
     pairs = [pair for pair in pairs if pair.value.n_trials]
     if not pairs:
@@ -115,28 +115,28 @@ def signs(pairs: Iterable[Difference]) -> dict[str, str]:
     return {name: str(count) for name, count in counts.items()}
 
 
-def _aggregates(found: Reconstructions) -> str:
+def _aggregates(pictures: Reconstructions) -> str:
     """Pair aggregates with clients of the same data set, victim, stage, draw and defense under the same attack."""
     single: dict[tuple[Any, ...], float] = {}
     together: dict[tuple[Any, ...], float] = {}
-    for cell in found.cells():
+    for cell in pictures.cells():
         drawn, aggregated, _ = cell["distribution"].partition("@")
-        for method in found.methods(cell):
+        for method in pictures.methods(cell):
             key = (cell["dataset"], cell["model"], cell["stage"], drawn, cell["defense"], method)
-            (together if aggregated else single)[key] = _psnr(found, cell, method)
+            (together if aggregated else single)[key] = _psnr(pictures, cell, method)
     both = [key for key in together if key in single and together[key] == together[key] and single[key] == single[key]]
     if not both:
         return NOT_MEASURED
     return f"{decibels(together[key] for key in both)} dB, and {decibels(single[key] for key in both)} dB"
 
 
-def _defenses(found: Reconstructions, labels: Labels) -> dict[str, str]:
+def _defenses(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     """Mean PSNR without a defense, and the extremes under one, of settings that were attacked both ways."""
     groups: dict[tuple[Any, ...], dict[str, float]] = {}
-    for cell in found.cells():
+    for cell in pictures.cells():
         setting = tuple(value for name, value in cell.items() if name != "defense")
-        for method in found.methods(cell):
-            mean = _psnr(found, cell, method)
+        for method in pictures.methods(cell):
+            mean = _psnr(pictures, cell, method)
             if mean == mean:
                 groups.setdefault((*setting, method), {})[cell["defense"]] = mean
     compared = [group for group in groups.values() if "none" in group and len(group) > 1]
@@ -150,14 +150,14 @@ def _defenses(found: Reconstructions, labels: Labels) -> dict[str, str]:
     return said
 
 
-def published(found: Reconstructions, figures: pd.DataFrame) -> dict[str, str]:
+def published(pictures: Reconstructions, figures: pd.DataFrame) -> dict[str, str]:
     """How many published reconstructions were measured at their setting and number of iterations, and agree."""
     verdicts = []
-    for cell in found.cells():
-        for method in found.methods(cell):
-            matched = beside(figures, found, cell, method, "psnr")[0]
+    for cell in pictures.cells():
+        for method in pictures.methods(cell):
+            matched = beside(figures, pictures, cell, method, "psnr")[0]
             if matched.exact:
-                verdicts.append(judgement(found.measured.value(cell, method, "psnr"), matched))
+                verdicts.append(judgement(pictures.measured.value(cell, method, "psnr"), matched))
     judged = [word for word in verdicts if word in (AGREES, DIFFERS)]
     counts = {"covered": len(verdicts), "judged": len(judged), "agreeing": judged.count(AGREES)}
     return {f"images/published/{key}": str(count) for key, count in counts.items()}

@@ -1,6 +1,6 @@
 """What the paper's text says of attacks with a diffusion prior: beside matching alone, and beside their controls."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gradleak.report.image_rows import DIFFUSION, Reconstructions
@@ -14,18 +14,7 @@ _MOST = 6
 """Comparisons that the text lists at most; tables list all."""
 
 
-def controls_of(sidecars: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Names of the attacks that see no gradient of a client: the prior alone, or led by noise."""
-    specs = [record["spec"] for record in sidecars if str(record.get("run", "")).startswith(f"{DIFFUSION}/")]
-    return {spec["attack"] for spec in specs if spec["guidance"] == "none" or spec["control"] != "none"}
-
-
-def policies_of(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Run id -> how the run gets its labels, of runs that reconstruct images."""
-    return {record["run"]: record["spec"]["labels"] for record in sidecars if "labels" in record.get("spec", {})}
-
-
-def values(found: Reconstructions, sidecars: Iterable[Mapping[str, Any]], labels: Labels) -> dict[str, str]:
+def values(pictures: Reconstructions, policies: Mapping[str, str], labels: Labels) -> dict[str, str]:
     """Return ``images/diffusion/...`` of the settings that were attacked with a prior and without.
 
     Every attack that is led by the clients' gradients is compared with every attack without a prior that gets its
@@ -35,21 +24,22 @@ def values(found: Reconstructions, sidecars: Iterable[Mapping[str, Any]], labels
     ``list``: each with its interval, if they are few; ``controls``: mean PSNR of the attacks that see no gradient.
 
     Args:
-        found: attacks with and without a prior.
-        sidecars: the run.json of every run.
+        pictures: attacks with and without a prior.
+        policies: run id -> how its attack gets labels, see :meth:`gradleak.plan.grid.Grid.label_policies`; a run with a
+            prior that is not in it is a control.
         labels: names to write.
     """
-    records = list(sidecars)
-    controls, policies = controls_of(records), policies_of(records)
+    frame: Any = pictures.measured.frame
+    controls = set(frame.loc[(frame["kind"] == DIFFUSION) & ~frame["run"].isin(list(policies)), "method"])
     differences: list[Difference] = []
     words: list[str] = []
     invented: list[float] = []
-    for cell in found.cells():
-        for method in found.methods(cell):
+    for cell in pictures.cells():
+        for method in pictures.methods(cell):
             if method in controls:
-                invented.append(found.measured.value(cell, method, "psnr").mean)
+                invented.append(pictures.measured.value(cell, method, "psnr").mean)
                 continue
-            for other, difference in found.beside_matching(cell, method, policies).items():
+            for other, difference in pictures.beside_matching(cell, method, policies).items():
                 differences.append(difference)
                 names = (labels.method.get(name, name) for name in (method, other))
                 words.append(f"{' against '.join(names)} on {labels.setting(cell)}: {_interval(difference)}")

@@ -37,7 +37,7 @@ def section_of(part: Literal["tables", "figures"], view: Mapping[str, Any], fram
     shown: Any = only_images(concatenate(frames[name] for name in view["experiments"]))
     if (shown["kind"] == DIFFUSION).any():
         return "diffusion"
-    # A defense is judged against the undefended victim, so without one there is nothing to say of defenses.
+    # A defense is judged against the undefended victim, so without it there is nothing to compare.
     return "reconstruction_defenses" if {"none"} < set(shown["defense"]) else "reconstruction"
 
 
@@ -85,11 +85,11 @@ def _ranges(section: str, measured: Measured, labels: Labels) -> dict[str, str]:
     for metric in _ACCURACIES:
         plain, placed = [], []
         for method in methods:
-            found = [(measured.value(cell, method, metric).mean, cell) for cell in measured.cells()]
-            found = [(mean, labels.setting(cell)) for mean, cell in found if mean == mean]
-            if not found:
+            means = [(measured.value(cell, method, metric).mean, cell) for cell in measured.cells()]
+            means = [(mean, labels.setting(cell)) for mean, cell in means if mean == mean]
+            if not means:
                 continue
-            ends = [pick(found, key=lambda item: item[0]) for pick in (min, max)]
+            ends = [pick(means, key=lambda item: item[0]) for pick in (min, max)]
             (low, here), (high, there) = ((figure(metric, mean), place) for mean, place in ends)
             attack = labels.method.get(method, method)
             plain.append(f"{low} for {attack}" if low == high else f"{low} to {high} for {attack}")

@@ -1,6 +1,6 @@
 """Paired differences: what one method scores above another on the same tries.
 
-Both met the same victim and the same batch, so the luck of either is in neither mean but cancels out.
+Both met the same victim and the same batch, so what these contribute cancels out of the difference.
 """
 
 from dataclasses import dataclass

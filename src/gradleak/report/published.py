@@ -61,7 +61,7 @@ def read_text_frame(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty") from None
     except (OSError, ValueError) as error:  # a folder, no text, ragged lines
-        raise InputError(f"{path}: is no CSV: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: not a CSV file: {' '.join(str(error).split())}") from error
     missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise InputError(f"{path}: column {missing[0]} is missing")

@@ -49,7 +49,7 @@ def beside(
     """Return the published figure that belongs beside a measured one, and how tables write it.
 
     Reconstructions after another number of iterations are another setting, though the columns of a setting do not hold
-    it: their figure is shown with that number, and is no exact match. Ours is known from the last snapshot.
+    it: their figure is shown with that number, and is not an exact match. Ours is known from the last snapshot.
 
     Args:
         figures: what :func:`load` gave.

@@ -73,13 +73,13 @@ def read_run(folder: Path) -> Run:
     """Read the folder of a run.
 
     Raises:
-        InputError: it is no folder of a reconstruction run; one line says why.
+        InputError: it is not the folder of a reconstruction run; one line says why.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     for name in ("metrics.csv", "run.json"):
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: has no {name}, so it is no folder of a reconstruction run")
+            raise InputError(f"{folder}: has no {name}, so it is not the folder of a reconstruction run")
     rows, record = read_results(folder / "metrics.csv", folder / "run.json")
     frame: Any = only_images(rows)
     if "psnr" not in set(frame["metric"]):

@@ -133,7 +133,7 @@ def summarise(
         initialisation (then there is no prediction interval), or ``none``, or :data:`NOT_APPLICABLE` where no trial
         could be made; ``batch_variance`` between the ``n_batches`` shared batches, 0 where none is shared; and
         ``fresh_low``/``fresh_high``, the prediction interval for one further initialisation on other batches: all
-        initialisations of a setting meet the same batches, so their spread holds nothing of the luck of the draw, while
+        initialisations of a setting meet the same batches, so their spread does not include that between draws, while
         a published figure was measured on other batches.
         With v the variance between batches and T their number, 2t²v/T (Student, T - 1; ours and as many fresh
         batches) is added to the square of the half-width.
@@ -160,12 +160,12 @@ def summarise(
     of_trials = student(n) * found["trial_sd"].to_numpy(dtype=np.float64) / np.sqrt(np.maximum(n, 1))
     batches = found["n_batches"].fillna(0).to_numpy()
     variance = found["batch_variance"].to_numpy(dtype=np.float64)
-    luck = np.where(variance > 0, student(batches) * np.sqrt(2 * variance / np.maximum(batches, 1)), 0.0)
+    redraw = np.where(variance > 0, student(batches) * np.sqrt(2 * variance / np.maximum(batches, 1)), 0.0)
     half = np.where(several, student(m) * sd / np.sqrt(np.maximum(m, 1)), of_trials)
     reach = student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1))
     low, high = _bounds(found["metric"])
     rounding = _rounding(found["metric"])
-    for name, width, more in (("ci", half, 0.0), ("pi", reach, rounding), ("fresh", np.hypot(reach, luck), rounding)):
+    for name, width, more in (("ci", half, 0.0), ("pi", reach, rounding), ("fresh", np.hypot(reach, redraw), rounding)):
         found[f"{name}_low"] = np.clip(centre - width - more, low, high)
         found[f"{name}_high"] = np.clip(centre + width + more, low, high)
     unmade = (found["n_not_applicable"] == found["n_all"]).to_numpy()

@@ -98,6 +98,7 @@ class Measured:
     Attributes:
         frame: their rows, each value once.
         summary: one row per cell, method and metric.
+        metrics: method -> the metrics that it has anywhere; both in order of first appearance.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -110,6 +111,10 @@ class Measured:
         of_method: dict[tuple[Any, ...], list[Value]] = {}
         for (*place, _), value in self._values.items():
             of_method.setdefault(tuple(place), []).append(value)
+        self._ran = set(of_method)
+        self.metrics: dict[str, dict[str, None]] = {}
+        for *_, method, metric in self._values:
+            self.metrics.setdefault(method, {})[metric] = None
         # A method that gave nothing does not say which metrics it would have had.
         self._lost = {place: found[0] for place, found in of_method.items() if not any(v.n_trials for v in found)}
 
@@ -118,9 +123,14 @@ class Measured:
         found: Any = self.frame[list(CELL)].drop_duplicates()
         return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
 
-    def cells_of(self, method: str) -> list[dict[str, Any]]:
-        """Return the settings without those on which the method could not be tried."""
-        return [cell for cell in self.cells() if self.applies(cell, method)]
+    def ran(self, cell: dict[str, Any], method: str) -> bool:
+        """Whether a method was asked for on a setting."""
+        return (*(cell[name] for name in CELL), method) in self._ran
+
+    def tried(self, cell: dict[str, Any], method: str) -> bool:
+        """Whether a method was asked for on a setting and was applicable there."""
+        lost = self._lost.get((*(cell[name] for name in CELL), method))
+        return self.ran(cell, method) and (lost is None or lost.basis != NOT_APPLICABLE)
 
     def value(self, cell: dict[str, Any], method: str, metric: str) -> Value:
         """Return a summarised metric.
@@ -133,13 +143,8 @@ class Measured:
             return self._values[*place, metric]
         return replace(self._lost[place], metric=metric) if place in self._lost else Value(metric)
 
-    def applies(self, cell: dict[str, Any], method: str) -> bool:
-        """Whether nothing kept a method from being tried on a setting."""
-        lost = self._lost.get((*(cell[name] for name in CELL), method))
-        return lost is None or lost.basis != NOT_APPLICABLE
-
     def check(self, needs: Sequence[tuple[str, str]], where: str) -> None:
-        """Require rows for every (method, metric) from every run, but of methods that gave no value in it.
+        """Require rows for every (method, metric) from every run of the method, unless it gave no value there.
 
         Args:
             needs: what the view shows.
@@ -153,14 +158,14 @@ class Measured:
             raise InputError(f"{where}: its experiments have no rows; set draft: true to build it anyway")
         # A run may be one of several that share a cell (other methods), so the cell of an initialisation
         # counts.
-        place = [*CELL, "model_seed"]
-        wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), how="cross")
-        have = frame[[*place, "method", "metric"]].drop_duplicates()
-        joined: Any = wanted.merge(have, on=[*place, "method", "metric"], how="left", indicator=True)
+        place = [*CELL, "model_seed", "method"]
+        wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), on="method")
+        have = frame[[*place, "metric"]].drop_duplicates()
+        joined: Any = wanted.merge(have, on=[*place, "metric"], how="left", indicator=True)
         rows: Any = frame
-        tried: Any = pd.MultiIndex.from_frame(rows[[*place, "method"]])
+        tried: Any = pd.MultiIndex.from_frame(rows[place])
         lost = tried[rows["status"] != OK].difference(tried[rows["status"] == OK])
-        excused = pd.MultiIndex.from_frame(joined[[*place, "method"]]).isin(lost)
+        excused = pd.MultiIndex.from_frame(joined[place]).isin(lost)
         missing = joined[(joined["_merge"] == "left_only") & ~excused]
         if missing.empty:
             return
@@ -169,6 +174,6 @@ class Measured:
         more = f" ({len(missing) - 1} more cells are missing)" if len(missing) > 1 else ""
         raise InputError(
             f"{where}: run {run} (B={first['batch_size']}, model_seed={first['model_seed']}) has no "
-            f"{first['metric']} of {first['method']}{more}; "
-            "add the attack to the experiment or set draft: true"
+            f"{first['metric']} of {first['method']}, which other runs have{more}; show their experiments in separate "
+            "tables, or set draft: true"
         )

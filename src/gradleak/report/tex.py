@@ -106,14 +106,12 @@ def scientific(value: float) -> str:
     return "0" if value == 0 else f"{mantissa}e{int(exponent)}".replace("-", "−")
 
 
-def figure(metric: str, value: float, digits: int = 3) -> str:
+def figure(metric: str, value: float) -> str:
     """Return a metric's value as tables show it.
 
-    Errors range over many powers of ten; metrics that do not say their decimals have ``digits``.
+    Errors range over many powers of ten; all else has the digits of :func:`gradleak.plan.metric_facts.digits`.
     """
-    if metric_facts.is_error(metric):
-        return scientific(value)
-    return number(value, metric_facts.digits(metric, digits))
+    return scientific(value) if metric_facts.is_error(metric) else number(value, metric_facts.digits(metric))
 
 
 def duration(seconds: float) -> str:

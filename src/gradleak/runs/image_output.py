@@ -64,7 +64,7 @@ def write_inputs(path: Path, found: Sequence[Reconstruction]) -> None:
     """Write what exact inversion found in place of images: one array [k, d] per batch, by its name, float64."""
     arrays = {name(made): made.inputs.numpy() for made in found if made.inputs is not None}
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def write_images(folder: Path, found: Sequence[Reconstruction]) -> None:

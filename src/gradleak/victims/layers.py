@@ -1,62 +1,313 @@
-"""TEMPORARY stand-in for the branch layers."""
+"""The last run of linear layers of any network, and what lies between them."""
 
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradleak.errors import InputError
+from gradleak.victims.recording import Call, linear_inputs, record
+
+
+def _named(names: str) -> dict[object, str]:
+    """Return torch's functions and methods of these names, in-place ones too -> the name."""
+    spaces = (torch, functional, Tensor)
+    return {
+        getattr(space, spelling): name
+        for name in names.split()
+        for spelling in (name, f"{name}_")
+        for space in spaces
+        if hasattr(space, spelling)
+    }
+
+
+_ELEMENTWISE = _named(
+    "abs neg exp sin cos sqrt square erf log1p expm1 add sub rsub mul div pow clamp clamp_min clamp_max "
+    "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __pow__ "
+    "relu relu6 silu gelu sigmoid tanh leaky_relu elu selu celu softplus hardtanh hardswish hardsigmoid mish "
+    "logsigmoid softsign tanhshrink softshrink hardshrink threshold _threshold"
+)
+_PER_FEATURE = _named("batch_norm prelu")
+_RESHAPES = _named("flatten reshape view squeeze unsqueeze unflatten view_as reshape_as ravel contiguous clone")
+_DROPOUTS = _named("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout")
+_OUTPUT_FUNCTIONS = _named("softmax log_softmax")
+
+_INPUT = "the model's input"
 
 
 @dataclass(frozen=True)
 class Dense:
+    """A linear layer z = W x + b and the function that joins it to the next.
+
+    Attributes:
+        weight: name of W [out_features, in_features] among the model's parameters.
+        bias: name of b [out_features], or None if it has none.
+        in_features: length of x.
+        out_features: length of z.
+        activation: maps z [n, out_features] to the next layer's x, entry by entry, as in eval mode; it follows z in
+            dtype and device. None for the last layer.
+        activation_name: names of its functions, joined by " + "; "identity" if there are none, "" for the last layer.
+        dropout: whether a dropout layer follows. It does nothing in eval mode, so ``activation`` leaves it out. One
+            that the model calls in train mode alone goes unseen.
+    """
+
     weight: str
     bias: str | None
-    activation: object
+    in_features: int
+    out_features: int
+    activation: Callable[[Tensor], Tensor] | None
+    activation_name: str
+    dropout: bool
 
 
 @dataclass(frozen=True)
 class Chain:
-    layers: tuple
+    """The last linear layers of a model, in the order of the pass; the last one gives the logits.
+
+    Attributes:
+        layers: at least one.
+        reads_input: whether the first layer reads the model's input, flattened.
+        stops_at: what is before the first layer, and where.
+        output_function: ``softmax`` or ``log_softmax`` if the model puts its logits through it, else None.
+        model: the model, whose parameters the names stand for.
+    """
+
+    layers: tuple[Dense, ...]
     reads_input: bool
-    model: object
+    stops_at: str
+    output_function: str | None
+    model: nn.Module = field(repr=False)
 
-    def body(self, images):
-        model = self.model
-        names = {m: n for n, m in model.named_modules()}
-        store = {}
-        first = self.layers[0].weight.rsplit(".", 1)[0]
-        hook = model.get_submodule(first).register_forward_hook(lambda m, i, o: store.update(h=i[0].detach()))
-        with torch.no_grad():
-            model(images)
-        hook.remove()
-        return store["h"]
+    def body(self, images: Tensor) -> Tensor:
+        """Return the first layer's input [n, d] of images, by the model as it is now, in eval mode.
+
+        Raises:
+            InputError: the pass of these images goes another way than that of the example.
+        """
+        return linear_inputs(self.model, [self.layers[0].weight], images)[0]
+
+    def inputs(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return every layer's input [n, in_features] of images, by the model as it is now, in eval mode.
+
+        Raises:
+            InputError: the pass of these images goes another way than that of the example.
+        """
+        return linear_inputs(self.model, [layer.weight for layer in self.layers], images)
 
 
-def linear_chain(model, example):
-    order = []
-    hooks = [
-        m.register_forward_hook(lambda m, i, o: order.append(m)) for m in model.modules() if not list(m.children())
-    ]
-    with torch.no_grad():
-        model(example)
-    for h in hooks:
-        h.remove()
-    names = {m: n for n, m in model.named_modules()}
-    layers = []
-    act = None
-    i = len(order) - 1
-    reads = False
-    pending = None
-    while i >= 0:
-        m = order[i]
-        if isinstance(m, nn.Linear):
-            layers.insert(0, Dense(names[m] + ".weight", names[m] + ".bias", pending))
-            pending = None
-        elif isinstance(m, (nn.ReLU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.LeakyReLU)) and layers:
-            pending = m
-        elif isinstance(m, (nn.Flatten, nn.Dropout, nn.Identity)):
-            pass
-        else:
-            break
-        i -= 1
-    else:
-        reads = True
-    return Chain(tuple(layers), reads, model)
+def linear_chain(model: nn.Module, example: Tensor) -> Chain:
+    """Follow a model's logits back through its last linear layers.
+
+    Two linear layers belong to one chain if elementwise functions alone join them (an activation, arithmetic with
+    numbers, BatchNorm and PReLU in eval mode), reshapes that keep the order of the entries, and dropout. A layer whose
+    parameter the pass uses a second time ends the chain: that parameter's gradient is not the layer's alone.
+
+    Args:
+        model: any; in eval mode it returns logits [n, C], alone, as the entry ``logits`` of a mapping, named tuple or
+            dataclass, or as the one tensor there. It is left as it was, mode, buffers and generators too.
+        example: images [n, ...] as the model reads them, on its device; two are enough. One pass of them is recorded.
+
+    Raises:
+        InputError: the pass fails, it is not plain which output holds the logits, or no linear layer with parameters
+            of its own gives them; one line.
+    """
+    example = example.detach().clone()  # the model may change it in place
+    version = example._version
+    calls, output = record(model, example)
+    trace = _Trace(model, example, version, calls)
+    where = f"model {type(model).__name__}"
+    joint = trace.joint(_logits(output, where), None)
+    output_function = None
+    if joint.call and not joint.functions and _is_over_classes(joint.call):
+        output_function = _OUTPUT_FUNCTIONS[joint.call.function]
+        joint = trace.joint(joint.call.source, joint.call)
+    if joint.functions:
+        raise InputError(f"{where}: its output is that of {joint.functions[0]}; return logits, as a linear layer gives")
+    layers: list[Dense] = []
+    while joint.call and not trace.why_no_layer(joint.call):
+        layers.insert(0, trace.layer(joint.call, joint, last=not layers))
+        joint = trace.joint(joint.call.source, joint.call)
+    stops_at = trace.why_no_layer(joint.call) if joint.call else joint.end
+    if not layers:
+        raise InputError(
+            f"{where}: its logits come from {stops_at}, not from a linear layer with parameters of its own"
+        )
+    if joint.end == _INPUT and (joint.functions or joint.dropout):
+        stops_at = f"{joint.functions[-1] if joint.functions else 'dropout'} of {_INPUT}"
+    reads_input = stops_at == _INPUT
+    return Chain(tuple(layers), reads_input, stops_at, output_function, model)
+
+
+def _logits(output: object, where: str) -> Tensor:
+    """Return the logits of a model's output."""
+    if isinstance(output, Tensor):
+        return output
+    entries: dict[object, object] = {}
+    if isinstance(output, Mapping):
+        entries = dict(output)
+    elif is_dataclass(output):
+        entries = {entry.name: getattr(output, entry.name) for entry in fields(output)}
+    elif isinstance(output, tuple | list):
+        entries = dict(zip(getattr(output, "_fields", range(len(output))), output, strict=True))
+    tensors = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
+    if "logits" in tensors:
+        return tensors["logits"]
+    if len(tensors) != 1:
+        raise InputError(
+            f"{where}: it returns a {type(output).__name__} with {len(tensors)} tensors; "
+            "return the logits alone or as its entry logits"
+        )
+    return next(iter(tensors.values()))
+
+
+def _is_over_classes(call: Call) -> bool:
+    """Whether a call is a softmax or log-softmax over the last dimension of logits [n, C]."""
+    if call.function not in _OUTPUT_FUNCTIONS or call.source is None or call.source.ndim != 2:
+        return False
+    return call.argument(1, "dim") in (None, 1, -1)
+
+
+@dataclass
+class _Joint:
+    """What is between a tensor and the call that it comes from.
+
+    Attributes:
+        functions: elementwise calls, the last of the pass first.
+        dropout: whether there is a dropout layer.
+        call: the call, which is neither of those nor a reshape; None if there is none that made the tensor.
+        end: if so, what the tensor is.
+    """
+
+    functions: list[Call] = field(default_factory=list)
+    dropout: bool = False
+    call: Call | None = None
+    end: str = ""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One elementwise function with its further arguments; it holds no tensor of the recorded pass."""
+
+    function: Callable[..., Tensor]
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
+    in_place: bool
+
+    @classmethod
+    def of(cls, call: Call) -> "_Step":
+        return cls(call.function, *call.further, call.in_place)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        args = [_like(argument, z) for argument in self.args]
+        kwargs = {key: _like(argument, z) for key, argument in self.kwargs.items()}
+        return self.function(z.clone() if self.in_place else z, *args, **kwargs)
+
+
+def _like(argument: object, z: Tensor) -> object:
+    return argument.to(z) if isinstance(argument, Tensor) else argument
+
+
+@dataclass(frozen=True)
+class _Activation:
+    """Elementwise functions, one after the other."""
+
+    steps: tuple[_Step, ...]
+
+    def __call__(self, z: Tensor) -> Tensor:
+        for step in self.steps:
+            z = step(z)
+        return z
+
+
+class _Trace:
+    """A recorded pass, read backwards."""
+
+    def __init__(self, model: nn.Module, example: Tensor, version: int, calls: Sequence[Call]) -> None:
+        self.example, self.version, self.calls = example, version, calls
+        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.uses = Counter(key for call in calls if call.after and not call.does_nothing for key in call.before)
+        self.makers: dict[int, list[Call]] = defaultdict(list)
+        for call in calls:
+            for key in call.after:
+                self.makers[key].append(call)
+
+    def joint(self, tensor: Tensor | None, reader: Call | None) -> _Joint:
+        """Follow a tensor back from the call that reads it, or from the output."""
+        joint = _Joint()
+        while tensor is not None:
+            version = reader.before[id(tensor)] if reader else tensor._version
+            last = reader.index if reader else len(self.calls)
+            call = next((call for call in reversed(self.makers[id(tensor)]) if call.index < last), None)
+            made = call.after[id(tensor)] if call else self.version
+            if call is None and tensor is not self.example:
+                joint.end = f"a tensor that no torch function made, read by {reader or 'nobody'}"
+            elif made != version:
+                joint.end = f"a tensor that is changed in place, read by {reader or 'nobody'}"
+            elif call is None:
+                joint.end = _INPUT
+            elif _is_dropout(call):
+                dropped = call.argument(1, "p", default=0.5)
+                joint.dropout |= dropped != 0
+            elif _is_elementwise(call):
+                joint.functions.append(call)
+            elif not (call.does_nothing or call.function in _RESHAPES):
+                joint.call = call
+            if joint.end or joint.call:
+                break
+            reader, tensor = call, call.source if call else None
+        return joint
+
+    def why_no_layer(self, call: Call) -> str:
+        """Return why a call is not a linear layer that a chain takes, or "" if it is."""
+        if call.function is not functional.linear or call.source is None:
+            return str(call)
+        x, weight, bias = call.source, call.argument(1, "weight"), call.argument(2, "bias")
+        for what, parameter in (("weight", weight), ("bias", bias)):
+            if parameter is None and what == "bias":
+                continue
+            if id(parameter) not in self.names:
+                return f"{call}, whose {what} is not a parameter of the model"
+            if self.uses[id(parameter)] > 1:
+                return f"{call}, whose {what} {self.names[id(parameter)]} is used {self.uses[id(parameter)]} times"
+        if x.ndim != 2 or len(x) != len(self.example):
+            return f"{call}, whose input has shape {list(x.shape)} for {len(self.example)} images"
+        return ""
+
+    def layer(self, call: Call, joint: _Joint, *, last: bool) -> Dense:
+        """Return the layer that a call stands for, and what follows it."""
+        weight, bias = call.argument(1, "weight"), call.argument(2, "bias")
+        assert isinstance(weight, Tensor)
+        steps = tuple(_Step.of(function) for function in reversed(joint.functions))
+        name = " + ".join(_name(function) for function in reversed(joint.functions)) or "identity"
+        return Dense(
+            weight=self.names[id(weight)],
+            bias=None if bias is None else self.names[id(bias)],
+            in_features=weight.shape[1],
+            out_features=weight.shape[0],
+            activation=None if last else _Activation(steps),
+            activation_name="" if last else name,
+            dropout=joint.dropout,
+        )
+
+
+def _name(call: Call) -> str:
+    return {**_ELEMENTWISE, **_PER_FEATURE}[call.function].strip("_")
+
+
+def _is_dropout(call: Call) -> bool:
+    """Whether a call is dropout that does nothing in eval mode."""
+    always = "alpha" not in _DROPOUTS.get(call.function, "")
+    return call.function in _DROPOUTS and not call.argument(2, "training", "train", default=always)
+
+
+def _is_elementwise(call: Call) -> bool:
+    """Whether a call maps each entry of its first argument by itself, in a way that depends on its column at most."""
+    args, kwargs = call.further
+    if call.source is None:
+        return False
+    if call.function in _PER_FEATURE:
+        return call.source.ndim == 2 and not call.argument(5, "training", default=False)
+    return call.function in _ELEMENTWISE and not any(isinstance(a, Tensor) for a in (*args, *kwargs.values()))

@@ -10,6 +10,7 @@ from tests.workflow import ROOT
 from gradleak.errors import InputError
 from gradleak.plan import config as configuration
 from gradleak.plan import grid
+from gradleak.plan.jobs.images import ImageAttack
 from gradleak.report import published
 from gradleak.report.statistics import CELL
 
@@ -171,7 +172,18 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         ({"experiments/a/attacks": ["dlg"]}, "my.yaml: experiments.a.attacks: unknown attack 'dlg'"),
         ({"tables/t/kind": "comparisn"}, "my.yaml: tables.t.kind: unknown kind 'comparisn'"),
-        ({"tables/t/kind": "comparison"}, "my.yaml: tables.t.experiments: a comparison needs idlg, gi, rlg, which a"),
+        (
+            {"tables/t/kind": "reconstruction"},
+            "my.yaml: tables.t.experiments: reconstruction needs image attacks; a has",
+        ),
+        (
+            {"experiments/a/attacks": ["gi"], "tables/t/kind": "error_analysis"},
+            "my.yaml: tables.t.experiments: error_analysis needs an attack that recovers embeddings; a has none",
+        ),
+        (
+            {"tables/t": {"kind": "agreement", "experiments": ["a"], "metrics": ["leacc"]}},
+            "my.yaml: tables.t.metrics: the metrics of agreement cannot be chosen",
+        ),
         ({"experiments/a/exclude": [{"modell": "x"}]}, "my.yaml: experiments.a.exclude.0: unknown axis 'modell'"),
         ({"models/deep/activation": "silu"}, "my.yaml: models.deep: model fcn: activation='silu' does not apply"),
         ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
@@ -313,3 +325,26 @@ def test_faults_of_options_side_knowledge_and_metrics_are_one_line(changes, faul
 def test_side_knowledge_that_is_granted_names_no_other_run():
     granted = expand({"experiments/a/side_knowledge": ["present_classes"]})
     assert set(granted.runs) == set(expand().runs)
+
+
+def test_controls_have_no_label_policy():
+    prior = {"kind": "diffusion", "label": "x"}
+    told = {"prior": "tiny", "labels": "ilrg"}
+    expanded = expand(
+        {
+            "priors/tiny": {"label": "tiny", "options": {"dataset": "mnist-sample", "steps": 2}},
+            "attacks/ig": {"kind": "matching", "label": "IG", "options": {"labels": "truth"}},
+            "attacks/dps": {**prior, "options": {**told, "guidance": "dps"}},
+            "attacks/alone": {**prior, "options": {**told, "guidance": "none"}},
+            "attacks/noise": {**prior, "options": {**told, "guidance": "dps", "control": "random-gradients"}},
+            "experiments/images": {
+                "kind": "images",
+                "attacks": ["ig", "dps", "alone", "noise"],
+                "axes": [{"dataset": "digits", "model": "fcn", "batch_size": 1}],
+            },
+        }
+    )
+    policies = expanded.label_policies(["images", "a"])
+    assert set(policies.values()) == {"ilrg", "truth"}
+    attacks = (expanded.runs[run] for run in policies)
+    assert {run.attack for run in attacks if isinstance(run, ImageAttack)} == {"ig", "dps"}

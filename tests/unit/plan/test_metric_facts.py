@@ -7,7 +7,7 @@ import torch
 
 from gradleak.metrics.images import image_metrics
 from gradleak.plan.jobs.labels import RestoreLabels
-from gradleak.plan.metric_facts import IMAGE_METRICS, bounds, is_psnr
+from gradleak.plan.metric_facts import IMAGE_METRICS, bounds, digits, is_psnr, label
 from gradleak.report.image_rows import BEST_SIX
 from gradleak.runs.labels import restore
 
@@ -50,3 +50,19 @@ def test_differences_and_unknown_metrics(metric, expected):
 def test_a_difference_in_decibels_is_written_like_one():
     assert is_psnr("difference_psnr")
     assert not is_psnr("difference_ssim")
+
+
+@pytest.mark.parametrize(
+    ("metric", "written", "decimals"),
+    [
+        ("leacc", "LeAcc", 3),
+        ("psnr", "PSNR", 2),
+        ("psnr_at_100", "psnr_at_100", 2),
+        ("difference_psnr", "difference_psnr", 2),
+        ("seconds", "s", 1),
+        ("restored_class_18", "restored_class_18", 1),
+        ("of_a_plugin", "of_a_plugin", 3),
+    ],
+)
+def test_how_a_metric_is_written(metric, written, decimals):
+    assert (label(metric), digits(metric)) == (written, decimals)

@@ -33,9 +33,15 @@ def _rows(
     distribution: str = "random",
     defense: str = "none",
     analysis: bool = False,
+    full: tuple[str, ...] = ("ilrg", "ilrg-simplified", "ilrg-estimate"),
+    more: Mapping[str, float] | None = None,
     values: Mapping[tuple[str, str], float] | None = None,
 ) -> pd.DataFrame:
-    """Rows of one setting; ``values`` fixes the figure of a (method, metric) everywhere."""
+    """Rows of one setting.
+
+    Methods in ``full`` restore counts and embeddings, others presence alone; ``more`` are further metrics of all
+    methods; ``values`` fixes the figure of a (method, metric) everywhere.
+    """
     values = values or {}
     classes = dataset_facts(dataset).num_classes
     rng = np.random.default_rng(batch_size)
@@ -66,17 +72,20 @@ def _rows(
             noise = 0.004 * rng.standard_normal()
             share = float(np.clip(level + shift + noise, 0, 1))
             for method in methods:
-                names = (*_COUNTED, "count_l1", *_COSINES) if method.startswith("ilrg") else ("leacc", "f1")
+                names = (*_COUNTED, "count_l1", *_COSINES) if method in full else ("leacc", "f1")
                 for metric in names:
                     put(method, metric, trial, 2 * (1 - share) if metric == "count_l1" else share)
                 put(method, "seconds", trial, 0.01)
-            if analysis:
-                for metric in _ERRORS:
-                    put("ilrg", metric, trial, 1e-5 * share)
-                put("ilrg", "soteria_embedding_cosine", trial, -share)
-            if distribution.startswith("custom"):
-                for c, count in ((0, 1), (18, batch_size - 2), (92, 1)):
-                    put("ilrg", f"restored_class_{c}", trial, count)
+                for metric, value in (more or {}).items():
+                    put(method, metric, trial, value)
+            for method in (name for name in methods if name in full):
+                if analysis:
+                    for metric in _ERRORS:
+                        put(method, metric, trial, 1e-5 * share)
+                    put(method, "soteria_embedding_cosine", trial, -share)
+                if distribution.startswith("custom"):
+                    for c, count in ((0, 1), (18, batch_size - 2), (92, 1)):
+                        put(method, f"restored_class_{c}", trial, count)
             absent = (1 - 1 / classes) ** batch_size
             for floor, height in (("floor-blank", absent), ("floor-uniform", absent / 2)):
                 for metric in ("leacc", "lnacc", "irec"):

@@ -99,7 +99,7 @@ DAMAGES = {
         lambda lines: [*lines[:-1], lines[-1].replace(",8,", f",{10**30},")],
         "batch_size is",
     ),
-    "too many fields": (lambda lines: [*lines, "one,field,too,many" + ",x" * 20], "is no metrics CSV"),
+    "too many fields": (lambda lines: [*lines, "one,field,too,many" + ",x" * 20], "not a metrics CSV"),
     "the header alone": (lambda lines: lines[:1], "it has 0 rows, its record says 3"),
 }
 

@@ -3,25 +3,26 @@
 import pandas as pd
 
 from gradleak.report.image_rows import Reconstructions
-from gradleak.report.numbers_of_priors import controls_of, policies_of, values
+from gradleak.report.numbers_of_priors import values
 from gradleak.report.tables.base import Labels
 
-LABELS = {"ig": "optimise", "ig-ilrg": "ilrg", "dps": "ilrg", "refined": "ilrg", "prior-alone": "uniform"}
-GUIDED = {"dps": "dps", "refined": "dps", "prior-alone": "none"}
+LABELS = {"ig": "optimise", "ig-ilrg": "ilrg", "dps": "ilrg", "refined": "ilrg"}
+CONTROL = "prior-alone"
+GUIDED = ("dps", "refined", CONTROL)
 
 
-def attacked(made_up_images, gains: dict[str, list[float]]) -> tuple[Reconstructions, list[dict]]:
-    """One setting, four clients: attacks whose PSNR on client c is raised by ``gains[attack][c]``; and the records."""
-    frames, records = [], []
+def attacked(made_up_images, gains: dict[str, list[float]]) -> tuple[Reconstructions, dict[str, str]]:
+    """One setting, four clients: attacks whose PSNR on client c is raised by ``gains[attack][c]``; and the policies."""
+    frames, policies = [], {}
     for method, raised in gains.items():
         rows = made_up_images("mnist", "lenet", 2, clients=len(raised), method=method)
         client = rows["unit"].str.extract(r"client(\d)")[0].fillna("0").astype(int)
         rows["value"] += client.map(dict(enumerate(raised))).where(rows["metric"] == "psnr", 0.0)
         kind = "diffusion" if method in GUIDED else "images"
         frames.append(rows.assign(kind=kind, run=rows["run"].str.replace("images", kind, n=1)))
-        spec = {"attack": method, "labels": LABELS[method], "guidance": GUIDED.get(method), "control": "none"}
-        records.append({"run": frames[-1]["run"].iloc[0], "spec": spec})
-    return Reconstructions.of(pd.concat(frames)), records
+        if method != CONTROL:
+            policies[frames[-1]["run"].iloc[0]] = LABELS[method]
+    return Reconstructions.of(pd.concat(frames)), policies
 
 
 def said(made_up_images, **gains: list[float]) -> dict[str, str]:
@@ -63,14 +64,3 @@ def test_one_batch_has_no_interval_and_no_claim(made_up_images):
     assert found["comparisons"] == "1"
     assert found["list"].endswith("3.00 dB (too few tries for an interval)")
     assert (found["judged"], found["above"]) == ("0", "0")
-
-
-def test_controls_and_labels_are_told_by_specs():
-    specs = [("a", "none", "none"), ("b", "dps", "random-gradients"), ("c", "dps", "none")]
-    records = [
-        {"run": "diffusion/x", "spec": {"attack": name, "guidance": guidance, "control": control}}
-        for name, guidance, control in specs
-    ]
-    of_images = {"run": "images/y", "spec": {"attack": "ig", "labels": "ilrg"}}
-    assert controls_of([*records, of_images]) == {"a", "b"}
-    assert policies_of([*records, of_images, {"run": "labels/z"}]) == {"images/y": "ilrg"}

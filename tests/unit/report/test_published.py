@@ -160,6 +160,6 @@ def test_an_edited_file_is_one_line(tmp_path, paper_folder, edit, message):
 @pytest.mark.parametrize("content", [b"\xff\xfe\xfa", b"a,b\n1,2,3\n1,2,3,4\n"])
 def test_a_file_that_is_no_csv_is_one_line(tmp_path, content):
     (tmp_path / "x.csv").write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.csv: is no CSV") as caught:
+    with pytest.raises(InputError, match=r"x\.csv: not a CSV file") as caught:
         published.load(tmp_path / "x.csv")
     assert "\n" not in str(caught.value)

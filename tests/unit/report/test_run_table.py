@@ -93,7 +93,7 @@ def test_it_is_escaped_latex_with_booktabs(dlg_run, paper_folder):
 @pytest.mark.parametrize("name", ["metrics.csv", "run.json"])
 def test_a_folder_without_results_is_named(dlg_run, name):
     (dlg_run / name).unlink()
-    with pytest.raises(InputError, match=rf"run_1: has no {name}, so it is no folder of a reconstruction run"):
+    with pytest.raises(InputError, match=rf"run_1: has no {name}, so it is not the folder of a reconstruction run"):
         read_run(dlg_run)
 
 

@@ -30,6 +30,7 @@ def invert_images(problem: Problem, *, objective: Objective, at_once: int | None
     labels = torch.zeros(P, n, dtype=torch.int64)
     certified = torch.zeros(P, n, dtype=torch.bool)
     inputs: list[Tensor] = []
+    shows_images, C = False, problem.label_start.shape[-1]
     for number in range(P):
         gradients = {name: sent[number] for name, sent in zip(problem.client.names, problem.observed, strict=True)}
         model = problem.client.model
@@ -39,10 +40,11 @@ def invert_images(problem: Problem, *, objective: Objective, at_once: int | None
         rows = _rows(inversion)[:n]
         inputs.append(inversion.inputs[rows])
         certified[number, : len(rows)] = inversion.inputs_certified[rows].cpu()
-        if seen.shows_images:
+        shows_images = seen.shows_images
+        if shows_images:
             images[number, : len(rows)] = inversion.inputs[rows].reshape(-1, *shape).to(images)
         labels[number] = _labels(observation, seen, inversion, rows)
-    targets = one_hot(labels, seen.network.num_classes).to(problem.start)
+    targets = one_hot(labels, C).to(problem.start)
     loss = Loss(replace(problem, start=images[:, None], targets=targets), objective, at_once=at_once)
     with torch.no_grad():
         match, _ = loss(images, targets)
@@ -55,7 +57,7 @@ def invert_images(problem: Problem, *, objective: Objective, at_once: int | None
         snapshots={},
         diverged=torch.zeros(P, 1, dtype=torch.bool),
         certified=certified,
-        inputs=None if seen.shows_images else tuple(inputs),
+        inputs=None if shows_images else tuple(inputs),
     )
 
 

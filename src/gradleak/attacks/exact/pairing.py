@@ -94,10 +94,11 @@ class Multiplicities:
     """How often images are in the batch.
 
     Attributes:
-        certain: [k] int64, at least so often: a factor that all share may be the scale of the gradient, and is left out.
+        certain: [k] int64, at least so often: a factor that all share may be the scale of the gradient, so it is left
+            out.
         most: [k] int64, at most so often.
-        batch_size: the batch size over the scale of the gradient, if each is there ``certain`` times: B for a mean, 1 for
-            a sum.
+        batch_size: the batch size over the scale of the gradient, if each is there ``certain`` times: B for a mean, 1
+            for a sum.
         told: [k] bool, whether the pairing tells.
     """
 

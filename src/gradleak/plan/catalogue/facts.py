@@ -8,8 +8,9 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 
 from gradleak.plan.typed import Real, Typed, Whole
 
-IMAGES = "images"
-"""What a view needs that shows image experiments, whatever their attacks."""
+LABELS, IMAGES, EMBEDDINGS = "labels", "images", "embeddings"
+"""What a view can need of an experiment besides attacks: its kind, whatever its attacks, or an attack that recovers
+embeddings."""
 
 MODEL_OPTIONS: dict[str, Any] = {
     "activation": "relu",
@@ -205,10 +206,12 @@ class TableFacts(Facts):
     """A table: a function of a Request.
 
     Attributes:
-        needs: kinds of attacks that its experiments must have, or :data:`IMAGES`.
+        needs: kinds of attacks that its experiments must have, :data:`LABELS`, :data:`IMAGES` or :data:`EMBEDDINGS`.
+        chooses_metrics: whether its entry may say which metrics it shows.
     """
 
     needs: tuple[str, ...] = ()
+    chooses_metrics: bool = True
 
 
 class FigureFacts(TableFacts):

@@ -1,6 +1,6 @@
 """Figures of the paper."""
 
-from gradleak.plan.catalogue.facts import IMAGES, FigureFacts
+from gradleak.plan.catalogue.facts import IMAGES, LABELS, FigureFacts
 
 _MARKS = (
     "Filled markers: mean over initialisations. Bands or bars: 95 % prediction interval for one initialisation, within "
@@ -11,19 +11,19 @@ _MARKS = (
 KINDS = {
     "accuracy_over_batch": FigureFacts(
         object="gradleak.report.figures.accuracy_over_batch:draw",
-        needs=("ilrg",),
-        caption=f"iLRG over the batch size. {_MARKS}",
+        needs=(LABELS,),
+        caption=f"Label restoration over the batch size. {_MARKS}",
     ),
     "accuracy_over_defenses": FigureFacts(
         object="gradleak.report.figures.accuracy_over_defenses:draw",
-        needs=("ilrg",),
-        caption=f"iLRG under defenses of the gradient. {_MARKS}",
+        needs=(LABELS,),
+        caption=f"Label restoration under defenses of the gradient. {_MARKS}",
     ),
     "accuracy_over_stage": FigureFacts(
         object="gradleak.report.figures.accuracy_over_stage:draw",
-        needs=("ilrg",),
-        caption=f"iLRG over the training of the victim; 0 is the untrained victim. {_MARKS} Dashed, right axis: the "
-        "victim's accuracy on the validation images.",
+        needs=(LABELS,),
+        caption=f"Label restoration over the training of the victim; 0 is the untrained victim. {_MARKS} Right axis, "
+        "grey: the victim's accuracy on the validation images.",
     ),
     "denoising_path": FigureFacts(
         object="gradleak.report.figures.denoising_path:draw",

@@ -1,21 +1,24 @@
 """Tables of the paper."""
 
-from gradleak.plan.catalogue.facts import IMAGES, TableFacts
+from gradleak.plan.catalogue.facts import EMBEDDINGS, IMAGES, LABELS, TableFacts
+
+_FIXED = ("agreement", "error_analysis")
 
 KINDS = {
-    kind: TableFacts(object=f"gradleak.report.tables.{kind}:build", needs=needs)
+    kind: TableFacts(object=f"gradleak.report.tables.{kind}:build", needs=needs, chooses_metrics=kind not in _FIXED)
     for kind, needs in {
         "agreement": (),
-        "batch_size_and_depth": ("ilrg",),
-        "batchnorm_dropout": ("ilrg",),
-        "class_distribution": ("ilrg",),
-        "comparison": ("ilrg", "idlg", "gi", "rlg"),
-        "defenses": ("ilrg",),
-        "error_analysis": ("ilrg",),
-        "extreme_distribution": ("ilrg",),
-        "probability_cosine": ("ilrg",),
+        "batch_size_and_depth": (LABELS,),
+        "batchnorm_dropout": (LABELS,),
+        "class_distribution": (LABELS,),
+        "comparison": (LABELS,),
+        "defenses": (LABELS,),
+        "error_analysis": (EMBEDDINGS,),
+        "exact_inversion": (LABELS,),
+        "extreme_distribution": (LABELS,),
+        "probability_cosine": (EMBEDDINGS,),
         "reconstruction": (IMAGES,),
-        "soteria_embedding": ("ilrg",),
-        "training_stage": ("ilrg",),
+        "soteria_embedding": (EMBEDDINGS,),
+        "training_stage": (LABELS,),
     }.items()
 }

@@ -156,5 +156,5 @@ class DiffusionReconstruct(ImageAttack):
 
     @property
     def is_control(self) -> bool:
-        """Whether the attack is a control, which is given noise in place of what the clients sent."""
+        """See :class:`gradleak.plan.jobs.images.ImageAttack`."""
         return self.guidance == "none" or self.control != "none"

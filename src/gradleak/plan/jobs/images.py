@@ -153,6 +153,11 @@ class ImageAttack(FederatedOptions):
         catalogue.find("objectives", value)
         return value
 
+    @property
+    def is_control(self) -> bool:
+        """Whether the attack is a control, which is given noise in place of what the clients sent."""
+        return False
+
     @model_validator(mode="after")
     def _labels_are_possible(self) -> Self:
         most = self.batch_size * (self.num_clients if self.reconstruct_mode != "per-client" else 1)

@@ -1,4 +1,4 @@
-"""iLRG's accuracies over the batch size."""
+"""Accuracies of label restoration over the batch size."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from gradleak.report.figures.base import Request
-from gradleak.report.figures.panels import Series, panels
+from gradleak.report.figures.panels import Series, attacks_of, cells_of, panels
 
 Cell = dict[str, Any]
 
@@ -26,13 +26,14 @@ def series(cells: list[Cell]) -> list[list[Cell]]:
 
 
 def draw(request: Request) -> Figure:
-    """Draw one panel per accuracy, one line per victim and data set."""
-    lines = series(request.measured.cells_of("ilrg"))
+    """Draw one panel per accuracy, one line per attack, victim and data set."""
+    attacks = attacks_of(request)
+    lines = series(cells_of(request, attacks))
     shown = [
         Series(request.labels.setting(cells[0], without=("batch_size",)), [(float(c["batch_size"]), c) for c in cells])
         for cells in lines
     ]
-    figure = panels(request, shown, "Batch size B", ("batch_size_and_depth",))
+    figure = panels(request, attacks, shown, "Batch size B", ("batch_size_and_depth",))
     sizes = sorted({cell["batch_size"] for cells in lines for cell in cells})
     for axes in figure.axes:
         axes.set_xscale("log", base=2)

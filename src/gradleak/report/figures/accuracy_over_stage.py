@@ -1,4 +1,4 @@
-"""iLRG's accuracies over the training of the victim, with the victim's own accuracy on a second axis."""
+"""Accuracies of label restoration over the training of the victim, with the victim's own accuracy on a second axis."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from gradleak.errors import InputError
 from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import VICTIM
 from gradleak.report.figures.base import Request, add_legend
-from gradleak.report.figures.panels import Series, panels
+from gradleak.report.figures.panels import Series, attacks_of, cells_of, panels
 
 _GREY = "#555555"
 
@@ -25,13 +25,14 @@ def unit(cells: list[Cell]) -> str | None:
     """
     units = {stage_parts(cell["stage"])[0] for cell in cells if cell["stage"] != "untrained"}
     if len(units) > 1:
-        raise InputError("a figure over stages shows iterations or epochs; make a figure of each")
+        raise InputError("one figure over stages cannot show both iterations and epochs; make one of each")
     return next(iter(units), None)
 
 
 def draw(request: Request) -> Figure:
-    """Draw one panel per accuracy, one line per victim that has a trained stage."""
-    cells = request.measured.cells_of("ilrg")
+    """Draw one panel per accuracy, one line per attack and victim that has a trained stage."""
+    attacks = attacks_of(request)
+    cells = cells_of(request, attacks)
     counted = unit(cells)
     groups: dict[tuple[Any, ...], list[tuple[float, Cell]]] = {}
     for cell in cells:
@@ -46,7 +47,7 @@ def draw(request: Request) -> Figure:
     if not lines:
         raise InputError(f"figure {request.name}: no victim of its experiments has more than one stage")
     what = {"iter": "Training iterations", "epoch": "Training epochs", None: "Training"}[counted]
-    figure = panels(request, lines, what, ("training_stage", "trained_models"))
+    figure = panels(request, attacks, lines, what, ("training_stage", "trained_models"))
     for axes in list(figure.axes):
         _victims(axes, request, lines, last=axes is figure.axes[2])
     legend = figure.legends[0]

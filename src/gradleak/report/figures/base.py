@@ -81,6 +81,10 @@ class Request:
     name: str
     images: Mapping[str, Path] = field(default_factory=dict)
 
+    def named(self, attack: str) -> str:
+        """Return an attack's label."""
+        return self.labels.method.get(attack, attack)
+
 
 def style() -> AbstractContextManager[None]:
     """The look of all figures, whatever the user's matplotlibrc says."""

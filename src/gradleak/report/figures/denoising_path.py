@@ -29,10 +29,10 @@ def draw(request: Request) -> Figure:
             run = str(of_method.sort_values("model_seed", kind="stable")["run"].iloc[0])
             if run not in request.images and request.draft:
                 continue
-            found = read_archive(request, run, ("truth", "guess", "client", "path", "path_at"))
+            archive = read_archive(request, run, ("truth", "guess", "client", "path", "path_at"))
             # An archive has the path of its first batch: of an aggregate only if no client was attacked by itself.
-            if (found["client"][0] < 0) == ("@" in setting["distribution"]):
-                paths[request.labels.method.get(str(method), str(method))] = found
+            if (archive["client"][0] < 0) == ("@" in setting["distribution"]):
+                paths[request.labels.method.get(str(method), str(method))] = archive
         if paths:
             blocks.append(_block(request.labels.setting(setting), paths))
     if not blocks:
@@ -42,11 +42,11 @@ def draw(request: Request) -> Figure:
 
 def _block(heading: str, paths: dict[str, dict[str, NDArray[Any]]]) -> Block:
     """Show the steps that all attacks have a snapshot of, evenly thinned out."""
-    common = sorted(set.intersection(*(set(found["path_at"].tolist()) for found in paths.values())))
+    common = sorted(set.intersection(*(set(archive["path_at"].tolist()) for archive in paths.values())))
     picked = [common[int(i)] for i in np.linspace(0, len(common) - 1, min(_STEPS, len(common))).round()]
     rows = []
-    for label, found in paths.items():
-        at = found["path_at"].tolist()
-        steps = [found["path"][at.index(step)] for step in picked]
-        rows.append((label, np.stack([found["truth"][0], *steps, found["guess"][0]])))
+    for label, archive in paths.items():
+        at = archive["path_at"].tolist()
+        steps = [archive["path"][at.index(step)] for step in picked]
+        rows.append((label, np.stack([archive["truth"][0], *steps, archive["guess"][0]])))
     return Block(heading, rows, ("original", *map(str, picked), "result"))

@@ -21,43 +21,43 @@ def draw(request: Request) -> Figure:
     """
     if not request.draft:
         check(request.measured.frame, f"figure {request.name}")
-    found = Reconstructions.of(applicable(request.measured.frame))
-    if not found.cells():
+    pictures = Reconstructions.of(applicable(request.measured.frame))
+    if not pictures.cells():
         raise InputError(f"figure {request.name}: its experiments have no attack that could be tried")
-    defenses = list(dict.fromkeys(cell["defense"] for cell in found.cells()))
+    defenses = list(dict.fromkeys(cell["defense"] for cell in pictures.cells()))
     settings: dict[tuple[Any, ...], list[Cell]] = {}
-    for cell in found.cells():
+    for cell in pictures.cells():
         settings.setdefault(tuple(value for name, value in cell.items() if name != "defense"), []).append(cell)
     figure, panels, columns = grid(len(settings), 2.4)
     for axes, cells in zip(panels, settings.values(), strict=True):
-        _panel(axes, request, found, cells, defenses)
+        _panel(axes, request, pictures, cells, defenses)
         set_title(axes, request.labels.setting(cells[0], without=("defense",)), columns)
     for axes in panels[::columns]:
         axes.set_ylabel("PSNR (dB)")
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="none", label=request.labels.method.get(name, name))
-        for name, (colour, marker) in _looks(found).items()
+        for name, (colour, marker) in _looks(pictures).items()
     ]
     add_legend(figure, handles)
     return figure
 
 
-def _looks(found: Reconstructions) -> dict[str, tuple[str, str]]:
+def _looks(pictures: Reconstructions) -> dict[str, tuple[str, str]]:
     """Colour and marker of each attack."""
     return {
         method: (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
-        for number, method in enumerate(found.methods())
+        for number, method in enumerate(pictures.methods())
     }
 
 
-def _panel(axes: Axes, request: Request, found: Reconstructions, cells: list[Cell], defenses: list[str]) -> None:
-    looks = _looks(found)
+def _panel(axes: Axes, request: Request, pictures: Reconstructions, cells: list[Cell], defenses: list[str]) -> None:
+    looks = _looks(pictures)
     for number, (method, (colour, marker)) in enumerate(looks.items()):
-        attacked = [cell for cell in cells if method in found.methods(cell)]
+        attacked = [cell for cell in cells if method in pictures.methods(cell)]
         # Beside each other, so that no marker hides another.
         shift = 0.5 * (number + 0.5) / len(looks) - 0.25
         places = [defenses.index(cell["defense"]) + shift for cell in attacked]
-        values = [found.measured.value(cell, method, "psnr") for cell in attacked]
+        values = [pictures.measured.value(cell, method, "psnr") for cell in attacked]
         of_one = [value.basis == "initialisations" for value in values]
         low = [value.pi_low if several else value.ci_low for value, several in zip(values, of_one, strict=True)]
         high = [value.pi_high if several else value.ci_high for value, several in zip(values, of_one, strict=True)]

@@ -16,14 +16,15 @@ def draw(request: Request) -> Figure:
     """Draw a panel per setting, each with an axis of iterations of its own, and a line per attack."""
     if not request.draft:
         check(request.measured.frame, f"figure {request.name}")
-    found = Reconstructions.of(applicable(request.measured.frame))
-    cells = [cell for cell in found.cells() if any(found.snapshots(cell, name) for name in found.methods(cell))]
+    pictures = Reconstructions.of(applicable(request.measured.frame))
+    snapshots = pictures.snapshots
+    cells = [cell for cell in pictures.cells() if any(snapshots(cell, name) for name in pictures.methods(cell))]
     if not cells:
         raise InputError(f"figure {request.name}: no run of its experiments has snapshots")
     figure, panels, columns = grid(len(cells), 2.0)
-    methods = found.methods()
+    methods = pictures.methods()
     for axes, cell in zip(panels, cells, strict=True):
-        _panel(axes, request, found, cell, methods)
+        _panel(axes, request, pictures, cell, methods)
         set_title(axes, request.labels.setting(cell), columns)
     for axes in panels[::columns]:
         axes.set_ylabel("PSNR (dB)")
@@ -35,12 +36,12 @@ def draw(request: Request) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, request: Request, found: Reconstructions, cell: dict[str, Any], methods: list[str]) -> None:
-    here = found.methods(cell)
+def _panel(axes: Axes, request: Request, pictures: Reconstructions, cell: dict[str, Any], methods: list[str]) -> None:
+    here = pictures.methods(cell)
     for place, method in enumerate(here):
         number = methods.index(method)
-        iterations = found.snapshots(cell, method)
-        means = [found.measured.value(cell, method, f"{SNAPSHOT}{each}").mean for each in iterations]
+        iterations = pictures.snapshots(cell, method)
+        means = [pictures.measured.value(cell, method, f"{SNAPSHOT}{each}").mean for each in iterations]
         every = max(1, len(iterations) // 8)  # more markers than that would hide the line
         below = len(here) - 1 - place  # wider, so that a line on top does not hide it where they coincide
         look = {"linewidth": 1.2 + 1.0 * below, "markersize": 3.5 + 2.0 * below, "markevery": every}

@@ -28,7 +28,7 @@ def _blocks(request: Request) -> list[Block]:
     """Read the archives of the first initialisation of every setting and attack."""
     frame: Any = applicable(only_images(request.measured.frame))
     attacked = frame[frame["method"].map(is_attack)]
-    found: list[Block] = []
+    blocks: list[Block] = []
     for cell_values, of_cell in attacked.groupby(list(CELL), sort=False):
         cell: dict[str, Any] = dict(zip(CELL, cell_values, strict=True))
         rows: list[tuple[str, Pixels]] = []
@@ -49,8 +49,8 @@ def _blocks(request: Request) -> list[Block]:
                 )
             rows.append((request.labels.method.get(str(method), str(method)), guess[:MOST]))
         if rows:
-            found.append(Block(request.labels.setting(cell), rows))
-    return found
+            blocks.append(Block(request.labels.setting(cell), rows))
+    return blocks
 
 
 def _read(request: Request, run: str, *, aggregated: bool) -> tuple[Pixels, Pixels]:
@@ -59,9 +59,9 @@ def _read(request: Request, run: str, *, aggregated: bool) -> tuple[Pixels, Pixe
     Raises:
         InputError: see :func:`read_archive`, or there are no images of the kind.
     """
-    found = read_archive(request, run, ("truth", "guess", "client"))
-    truth, guess = found["truth"], found["guess"]
-    chosen = (found["client"] < 0) == aggregated
+    archive = read_archive(request, run, ("truth", "guess", "client"))
+    truth, guess = archive["truth"], archive["guess"]
+    chosen = (archive["client"] < 0) == aggregated
     if truth.shape != guess.shape or truth.ndim != 4 or not chosen.any():
         raise InputError(f"{request.images[run]}: does not hold the images of the setting; delete it and run again")
     return truth[chosen], guess[chosen]

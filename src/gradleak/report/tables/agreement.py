@@ -2,43 +2,30 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gradleak.plan import metric_facts
+from gradleak.plan.catalogue import is_sample, stands_for
 from gradleak.records import NOT_APPLICABLE
-from gradleak.report.published import covered
-from gradleak.report.statistics import AGREES, DIFFERS, compare_means, verdicts
+from gradleak.report.published import NO_VERDICT, covered
+from gradleak.report.statistics import AGREES, CELL, DIFFERS, compare_means, verdicts
 from gradleak.report.tables.base import WITHHELD, Column, Labels, Line, Request, Table
 from gradleak.report.tex import figure
 
-METRICS = {
-    "leacc": "LeAcc",
-    "lnacc": "LnAcc",
-    "irec": "IRec",
-    "embedding_cosine": "emb. cos.",
-    "output_cosine": "logit cos.",
-    "probability_cosine": "prob. cos.",
-    "soteria_embedding_cosine": "Soteria emb. cos.",
-    "soteria_embedding_mse": "Soteria emb. MSE",
-    **{f"approx{number}_mse": f"approx. {number} MSE" for number in (1, 2, 3, 4)},
-    "approx_out_mse": "approx. logits MSE",
-    "approx_probabilities_mse": "approx. prob. MSE",
-    "scale_mse": "scale MSE",
-    "embedding_mse": "emb. MSE",
-    "out_mse": "logit MSE",
-    "probabilities_mse": "prob. MSE",
-}
+Cell = dict[str, Any]
 
 FRESH = "(batches)"
-"""Why a figure differs: other batches, which all our initialisations share, explain it."""
+"""Why a figure differs: it was measured on other batches than the ones that all our initialisations share."""
 
 RERUN = "(rerun)"
-"""The released code, run again, departs from its own log in the same way."""
+"""A rerun of the released code departs from its own log in the same way."""
 
 ROUNDING = "(rounding)"
-"""Both errors are what is left of an identity by rounding, which depends on precision and hardware."""
+"""Both are rounding errors of an identity, which depend on precision and hardware."""
 
 _IDENTITY = 1e-10
 """Largest squared error that counts as rounding: single precision's is 1e-14 at size 1, TensorFloat-32's 1e-7."""
@@ -48,11 +35,11 @@ _SIZE, _CIRCUMSTANCES = ("batch_size",), ("distribution", "stage", "defense")
 
 CAPTION = (
     "Every published figure beside what was measured at its exact setting. Verdict: whether it lies in the 95 % "
-    "prediction interval for one initialisation on our batches; (batches): not in it, but in the interval that also "
-    "allows for drawing other batches; (rerun): not in them, but ours agrees with the released code run again; "
-    "(rounding): both are what rounding leaves of an identity. Rerun: mean over five seeds of the released code, "
-    "where it was run again, and whether our mean agrees with it (Welch, 95 %). Logs whose setting was not run here "
-    "are listed below the table. Intervals end where the range of their metric does."
+    "prediction interval for one initialisation on our batches; (batches): only in the wider interval that also allows "
+    "for other batches; (rerun): in neither, but ours agrees with a rerun of the released code; (rounding): both are "
+    "rounding errors of an identity. Rerun: mean over five seeds of the released code, where it was rerun, and whether "
+    "our mean agrees with it (Welch, 95 %). Logs whose setting was not run here are listed below the table. Intervals "
+    "are clipped to the range of their metric."
 )
 
 
@@ -63,24 +50,46 @@ def pair(request: Request) -> pd.DataFrame:
     :data:`RERUN`, :data:`ROUNDING`, or empty), ``rerun_mean``, ``rerun_sd``, ``rerun_n``, ``rerun_low``,
     ``rerun_high`` and ``rerun_verdict``.
     """
-    found = covered(request.measured.summary, request.published)
-    found = found.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
-    fresh = verdicts(found["published"], found["fresh_low"], found["fresh_high"])
-    differs = found["verdict"] == DIFFERS
+    paired = _with_lost(covered(request.measured.summary, request.published), request)
+    paired = paired.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
+    fresh = verdicts(paired["published"], paired["fresh_low"], paired["fresh_high"])
+    differs = paired["verdict"] == DIFFERS
     # Our initialisations share their batches, so their spread does not include that between draws of batches.
-    found["shared"] = found["batch_variance"] / found["n_batches"].clip(lower=1)
+    paired["shared"] = paired["batch_variance"] / paired["n_batches"].clip(lower=1)
     names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n", "shared"]
-    found["rerun_verdict"] = [
-        compare_means(*(float(value) for value in row)) for row in found[names].itertuples(index=False, name=None)
+    paired["rerun_verdict"] = [
+        compare_means(*(float(value) for value in row)) for row in paired[names].itertuples(index=False, name=None)
     ]
-    tiny = found["metric"].str.endswith("_mse") & (found[["mean", "published"]].max(axis=1) < _IDENTITY)
-    reasons = [fresh == AGREES, found["rerun_verdict"] == AGREES, tiny]
-    found["explained"] = np.where(differs, np.select(reasons, [FRESH, RERUN, ROUNDING], ""), "")
-    return found.drop(columns="shared")
+    tiny = paired["metric"].str.endswith("_mse") & (paired[["mean", "published"]].max(axis=1) < _IDENTITY)
+    reasons = [fresh == AGREES, paired["rerun_verdict"] == AGREES, tiny]
+    paired["explained"] = np.where(differs, np.select(reasons, [FRESH, RERUN, ROUNDING], ""), "")
+    return paired.drop(columns="shared")
+
+
+def _with_lost(paired: pd.DataFrame, request: Request) -> pd.DataFrame:
+    """Add the figures of attacks that gave no value at the published setting, so that no rows name the metric."""
+    measured = request.measured
+    cells: dict[tuple[Any, ...], Cell] = {}
+    for cell in sorted(measured.cells(), key=lambda cell: is_sample(cell["dataset"])):
+        cells.setdefault(tuple((cell | {"dataset": stands_for(cell["dataset"])}).values()), cell)
+    keys = ["source_log", "method", "metric"]
+    known = set(paired[keys].itertuples(index=False, name=None))
+    lost = []
+    for row in request.published.to_dict("records"):
+        cell = cells.get(tuple(row[name] for name in CELL))
+        if cell is None or tuple(row[name] for name in keys) in known:
+            continue
+        value = measured.value(cell, row["method"], row["metric"])
+        if value.basis != "missing":
+            lost.append({**row, **asdict(value), "measured_on": cell["dataset"], "verdict": NO_VERDICT})
+    if not lost:
+        return paired
+    # In the order of the published file.
+    return request.published[keys].merge(pd.concat([paired, pd.DataFrame(lost)], ignore_index=True), on=keys)
 
 
 def needs(cell: Mapping[str, Any]) -> str:
-    """Say what a published setting that was not run would have needed besides time; empty for nothing."""
+    """Say what a published setting that was not run would have needed besides time; empty if nothing."""
     wants = []
     if cell["dataset"] == "imagenet":
         wants.append("ImageNet")
@@ -133,13 +142,13 @@ def _natural(cell: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def build(request: Request) -> Table:
     """Build the table: a line per published figure, in the order of the published file; logs not run in the note."""
-    found: Any = pair(request)
+    paired: Any = pair(request)
     figures: Any = request.published
     lines: list[Line] = []
     missing: list[dict[str, Any]] = []
     for log, of_log in figures.groupby("source_log", sort=False):
         cell = of_log.iloc[0].to_dict()
-        rows = found[found["source_log"] == log].to_dict("records")
+        rows = paired[paired["source_log"] == log].to_dict("records")
         if not rows:
             missing.append(cell)
             continue
@@ -158,11 +167,11 @@ def build(request: Request) -> Table:
         Column("mean", "Rerun", align="r"),
         Column("verdict", "Rerun", align="l"),
     )
-    nothing = "" if len(found) else "No published setting is measured exactly by these experiments."
+    nothing = "" if len(paired) else "No published setting is measured exactly by these experiments."
     note = " ".join(filter(None, (nothing, not_run(missing, request.labels))))
     keys = ["source_log", "method", "metric"]
-    others = figures[~pd.MultiIndex.from_frame(figures[keys]).isin(pd.MultiIndex.from_frame(found[keys]))]
-    numbers = pd.concat([found, others.assign(verdict="not run")], ignore_index=True)
+    others = figures[~pd.MultiIndex.from_frame(figures[keys]).isin(pd.MultiIndex.from_frame(paired[keys]))]
+    numbers = pd.concat([paired, others.assign(verdict="not run")], ignore_index=True)
     return Table(CAPTION, note, columns, tuple(lines), numbers, long=True)
 
 
@@ -182,7 +191,7 @@ def _line(request: Request, row: dict[str, Any]) -> Line:
     return Line(
         (
             request.labels.method.get(row["method"], row["method"]),
-            METRICS.get(row["metric"]) or str(row["metric"]),
+            metric_facts.label(row["metric"]),
             n,
             measured,
             f"[{shown(row['pi_low'])}, {shown(row['pi_high'])}]" if m > 1 else "—",

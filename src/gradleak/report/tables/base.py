@@ -1,6 +1,6 @@
 """What a table is, what its builder gets, and tables by name."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,27 +12,28 @@ from gradleak.plan import catalogue, plugins
 from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report import published_images
+from gradleak.report.attacks import Attacks, attacks_with, check_attacks
 from gradleak.report.published import NO_VERDICT, Match, match
 from gradleak.report.statistics import CELL
 from gradleak.report.summary import Measured, Value
-from gradleak.report.tex import figure
+from gradleak.report.tex import figure, listing
 
 MISSING = "?"
 """What a draft shows for a cell without rows."""
 
 WITHHELD = "n/a"
-"""What is shown for an attack that could not be tried."""
+"""What is shown for an attack that was not applicable."""
 
 WITHHELD_NOTE = (
-    "n/a in place of a value: not applicable, since the defense withholds or the victim lacks a gradient that the "
-    "attack needs; such tries are in no n, mean or interval."
+    "n/a: not applicable, because the client does not send a gradient that the attack needs; such tries do not count "
+    "towards n, means or intervals."
 )
 """Added to the note of a table that has such cells."""
 
 TOLD_NOTES = {"present_classes": "{method} is told which classes are in the batch."}
 """What a server is told besides gradients -> the note of a table with an attack that needs it."""
 
-RANGE_NOTE = "Intervals end where the range of their metric does. "
+RANGE_NOTE = "Intervals are clipped to the range of their metric. "
 """Part of the note of a table with intervals."""
 
 
@@ -154,6 +155,7 @@ class Request:
         name: the table's name in the configuration, for messages.
         published_images: one row per published reconstruction, see :func:`gradleak.report.published_images.load`.
         policies: run id -> how an image attack gets its labels; attacks of other runs are not compared in pairs.
+        metrics: those to show in place of the table's own; empty for its own.
     """
 
     measured: Measured
@@ -164,11 +166,28 @@ class Request:
     name: str
     published_images: pd.DataFrame = field(default_factory=published_images.empty)
     policies: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
-    def check(self, needs: list[tuple[str, str]]) -> None:
-        """Refuse missing cells unless this is a draft; ``needs`` holds (method, metric) pairs."""
+    def attacks(self, metrics: Sequence[str], also: Sequence[str] = ()) -> Attacks:
+        """Return the attacks that have one of some metrics, in the configuration's order, each with those that it has.
+
+        Args:
+            metrics: those that the table shows.
+            also: metrics that the table gives of these attacks as far as they have them.
+
+        Raises:
+            InputError: this is not a draft and a cell is missing, or no attack has the metrics.
+        """
+        attacks = attacks_with(self.measured, metrics, self.labels.method)
         if not self.draft:
-            self.measured.check(needs, f"table {self.name}")
+            known = self.measured.metrics
+            all_of = {name: tuple(metric for metric in (*metrics, *also) if metric in known[name]) for name in attacks}
+            check_attacks(self.measured, all_of, f"table {self.name}", metrics, every=bool(self.metrics))
+        return attacks
+
+    def named(self, attacks: Iterable[str]) -> str:
+        """Return attacks in words, e.g. ``iLRG, iDLG and GI``."""
+        return listing([self.labels.method.get(name, name) for name in attacks])
 
     def find(self, cell: dict[str, Any], method: str, metric: str, experiments: tuple[str, ...]) -> tuple[Value, Match]:
         """Return the measured value and the published figures that belong beside it."""
@@ -179,7 +198,7 @@ class Request:
 
 
 _NOTHING = {"missing": MISSING, NOT_APPLICABLE: WITHHELD}
-"""Bases of values that nothing was measured for -> what tables show."""
+"""Bases of values without a measurement -> what tables show."""
 
 
 def build(
@@ -191,6 +210,7 @@ def build(
     rerun: pd.DataFrame | None = None,
     images: pd.DataFrame | None = None,
     policies: Mapping[str, str] | None = None,
+    metrics: Sequence[str] = (),
     draft: bool = False,
     caption: str | None = None,
     name: str | None = None,
@@ -205,19 +225,22 @@ def build(
         rerun: what :func:`gradleak.report.published.load_rerun` gave; none if omitted.
         images: what :func:`gradleak.report.published_images.load` gave; none if omitted.
         policies: run id -> how an image attack gets its labels; nothing is compared in pairs if omitted.
+        metrics: show these in place of the table's own metrics.
         draft: show missing cells as ``?`` instead of refusing them.
         caption: replaces the table's own.
         name: the table's name in messages (default: ``kind``).
 
     Raises:
-        InputError: no such table, or a cell that it needs is missing and this is no draft.
+        InputError: no such table, or a cell that it needs is missing and this is not a draft.
     """
     builder = catalogue.load("tables", kind)
     if rerun is None:
         columns = ["source_log", "method", "metric"]
         rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
     images = published_images.empty() if images is None else images
-    request = Request(Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {})
+    request = Request(
+        Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {}, tuple(metrics)
+    )
     with plugins.guarded("tables", kind, f"table {request.name}"):
         table: object = builder(request)
     if not isinstance(table, Table):
@@ -235,9 +258,9 @@ def _withholds(frame: pd.DataFrame) -> bool:
     return bool((frame["status"] == NOT_APPLICABLE).any())
 
 
-def judgement(value: Value, found: Match) -> str:
+def judgement(value: Value, published: Match) -> str:
     """Say whether the published figures lie in the prediction interval; a dash where there is nothing to judge."""
-    return NO_VERDICT if value.basis in _NOTHING else found.verdict(value.pi_low, value.pi_high)
+    return NO_VERDICT if value.basis in _NOTHING else published.verdict(value.pi_low, value.pi_high)
 
 
 def tries(value: Value) -> str:
@@ -264,14 +287,14 @@ def with_prediction(value: Value) -> str:
     return _shown(value, f"{_figure(value, value.mean)} [{mark}{_figure(value, low)}, {_figure(value, high)}]")
 
 
-def plain(value: Value, digits: int = 3) -> str:
+def plain(value: Value) -> str:
     """Return the mean alone."""
-    mean = _figure(value, value.mean, digits)
+    mean = _figure(value, value.mean)
     return _shown(value, mean, mean)
 
 
-def _figure(value: Value, of_it: float, digits: int = 3) -> str:
-    return figure(value.metric, of_it, digits)
+def _figure(value: Value, of_it: float) -> str:
+    return figure(value.metric, of_it)
 
 
 def _shown(value: Value, full: str, alone: str = "") -> str:
@@ -288,7 +311,7 @@ def numeric_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {name: cell[name] for name in CELL}
 
 
-def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict[str, Any]:
+def numeric_value(prefix: str, value: Value, published: Match | None = None) -> dict[str, Any]:
     """Return one metric's columns of the CSV form, each beginning with ``prefix``."""
     names = (
         "mean",
@@ -303,9 +326,9 @@ def numeric_value(prefix: str, value: Value, found: Match | None = None) -> dict
         "pi_high",
     )
     columns: dict[str, Any] = {f"{prefix}_{name}": getattr(value, name) for name in names}
-    if found is not None:
-        columns[f"{prefix}_published"] = found.mean
-        columns[f"{prefix}_published_values"] = "/".join(found.shown())
-        columns[f"{prefix}_published_batch_size"] = found.batch_size if found.values else np.nan
-        columns[f"{prefix}_verdict"] = judgement(value, found)
+    if published is not None:
+        columns[f"{prefix}_published"] = published.mean
+        columns[f"{prefix}_published_values"] = "/".join(published.shown())
+        columns[f"{prefix}_published_batch_size"] = published.batch_size if published.values else np.nan
+        columns[f"{prefix}_verdict"] = judgement(value, published)
     return columns

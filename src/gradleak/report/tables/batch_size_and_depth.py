@@ -1,4 +1,4 @@
-"""Experiment 2: iLRG over batch size and depth, judged against the published figures."""
+"""Experiment 2: label restoration over batch size and depth, judged against the published figures."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from gradleak.report.tables.judged import Group, judged
 
 Cell = dict[str, Any]
 
-CAPTION = "iLRG over batch size and depth."
+CAPTION = "{attacks} over batch size and depth."
 
 
 def depth(model: str) -> tuple[str, int] | None:
@@ -19,10 +19,10 @@ def depth(model: str) -> tuple[str, int] | None:
     The depth is the number of hidden layers after the first for the FCN, the number in the name for VGG and
     ResNet.
     """
-    if found := re.fullmatch(r"fcn(?:-n_hidden=(\d+))?", model):
-        return "FCN", int(found[1] or 1)
-    if found := re.fullmatch(r"(vgg|resnet)(\d+)((?:-.+)?)", model):
-        return {"vgg": "VGG", "resnet": "ResNet"}[found[1]] + found[3], int(found[2])
+    if matched := re.fullmatch(r"fcn(?:-n_hidden=(\d+))?", model):
+        return "FCN", int(matched[1] or 1)
+    if matched := re.fullmatch(r"(vgg|resnet)(\d+)((?:-.+)?)", model):
+        return {"vgg": "VGG", "resnet": "ResNet"}[matched[1]] + matched[3], int(matched[2])
     return None
 
 
@@ -46,7 +46,7 @@ def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
         (``batch size`` | ``depth`` | ``other``, settings in ascending order). A setting may be in both of the
         first.
     """
-    found = [
+    arranged = [
         ("batch size", sorted(group, key=lambda cell: cell["batch_size"]))
         for group in _gather(cells, lambda cell: _same(cell, "dataset", "model"))
     ]
@@ -55,14 +55,14 @@ def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
         at = depth(cell["model"])
         return (at[0], *_same(cell, "dataset", "batch_size")) if at else None
 
-    found += [
+    arranged += [
         ("depth", sorted(group, key=lambda cell: (depth(cell["model"]) or ("", 0))[1]))
         for group in _gather(cells, family)
     ]
-    placed = [cell for _, group in found for cell in group]
+    placed = [cell for _, group in arranged for cell in group]
     rest = [cell for cell in cells if cell not in placed]
     # Families of which only one depth was run are shown one after the other.
-    return found + [("other", list(group)) for _, group in groupby(rest, lambda cell: cell["dataset"])]
+    return arranged + [("other", list(group)) for _, group in groupby(rest, lambda cell: cell["dataset"])]
 
 
 def build(request: Request) -> Table:

@@ -3,7 +3,7 @@
 from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over
 
-CAPTION = "iLRG over the distribution of classes in a batch."
+CAPTION = "{attacks} over the distribution of classes in a batch."
 
 
 def build(request: Request) -> Table:

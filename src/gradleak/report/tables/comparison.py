@@ -1,7 +1,9 @@
-"""Experiment 1: iLRG beside iDLG, GI and RLG, measured beside published, with the floor of each accuracy."""
+"""Experiment 1: label attacks beside each other, measured beside published, with the floor of each accuracy."""
 
 import pandas as pd
 
+from gradleak.plan import metric_facts
+from gradleak.report.attacks import BLANK
 from gradleak.report.tables.base import (
     RANGE_NOTE,
     Column,
@@ -16,28 +18,18 @@ from gradleak.report.tables.base import (
 )
 
 _PUBLISHED = ("comparison", "probability_cosine")
-_FLOOR = "floor-blank"
-_SHOWN = (
-    ("ilrg", "leacc", "LeAcc"),
-    ("ilrg", "lnacc", "LnAcc"),
-    ("ilrg", "irec", "IRec"),
-    ("ilrg", "probability_cosine", "Prob. cos."),
-    ("idlg", "leacc", "LeAcc"),
-    ("gi", "leacc", "LeAcc"),
-    ("rlg", "leacc", "LeAcc"),
-)
-_FLOORED = ("leacc", "lnacc", "irec")
-
-CAPTION = (
-    "Label restoration by iLRG and by prior works, measured beside published. LeAcc: share of classes whose "
-    "presence is right; LnAcc: share of classes whose count is right; IRec: share of instances recovered; "
-    "Prob. cos.: cosine of recovered and true class-wise mean probabilities."
-)
+_METRICS = {
+    "leacc": "LeAcc: share of classes whose presence is right",
+    "lnacc": "LnAcc: share of classes whose count is right",
+    "irec": "IRec: share of instances recovered",
+    "probability_cosine": "Prob. cos.: cosine of recovered and true class-wise mean probabilities",
+}
+"""The table's own metrics, and what the caption says of each."""
 NOTE = (
     "Measured: mean [low, high], the 95 % confidence interval of the mean between initialisations (between tries "
     f"where there is one initialisation). {RANGE_NOTE}n: initialisations × tries. Blank answer: what the answer “no "
     "class is present” scores. Published: mean over the tries of one initialisation; (B=…): published for that "
-    "batch size only; figures parted by a stroke come from several logs of one setting; —: not published for "
+    "batch size only; figures separated by a slash come from several logs of one setting; —: not published for "
     "this victim."
 )
 
@@ -45,35 +37,39 @@ NOTE = (
 def build(request: Request) -> Table:
     """Build the table: three lines per setting (measured, published, blank answer), one column per figure."""
     measured, labels = request.measured, request.labels
-    request.check([(method, metric) for method, metric, _ in _SHOWN] + [(_FLOOR, metric) for metric in _FLOORED])
+    metrics = request.metrics or tuple(_METRICS)
+    attacks = request.attacks(metrics)
+    shown = [(method, metric) for method, has in attacks.items() for metric in has]
+    floored = [metric for metric in metrics if metric in measured.metrics.get(BLANK, ())]
     lines: list[Line] = []
     numbers = []
     for cell in measured.cells():
-        pairs = [request.find(cell, method, metric, _PUBLISHED) for method, metric, _ in _SHOWN]
-        floor = {metric: measured.value(cell, _FLOOR, metric) for metric in _FLOORED}
+        pairs = [request.find(cell, method, metric, _PUBLISHED) for method, metric in shown]
+        ran = [measured.ran(cell, method) for method, _ in shown]
+        if not any(ran):
+            continue
+        floor = {metric: measured.value(cell, BLANK, metric) for metric in floored}
         where = labels.where(cell)
         model = labels.model.get(cell["model"], cell["model"])
         dataset = labels.dataset.get(cell["dataset"], cell["dataset"])
+        values = [with_confidence(value) if asked else "—" for (value, _), asked in zip(pairs, ran, strict=True)]
+        blanks = [plain(floor[metric]) if metric in floor else "" for _, metric in shown]
+        n = tries(pairs[ran.index(True)][0])
         lines += [
-            Line(
-                (model, str(cell["batch_size"]), "measured", *(with_confidence(v) for v, _ in pairs)),
-                rule=True,
-            ),
-            Line((dataset, tries(pairs[0][0]), "published", *(found.text() for _, found in pairs))),
-            Line(
-                (
-                    where,
-                    "",
-                    "blank answer",
-                    *(plain(floor[metric]) if metric in floor else "" for _, metric, _ in _SHOWN),
-                )
-            ),
+            Line((model, str(cell["batch_size"]), "measured", *values), rule=True),
+            Line((dataset, n, "published", *(published.text() for _, published in pairs))),
+            Line((where, "", "blank answer", *blanks)),
         ]
         row = numeric_cell(cell)
-        for (method, metric, _), (value, found) in zip(_SHOWN, pairs, strict=True):
-            row |= numeric_value(f"{method}_{metric}", value, found)
+        for (method, metric), (value, published) in zip(shown, pairs, strict=True):
+            row |= numeric_value(f"{method}_{metric}", value, published)
         row |= {f"floor_blank_{metric}": value.mean for metric, value in floor.items()}
         numbers.append(row)
     columns = [Column("Victim, data", align="l"), Column("B, n"), Column("", align="l")]
-    columns += [Column(header, labels.method.get(method, method)) for method, _, header in _SHOWN]
-    return Table(CAPTION, NOTE, tuple(columns), tuple(lines), pd.DataFrame(numbers))
+    for method, metric in shown:
+        title = metric_facts.label(metric)
+        columns.append(Column(title[0].upper() + title[1:], labels.method.get(method, method)))
+    words = [_METRICS[metric] for metric in _METRICS if any(metric in has for has in attacks.values())]
+    caption = f"Label restoration by {request.named(attacks)}, measured beside published. {'; '.join(words)}".strip()
+    caption = caption.removesuffix(".") + "."
+    return Table(caption, NOTE, tuple(columns), tuple(lines), pd.DataFrame(numbers))

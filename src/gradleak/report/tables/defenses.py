@@ -1,13 +1,13 @@
-"""What defenses of every strength leave of iLRG, for untrained and trained victims."""
+"""What defenses of every strength leave of label restoration, for untrained and trained victims."""
 
 from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over
 
-CAPTION = "iLRG against defenses of the last layer's gradient."
+CAPTION = "{attacks} against defenses of the last layer's gradient."
 NOTE = (
-    "Noise: Gaussian, of that standard deviation, on each entry; it is no differential privacy by itself. Clipping: "
-    "largest joint L2 norm. Sparsification: percent of each tensor's entries zeroed, the smallest. Soteria: percent of "
-    "the embedding pruned. a + b: a, then b."
+    "Noise: Gaussian with that standard deviation, added to each entry; by itself it does not give differential "
+    "privacy. Clipping: bound on the joint L2 norm. Sparsification: percentage of each tensor's entries set to zero, "
+    "smallest first. Soteria: percentage of the embedding pruned. a + b: a, then b."
 )
 
 

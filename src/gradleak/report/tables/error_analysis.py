@@ -1,4 +1,6 @@
-"""Where iLRG's error comes from: its approximations and what it recovers, against the truth."""
+"""Where the error of closed-form attacks comes from: approximations and recovered quantities, against the truth."""
+
+from itertools import product
 
 import pandas as pd
 
@@ -35,7 +37,7 @@ _COSINES = {"embedding": "embedding_cosine", "out": "output_cosine", "probabilit
 _PUBLISHED = ("error_analysis",)
 
 CAPTION = (
-    "Error analysis of iLRG: each approximation that it rests on, and each quantity that it recovers, against the "
+    "Error analysis of {attacks}: each approximation behind the closed form, and each recovered quantity, against the "
     f"truth of the same batch. {INTERVALS}"
 )
 NOTE = (
@@ -48,33 +50,39 @@ NOTE = (
 
 
 def build(request: Request) -> Table:
-    """Build the table: a block per setting, a line per quantity."""
-    request.check([("ilrg", f"{name}_{error}") for name in QUANTITIES for error in ("mse", "mre")])
+    """Build the table: a block per setting and attack, a line per quantity."""
+    attacks = request.attacks([f"{name}_{error}" for name in QUANTITIES for error in ("mse", "mre")])
     measured, lines, numbers = request.measured, [], []
     cells = sorted(measured.cells(), key=lambda cell: (cell["dataset"], cell["model"], *stage_order(cell)))
-    for cell in cells:
-        n = tries(measured.value(cell, "ilrg", "approx1_mse"))
-        lines.append(Line(heading=f"{request.labels.setting(cell)} (n: {n})", rule=True))
+    for cell, method in product(cells, attacks):
+        if not measured.ran(cell, method):
+            continue
+        of_attack = f", {request.named([method])}" if len(attacks) > 1 else ""
+        n = tries(measured.value(cell, method, attacks[method][0]))
+        lines.append(Line(heading=f"{request.labels.setting(cell)}{of_attack} (n: {n})", rule=True))
         for name, words in QUANTITIES.items():
-            value, found = request.find(cell, "ilrg", f"{name}_mse", _PUBLISHED)
-            word = judgement(value, found)
-            relative = measured.value(cell, "ilrg", f"{name}_mre")
-            cosine, cosine_found = request.find(cell, "ilrg", _COSINES.get(name, ""), _PUBLISHED)
+            if f"{name}_mse" not in attacks[method]:
+                continue
+            value, published = request.find(cell, method, f"{name}_mse", _PUBLISHED)
+            word = judgement(value, published)
+            relative = measured.value(cell, method, f"{name}_mre")
+            cosine, published_cosine = request.find(cell, method, _COSINES.get(name, ""), _PUBLISHED)
             lines.append(
                 Line(
                     (
                         words,
                         with_prediction(value),
-                        found.text() + ("*" if word == DIFFERS else ""),
+                        published.text() + ("*" if word == DIFFERS else ""),
                         word,
                         plain(relative),
                         with_prediction(cosine) if name in _COSINES else "—",
-                        cosine_found.text(),
+                        published_cosine.text(),
                     )
                 )
             )
-            row = {**numeric_cell(cell), "quantity": name, **numeric_value("mse", value, found)}
-            numbers.append({**row, **numeric_value("mre", relative), **numeric_value("cosine", cosine, cosine_found)})
+            row = {**numeric_cell(cell), "method": method, "quantity": name, **numeric_value("mse", value, published)}
+            row |= {**numeric_value("mre", relative), **numeric_value("cosine", cosine, published_cosine)}
+            numbers.append(row)
     columns = (
         Column("Quantity", align="l"),
         Column("measured", "MSE"),
@@ -84,4 +92,5 @@ def build(request: Request) -> Table:
         Column("measured", "Cosine"),
         Column("publ.", "Cosine"),
     )
-    return Table(CAPTION, NOTE, columns, tuple(lines), pd.DataFrame(numbers), long=True)
+    caption = CAPTION.format(attacks=request.named(attacks))
+    return Table(caption, NOTE, columns, tuple(lines), pd.DataFrame(numbers), long=True)

@@ -5,7 +5,7 @@ from typing import Any
 from gradleak.report.tables.base import WITHHELD, Request, Table, plain
 from gradleak.report.tables.judged import Further, judged, over
 
-CAPTION = "iLRG on extreme batches."
+CAPTION = "{attacks} on extreme batches."
 NOTE = (
     "Custom imbalanced: 1, B − 2 and 1 images of the classes 0, 18 and 92. Instances: mean restored number of these "
     "three, to be compared with 1, B − 2 and 1. Extreme: all images of one random class."
@@ -18,11 +18,11 @@ def build(request: Request) -> Table:
     groups = over(request, "batch_size", lambda cell: f"B={cell['batch_size']}", lambda cell: cell["batch_size"])
     measured = request.measured
 
-    def instances(cell: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        counts = [measured.value(cell, "ilrg", name) for name in _COUNTS]
+    def instances(cell: dict[str, Any], method: str) -> tuple[str, dict[str, Any]]:
+        counts = [measured.value(cell, method, name) for name in _COUNTS]
         known = all(value.n_trials for value in counts)
-        withheld = WITHHELD if not request.measured.applies(cell, "ilrg") else "—"
-        shown = " / ".join(plain(value, 1) for value in counts) if known else withheld
+        withheld = "—" if measured.tried(cell, method) else WITHHELD
+        shown = " / ".join(map(plain, counts)) if known else withheld
         return shown, {name: value.mean for name, value in zip(_COUNTS, counts, strict=True)}
 
     cells = measured.cells()

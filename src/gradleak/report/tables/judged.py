@@ -1,11 +1,15 @@
-"""What most tables are: settings of one method, each metric measured beside published, and a verdict."""
+"""What most tables are: settings and attacks, each metric measured beside published, and a verdict."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, product
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from gradleak.plan import metric_facts
+from gradleak.report.attacks import BLANK, UNIFORM
 from gradleak.report.published import NO_VERDICT
 from gradleak.report.statistics import AGREES, CELL, DIFFERS, UNDECIDED
 from gradleak.report.tables.base import (
@@ -24,8 +28,8 @@ from gradleak.report.tables.base import (
 
 Cell = dict[str, Any]
 
-ACCURACIES = (("leacc", "LeAcc"), ("lnacc", "LnAcc"), ("irec", "IRec"))
-"""Metric and header of the figures of label restoration."""
+ACCURACIES = ("leacc", "lnacc", "irec")
+"""Metrics of label restoration."""
 
 INTERVALS = (
     "Measured: mean and 95 % prediction interval for one initialisation, beside the published figure (one "
@@ -35,13 +39,12 @@ INTERVALS = (
 
 NOTE = (
     "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
-    f"nothing is decided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
+    f"the verdict is undecided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
+SEVERAL_NOTE = "a / b: n of each attack in turn. —: not published, or the attack was not run on the setting. "
 BLANK_NOTE = "Blank: LeAcc and LnAcc of the answer “no class is present”, whose IRec is 0. "
 
-_FLOOR = ("floor-blank", "leacc")
-_FLOORS = tuple((floor, name) for floor in ("floor-blank", "floor-uniform") for name, _ in ACCURACIES)
 _EXTRA = ("f1", "count_l1", "exact_match")
 
 
@@ -60,15 +63,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Further:
-    """A further column, after n.
+    """A further column, before the metrics.
 
     Attributes:
         header: its title.
-        of: setting -> what the column shows, and columns of the CSV form.
+        of: setting, attack -> what the column shows, and columns of the CSV form.
+        of_attack: whether it differs between attacks.
     """
 
     header: str
-    of: Callable[[Cell], tuple[str, dict[str, Any]]]
+    of: Callable[[Cell, str], tuple[str, dict[str, Any]]]
+    of_attack: bool = True
 
 
 def verdict(words: dict[str, str]) -> str:
@@ -106,74 +111,115 @@ def judged(
     *,
     caption: str,
     experiments: tuple[str, ...],
-    metrics: Sequence[tuple[str, str]] = ACCURACIES,
+    metrics: Sequence[str] = ACCURACIES,
+    headers: Mapping[str, str] = MappingProxyType({}),
     further: Sequence[Further] = (),
     note: str = "",
 ) -> Table:
-    """Build a table of iLRG: one line per setting, each metric measured and published.
+    """Build a table of label restoration: a line per setting; of each attack every metric measured and published.
 
-    With the accuracies come the blank answer's floor, and in the CSV form F1, count error, exact matches and all
-    floors.
+    With LeAcc comes the blank answer's score, and in the CSV form F1, count error, exact matches and all floors. The
+    CSV form has a row per setting and attack.
 
     Args:
-        request: what the builder got.
-        groups: the lines.
-        caption: what the table shows; how to read its intervals is added.
+        request: what the builder got; its ``metrics`` are shown in place of those here.
+        groups: the settings.
+        caption: what the table shows, with ``{attacks}`` for their names; how to read its intervals is added.
         experiments: published experiments that the table reproduces.
-        metrics: name and header.
-        further: columns between n and the metrics.
+        metrics: those of the table; an attack is shown with those that it has.
+        headers: titles of metrics where they are not the metrics' labels, with ``{attack}`` for the name of the only
+            attack.
+        further: columns before the metrics.
         note: added to the general one.
 
     Raises:
-        InputError: a cell is missing and this is no draft.
+        InputError: see :meth:`gradleak.report.tables.base.Request.attacks`.
     """
-    accuracies = tuple(metrics) == ACCURACIES
-    needs = [("ilrg", name) for name, _ in metrics]
-    request.check(needs + ([("ilrg", name) for name in _EXTRA] + [_FLOOR] if accuracies else []))
+    metrics = request.metrics or metrics
+    extra = [name for name in _EXTRA if "leacc" in metrics and name not in metrics]
+    attacks = request.attacks(metrics, also=extra)
+    floored = any("leacc" in has for has in attacks.values())
+    several = len(attacks) > 1
+    attack = "recovered" if several else request.named(attacks)
+    titles = {metric: header.format(attack=attack) for metric, header in headers.items()}
+    columns = {
+        name: _columns_of(has, further, titles, request.named([name]) if several else "")
+        for name, has in attacks.items()
+    }
     lines: list[Line] = []
-    numbers = []
+    numbers: list[dict[str, Any]] = []
     for group in groups:
-        lines.append(Line(heading=group.heading, rule=True))
+        of_group: list[Line] = []
         for label, cell in group.lines:
-            shown, row = _line(request, cell, metrics, experiments)
-            extra = [one.of(cell) for one in further]
-            row = {"group": group.heading, **numeric_cell(cell), **row}
-            for _, columns in extra:
-                row |= columns
-            line = [label, shown[0], *(text for text, _ in extra), *shown[1:]]
-            if accuracies:
-                line.append(plain(request.measured.value(cell, *_FLOOR)))
-                row |= _more_numbers(request, cell)
-            lines.append(Line(tuple(line)))
-            numbers.append(row)
-    columns = [Column("Setting", align="l"), Column("n"), *(Column(one.header) for one in further)]
-    for _, header in metrics:
-        columns += [Column("measured", header), Column("publ.", header)]
-    columns.append(Column("Verdict", align="l"))
-    if accuracies:
-        columns.append(Column("Blank", align="r"))
-    notes = NOTE + (BLANK_NOTE if accuracies else "") + note
-    return Table(f"{caption} {INTERVALS}", notes.strip(), tuple(columns), tuple(lines), pd.DataFrame(numbers))
+            ran = {name: has for name, has in attacks.items() if request.measured.ran(cell, name)}
+            entries = {name: _entry(request, cell, name, has, experiments, further) for name, has in ran.items()}
+            if not entries:
+                continue
+            n = [entry.n for entry in entries.values()]
+            texts = [label, n[0] if len(set(n)) == 1 else " / ".join(n), *next(iter(entries.values())).shared]
+            for name in attacks:
+                texts += entries[name].own if name in entries else ["—"] * len(columns[name])
+            texts += [plain(request.measured.value(cell, BLANK, "leacc"))] if floored else []
+            of_group.append(Line(tuple(texts)))
+            start = {"group": group.heading, **numeric_cell(cell)}
+            for name, entry in entries.items():
+                more = _more_numbers(request, cell, name, extra) if floored else {}
+                numbers.append({**start, "method": name, **entry.row, **more})
+        lines += [Line(heading=group.heading, rule=True), *of_group] if of_group else []
+    shared = [Column(one.header) for one in further if not one.of_attack]
+    blank = [Column("Blank", align="r")] if floored else []
+    shown = (Column("Setting", align="l"), Column("n"), *shared, *chain(*columns.values()), *blank)
+    notes = NOTE + (SEVERAL_NOTE if several else "") + (BLANK_NOTE if floored else "") + note
+    said = f"{caption.format(attacks=request.named(attacks))} {INTERVALS}"
+    return Table(said, notes.strip(), shown, tuple(lines), pd.DataFrame(numbers))
 
 
-def _line(
-    request: Request, cell: Cell, metrics: Sequence[tuple[str, str]], experiments: tuple[str, ...]
-) -> tuple[list[str], dict[str, Any]]:
-    """Return n, each metric measured and published, and the verdict; and the same as numbers."""
-    pairs = {name: request.find(cell, "ilrg", name, experiments) for name, _ in metrics}
-    words = {name: judgement(value, found) for name, (value, found) in pairs.items()}
-    shown = [tries(next(iter(pairs.values()))[0])]
+def _columns_of(has: Sequence[str], further: Sequence[Further], titles: Mapping[str, str], name: str) -> list[Column]:
+    """Return the columns of an attack; ``name`` stands above them, if it is not empty."""
+    columns = [Column(one.header, name) for one in further if one.of_attack]
+    for metric in has:
+        title = f"{name}: {titles.get(metric) or metric_facts.label(metric)}".removeprefix(": ")
+        columns += [Column("measured", title), Column("publ.", title)]
+    return [*columns, Column("Verdict", name, align="l")]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An attack on a setting: n, its further columns that all attacks share, its own columns, and its numbers."""
+
+    n: str
+    shared: list[str]
+    own: list[str]
+    row: dict[str, Any]
+
+
+def _entry(
+    request: Request,
+    cell: Cell,
+    method: str,
+    metrics: Sequence[str],
+    experiments: tuple[str, ...],
+    further: Sequence[Further],
+) -> _Entry:
+    pairs = {name: request.find(cell, method, name, experiments) for name in metrics}
+    words = {name: judgement(value, published) for name, (value, published) in pairs.items()}
+    more = [(one.of_attack, *one.of(cell, method)) for one in further]
+    own = [text for of_attack, text, _ in more if of_attack]
     row: dict[str, Any] = {}
-    for name, (value, found) in pairs.items():
-        shown += [with_prediction(value), found.text() + ("*" if words[name] == DIFFERS else "")]
-        row |= numeric_value(name, value, found)
-    return [*shown, verdict(words)], {**row, "verdict": verdict(words)}
+    for name, (value, published) in pairs.items():
+        own += [with_prediction(value), published.text() + ("*" if words[name] == DIFFERS else "")]
+        row |= numeric_value(name, value, published)
+    row["verdict"] = verdict(words)
+    for _, _, columns in more:
+        row |= columns
+    shared = [text for of_attack, text, _ in more if not of_attack]
+    return _Entry(tries(pairs[metrics[0]][0]), shared, [*own, verdict(words)], row)
 
 
-def _more_numbers(request: Request, cell: Cell) -> dict[str, Any]:
+def _more_numbers(request: Request, cell: Cell, method: str, extra: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
-    for name in _EXTRA:
-        row |= numeric_value(name, request.measured.value(cell, "ilrg", name))
-    for floor, name in _FLOORS:
+    for name in extra:
+        row |= numeric_value(name, request.measured.value(cell, method, name))
+    for floor, name in product((BLANK, UNIFORM), ACCURACIES):
         row[f"{floor.replace('-', '_')}_{name}"] = request.measured.value(cell, floor, name).mean
     return row

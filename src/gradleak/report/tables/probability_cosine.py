@@ -1,10 +1,10 @@
-"""How well iLRG recovers class-wise embeddings, logits and probabilities: their cosines to the truth."""
+"""How well class-wise embeddings, logits and probabilities are recovered: their cosines to the truth."""
 
 from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import Group, judged
 
-CAPTION = "Cosine similarity of what iLRG recovers per class to the true class-wise means."
-METRICS = (("embedding_cosine", "Embedding"), ("output_cosine", "Logits"), ("probability_cosine", "Probabilities"))
+CAPTION = "Cosine similarity between the class-wise means that {attacks} recovered and the true ones."
+METRICS = {"embedding_cosine": "Embedding", "output_cosine": "Logits", "probability_cosine": "Probabilities"}
 
 
 def build(request: Request) -> Table:
@@ -19,4 +19,4 @@ def build(request: Request) -> Table:
         for dataset in dict.fromkeys(cell["dataset"] for cell in cells)
     ]
     published = ("probability_cosine", "trained_models", "error_analysis")
-    return judged(request, groups, caption=CAPTION, experiments=published, metrics=METRICS)
+    return judged(request, groups, caption=CAPTION, experiments=published, metrics=list(METRICS), headers=METRICS)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradleak.plan import metric_facts
 from gradleak.plan.metric_facts import IMAGE_METRICS
 from gradleak.report.image_rows import BEST_SIX, Reconstructions, check
 from gradleak.report.paired import Difference
@@ -27,7 +28,7 @@ from gradleak.report.tables.base import (
 )
 from gradleak.report.tex import figure
 
-_MEANS = (("ssim", "SSIM"), ("mse", "MSE"), ("lpips", "LPIPS"), ("feature_cosine", "Feat."))
+_MEANS = ("ssim", "mse", "lpips", "feature_cosine", "label_accuracy")
 _PSNR, _SIX = "PSNR in dB", "Best six (comparison only)"
 _DIFFERENCE = "Difference in dB to matching alone"
 _PARTS = ("mean", "ci_low", "ci_high", "n_initialisations", "n_trials", "basis")
@@ -50,9 +51,9 @@ PUBLISHED_NOTE = (
     "that many iterations, so there is no verdict (—). "
 )
 DIFFERENCE_NOTE = (
-    "Difference: of an attack with a prior to the attack without one that the column names and that gets its labels in "
+    "Difference: an attack with a prior minus the attack named by the column, which has none and gets its labels in "
     "the same way; mean over the batches that both attacked, of the same initialisations, and its 95 % interval "
-    "(Student; over initialisations or, where there is one, over batches). An interval that holds 0 shows no "
+    "(Student; over initialisations or, where there is one, over batches). An interval that contains 0 shows no "
     "difference. "
 )
 SIX_NOTE = (
@@ -92,28 +93,28 @@ def build(request: Request) -> Table:
     """Build the table; columns in which no line has anything are left out."""
     if not request.draft:
         check(request.measured.frame, f"table {request.name}")
-    found = Reconstructions.of(request.measured.frame)
-    blocks = [(cell, [_entry(request, found, cell, name) for name in found.methods(cell)]) for cell in found.cells()]
+    pictures = Reconstructions.of(request.measured.frame)
+    blocks = [
+        (cell, [_entry(request, pictures, cell, name) for name in pictures.methods(cell)]) for cell in pictures.cells()
+    ]
     entries = [entry for _, block in blocks for entry in block]
     has_published = any(entry.published["psnr"][0].values for entry in entries)
     has_verdict = any(entry.verdict != NO_VERDICT for entry in entries)
     alone = list(dict.fromkeys(name for entry in entries for name in entry.differences))
     has_six = any(entry.has(BEST_SIX) for entry in entries)
-    means = [
-        (name, header) for name, header in _MEANS if name in IMAGE_METRICS or any(entry.has(name) for entry in entries)
-    ]
+    means = [name for name in _means(request) if name in IMAGE_METRICS or any(entry.has(name) for entry in entries)]
 
     def line(entry: _Entry) -> Line:
         values = entry.values
         texts = [request.labels.method.get(entry.method, entry.method), tries(values["psnr"])]
-        texts += [str(found.images(entry.cell, entry.method)), with_prediction(values["psnr"])]
+        texts += [str(pictures.images(entry.cell, entry.method)), with_prediction(values["psnr"])]
         if has_published:
             texts.append(entry.published["psnr"][1] + ("*" if entry.verdict == DIFFERS else ""))
         if has_verdict:
             texts.append(entry.verdict)
         texts += [_difference(entry.differences[name]) if name in entry.differences else "" for name in alone]
-        texts += [plain(values[name]) for name, _ in (*means, ("label_accuracy", ""))]
-        texts += [str(found.diverged_restarts(entry.cell, entry.method)), plain(values["seconds"], 1)]
+        texts += [plain(values[name]) for name in means]
+        texts += [str(pictures.diverged_restarts(entry.cell, entry.method)), plain(values["seconds"])]
         if has_six:
             shown = entry.published[BEST_SIX][0].shown()  # of the same images as the PSNR over all
             texts += [plain(values[BEST_SIX]) if entry.has(BEST_SIX) else "—", "/".join(shown) or "—"]
@@ -128,30 +129,35 @@ def build(request: Request) -> Table:
     if has_verdict:
         columns.append(Column("Verdict", align="l"))
     columns += [Column(request.labels.method.get(name, name), _DIFFERENCE) for name in alone]
-    columns += [Column(header) for _, header in means]
-    columns += [Column("Labels"), Column("Div."), Column("s", align="r")]
+    columns += [Column(metric_facts.label(name)) for name in means]
+    columns += [Column("Div."), Column(metric_facts.label("seconds"), align="r")]
     if has_six:
         columns += [Column("measured", _SIX), Column("publ.", _SIX)]
     note = NOTE + (PUBLISHED_NOTE.format(iterations=_iterations(request)) if has_published else "")
     note += (DIFFERENCE_NOTE if alone else "") + (SIX_NOTE if has_six else "")
-    numbers = pd.DataFrame([_numbers(found, entry) for entry in entries])
+    numbers = pd.DataFrame([_numbers(pictures, entry) for entry in entries])
     defended = any(cell["defense"] != "none" for cell, _ in blocks)
     caption = CAPTION.format(where=", under defenses of the gradient" if defended else "")
     return Table(caption, note.strip(), tuple(columns), tuple(lines), numbers)
 
 
-def _entry(request: Request, found: Reconstructions, cell: dict[str, Any], method: str) -> _Entry:
-    names = (*IMAGE_METRICS, "lpips", "seconds", BEST_SIX)
-    values = {name: found.measured.value(cell, method, name) for name in names}
+def _means(request: Request) -> list[str]:
+    """Return the metrics beside the PSNR, which is always there."""
+    return [name for name in request.metrics or _MEANS if name != "psnr"]
+
+
+def _entry(request: Request, pictures: Reconstructions, cell: dict[str, Any], method: str) -> _Entry:
+    names = dict.fromkeys((*IMAGE_METRICS, "lpips", "seconds", BEST_SIX, *request.metrics))
+    values = {name: pictures.measured.value(cell, method, name) for name in names}
     figures = request.published_images
-    published = {name: beside(figures, found, cell, method, name) for name in ("psnr", BEST_SIX)}
-    return _Entry(cell, method, values, published, found.beside_matching(cell, method, request.policies))
+    published = {name: beside(figures, pictures, cell, method, name) for name in ("psnr", BEST_SIX)}
+    return _Entry(cell, method, values, published, pictures.beside_matching(cell, method, request.policies))
 
 
-def _difference(found: Difference) -> str:
+def _difference(difference: Difference) -> str:
     """Return ``+0.63 [−0.10, 1.36]``; a dash for each end where the tries are too few for an interval."""
-    mean, low, high = (figure(found.value.metric, end) for end in (found.value.mean, *found.ends))
-    return f"{'+' if found.value.mean > 0 and mean.strip('0.') else ''}{mean} [{low}, {high}]"
+    mean, low, high = (figure(difference.value.metric, end) for end in (difference.value.mean, *difference.ends))
+    return f"{'+' if difference.value.mean > 0 and mean.strip('0.') else ''}{mean} [{low}, {high}]"
 
 
 def _iterations(request: Request) -> str:
@@ -161,13 +167,13 @@ def _iterations(request: Request) -> str:
     return " or ".join(f"{number:,} ({request.labels.dataset.get(name, name)})" for number, name in pairs)
 
 
-def _numbers(found: Reconstructions, entry: _Entry) -> dict[str, Any]:
-    row = {**numeric_cell(entry.cell), "method": entry.method, "images": found.images(entry.cell, entry.method)}
+def _numbers(pictures: Reconstructions, entry: _Entry) -> dict[str, Any]:
+    row = {**numeric_cell(entry.cell), "method": entry.method, "images": pictures.images(entry.cell, entry.method)}
     for name, value in entry.values.items():
         row |= numeric_value(name, value, entry.published[name][0] if name in entry.published else None)
     for name, difference in entry.differences.items():
         row |= {f"psnr_minus_{name}_{part}": getattr(difference.value, part) for part in _PARTS}
         row[f"psnr_minus_{name}_n_unpaired"] = difference.n_unpaired
-    row["diverged_restarts"] = found.diverged_restarts(entry.cell, entry.method)
-    row["last_snapshot"] = max(found.snapshots(entry.cell, entry.method), default=0)
+    row["diverged_restarts"] = pictures.diverged_restarts(entry.cell, entry.method)
+    row["last_snapshot"] = max(pictures.snapshots(entry.cell, entry.method), default=0)
     return row

@@ -106,21 +106,21 @@ def parts(table: Table, width: float = _PART) -> list[list[int]]:
         for unit in units
         for part in ([unit] if sum(widths[number] for number in unit) <= room else [[number] for number in unit])
     ]
-    found = _filled(units, widths, room)
-    while len(balanced := _filled(units, widths, room - _STEP)) == len(found):  # no part is much wider than another
-        found, room = balanced, room - _STEP
-    return [keys + columns for columns in found]
+    filled = _filled(units, widths, room)
+    while len(balanced := _filled(units, widths, room - _STEP)) == len(filled):  # no part is much wider than another
+        filled, room = balanced, room - _STEP
+    return [keys + columns for columns in filled]
 
 
 def _filled(units: list[list[int]], widths: list[float], room: float) -> list[list[int]]:
     """Fill parts with units of columns, in their order; a part holds at least one."""
-    found: list[list[int]] = []
+    filled: list[list[int]] = []
     for unit in units:
-        if found and sum(widths[number] for number in [*found[-1], *unit]) <= room:
-            found[-1] += unit
+        if filled and sum(widths[number] for number in [*filled[-1], *unit]) <= room:
+            filled[-1] += unit
         else:
-            found.append(list(unit))
-    return found
+            filled.append(list(unit))
+    return filled
 
 
 def _units(table: Table) -> list[list[int]]:

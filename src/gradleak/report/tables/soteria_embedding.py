@@ -1,22 +1,29 @@
-"""Two readings of one gradient as the embedding: iLRG's ratio and Soteria's row."""
+"""Two readings of one gradient as the embedding: what a label attack recovers, and Soteria's row."""
 
 from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over
 from gradleak.report.tables.training_stage import stage_order
 
 CAPTION = (
-    "The embedding as iLRG recovers it, dW[c] / db[c], and as Soteria's analysis reads it from the same gradient, "
-    "dW[c] itself, against the true class-wise mean."
+    "The embedding that {attacks} recovered, and the one that Soteria's analysis reads from the same gradient, dW[c] "
+    "itself, against the true class-wise mean."
 )
-METRICS = (
-    ("embedding_mse", "MSE (iLRG)"),
-    ("soteria_embedding_mse", "MSE (Soteria)"),
-    ("embedding_cosine", "Cosine (iLRG)"),
-    ("soteria_embedding_cosine", "Cosine (Soteria)"),
-)
+HEADERS = {
+    "embedding_mse": "MSE ({attack})",
+    "soteria_embedding_mse": "MSE (Soteria)",
+    "embedding_cosine": "Cosine ({attack})",
+    "soteria_embedding_cosine": "Cosine (Soteria)",
+}
 
 
 def build(request: Request) -> Table:
     """Build the table: one line per stage, under the victim and the batch size."""
     groups = over(request, "stage", lambda cell: request.labels.stage(cell["stage"]), stage_order)
-    return judged(request, list(groups), caption=CAPTION, experiments=("error_analysis",), metrics=METRICS)
+    return judged(
+        request,
+        list(groups),
+        caption=CAPTION,
+        experiments=("error_analysis",),
+        metrics=list(HEADERS),
+        headers=HEADERS,
+    )

@@ -1,4 +1,4 @@
-"""iLRG while the victim is trained, beside the victim's own accuracy."""
+"""Label restoration while the victim is trained, beside the victim's own accuracy."""
 
 from typing import Any
 
@@ -6,7 +6,9 @@ from gradleak.plan.jobs.training import stage_parts
 from gradleak.report.tables.base import Request, Table, plain
 from gradleak.report.tables.judged import Further, judged, over
 
-CAPTION = "iLRG over the training of the victim. Each stage is a training of its own length, as in the released code."
+CAPTION = (
+    "{attacks} over the training of the victim. Each stage is a training of its own length, as in the released code."
+)
 NOTE = "Victim: its accuracy on the validation images."
 
 
@@ -19,7 +21,7 @@ def build(request: Request) -> Table:
     """Build the table: one line per stage, under the victim and the batch size."""
     groups = over(request, "stage", lambda cell: request.labels.stage(cell["stage"]), stage_order)
 
-    def accuracy(cell: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def accuracy(cell: dict[str, Any], _: str) -> tuple[str, dict[str, Any]]:
         value = request.measured.value(cell, "victim", "accuracy")
         shown = "—" if cell["stage"] == "untrained" else plain(value)
         return shown, {"victim_accuracy": value.mean, "victim_accuracy_sd": value.sd}
@@ -29,6 +31,6 @@ def build(request: Request) -> Table:
         list(groups),
         caption=CAPTION,
         experiments=("training_stage", "trained_models"),
-        further=[Further("Victim", accuracy)],
+        further=[Further("Victim", accuracy, of_attack=False)],
         note=NOTE,
     )

@@ -96,7 +96,7 @@ def test_stages_share_a_line_and_the_victim_has_an_axis_of_its_own(stages, figur
 
 def test_iterations_and_epochs_share_no_axis(stages, figures, made_up):
     both = pd.concat([stages, made_up("mnist", "fcn", 8, stage="epoch10")])
-    with pytest.raises(InputError, match="iterations or epochs"):
+    with pytest.raises(InputError, match="both iterations and epochs"):
         build("accuracy_over_stage", both, figures, Labels())
     with pytest.raises(InputError, match="no victim of its experiments has more than one stage"):
         build("accuracy_over_stage", made_up("mnist", "fcn", 8), figures, Labels())

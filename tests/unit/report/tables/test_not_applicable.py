@@ -55,7 +55,7 @@ def cells(table: Table) -> list[tuple[str, ...]]:
 def test_every_table_is_built_and_says_so(kind, frame, figures):
     table = make(kind, frame, figures)
     assert any("n/a" in line for line in cells(table))
-    assert "not applicable, since the defense withholds" in table.note
+    assert "not applicable, because the client does not send" in table.note
     assert not any("div" in text or "?" in text for line in cells(table) for text in line)
     means = [name for name in table.numbers if str(name).endswith("_n_not_applicable")]
     assert (table.numbers[means].max() > 0).any()
@@ -77,13 +77,29 @@ def test_a_table_without_it_has_no_such_note(made_up, figures):
 
 
 def test_there_is_no_verdict_on_what_was_not_tried(made_up, figures):
-    frame = withheld(made_up("mnist", "fcn", 24), "ilrg")
+    frame = withheld(made_up("mnist", "fcn", 24, methods=("ilrg",)), "ilrg")
     (line,) = cells(make("batch_size_and_depth", frame, figures))
     assert (line[1], line[2], line[-2]) == ("n/a", "n/a", "—")
     agreement = make("agreement", frame, figures)
     of_ilrg = next(line for line in cells(agreement) if line[0] == "ilrg" and line[1] == "LeAcc")
     assert (of_ilrg[2], of_ilrg[3], of_ilrg[7]) == ("n/a", "n/a", "—")
     assert "not applicable" in agreement.note
+
+
+def test_figures_of_a_method_that_was_not_tried_are_not_said_to_be_not_run(made_up, figures):
+    """Also those of metrics that its rows do not name."""
+    frame = withheld(made_up("mnist", "fcn", 24, methods=("ilrg",)), "ilrg")
+    assert "probability_cosine" not in set(frame["metric"])
+    table = make("agreement", frame, figures)
+    (log,) = figures.loc[(figures["metric"] == "probability_cosine") & (figures["model"] == "fcn"), "source_log"].head(
+        1
+    )
+    row = table.numbers.query(f"source_log == {log!r} and metric == 'probability_cosine'").iloc[0]
+    assert (row["verdict"], row["basis"], row["n_not_applicable"]) == ("—", NOT_APPLICABLE, 12)
+    line = next(line for line in cells(table) if line[1] == "prob. cos.")
+    assert line[2:4] == ("n/a", "n/a")
+    withheld_logs = table.numbers[table.numbers["source_log"] == log]
+    assert set(withheld_logs.loc[withheld_logs["method"] == "ilrg", "verdict"]) == {"—"}
 
 
 def test_what_is_missing_besides_fails_as_before(frame, figures):
@@ -94,7 +110,7 @@ def test_what_is_missing_besides_fails_as_before(frame, figures):
 
 def test_a_method_that_only_diverged_has_no_missing_cells(made_up, figures):
     frame = withheld(made_up("mnist", "fcn", 24), "ilrg").replace({"status": {NOT_APPLICABLE: "diverged"}})
-    assert cells(make("comparison", frame, figures))[0][3:7] == ("diverged",) * 4
+    assert cells(make("comparison", frame, figures))[0][3:6] == ("diverged",) * 3
 
 
 def test_a_value_and_none_for_one_try_are_unlike(made_up):
@@ -104,13 +120,16 @@ def test_a_value_and_none_for_one_try_are_unlike(made_up):
         distinct(pd.concat([right, other]))
 
 
-@pytest.mark.parametrize("kind", ["accuracy_over_batch", "accuracy_over_defenses"])
-def test_figures_of_labels_leave_it_out(kind, frame, figures):
-    drawn = draw(kind, frame, figures, Labels())
+@pytest.mark.parametrize(("kind", "of_leacc"), [("accuracy_over_batch", 1 + 1 + 2 + 2), ("accuracy_over_defenses", 4)])
+def test_figures_of_labels_leave_it_out(kind, of_leacc, frame, figures):
+    alone = frame[~frame["method"].isin(["idlg", "gi", "rlg"])]
+    drawn = draw(kind, alone, figures, Labels())
     assert len(drawn.axes[0].collections) == 1
     assert not any("dp-0.01" in text.get_text() for text in drawn.legends[0].get_texts())
-    with pytest.raises(InputError, match=r"figure .*: its experiments have no setting on which iLRG could be tried"):
-        draw(kind, frame[frame["defense"] != "none"], figures, Labels())
+    with pytest.raises(InputError, match=r"figure .*: its experiments have no setting on which an attack could be tr"):
+        draw(kind, alone[alone["defense"] != "none"], figures, Labels())
+    both = draw(kind, frame, figures, Labels())
+    assert [len(axes.collections) for axes in both.axes] == [1, of_leacc, 1]  # GI and RLG are tried on both settings
 
 
 def test_stages_leave_it_out(made_up, figures):
@@ -177,4 +196,4 @@ def test_every_metric_of_such_a_method_is_so(frame):
     measured = Measured(frame)
     cell = measured.cells()[1]
     assert {measured.value(cell, "ilrg", name).basis for name in ("leacc", "probability_cosine")} == {NOT_APPLICABLE}
-    assert [measured.applies(cell, name) for name in ("ilrg", "gi", "never-asked")] == [False, True, True]
+    assert [measured.tried(cell, name) for name in ("ilrg", "gi", "never-asked")] == [False, True, False]

@@ -120,7 +120,7 @@ def test_an_attack_with_a_prior_has_a_paired_difference_to_the_one_without(guide
     # Gains 1, 2, 6: mean 3, sd 2.645751, t(0.975, 2) = 4.302653, half-width 6.572411.
     assert [line[at] for line in lines(table)] == ["", "", "+3.00 [−3.57, 9.57]"]
     assert sum("Difference" in name for name in header(table)) == 1  # labels of ig-truth are got otherwise
-    assert "An interval that holds 0 shows no difference." in table.note
+    assert "An interval that contains 0 shows no difference." in table.note
     row = table.numbers.iloc[2]
     assert row["psnr_minus_ig-ilrg_mean"] == pytest.approx(3.0)
     assert row["psnr_minus_ig-ilrg_ci_low"] == pytest.approx(3 - 6.572411, abs=1e-6)

@@ -1,0 +1,321 @@
+"""A chain of linear layers composes to the logits, whatever the network looks like, and ends where it should."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradleak.errors import InputError
+from gradleak.victims.layers import Chain, linear_chain
+from gradleak.victims.models.build import build
+
+IMAGES = torch.linspace(-1, 1, 3 * 3 * 4 * 4).reshape(3, 3, 4, 4).sin()
+
+
+class Network(nn.Module):
+    """Layers by name and a forward method in one line."""
+
+    def __init__(self, forward: Callable[..., object], **layers: nn.Module):
+        super().__init__()
+        self.steps = forward
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, x: Tensor) -> object:
+        return self.steps(self, x)
+
+
+@dataclass
+class Output:
+    """What some libraries' models return."""
+
+    logits: Tensor
+    hidden: Tensor
+
+
+def linear(d: int, C: int, **kwargs: bool) -> nn.Linear:
+    torch.manual_seed(d * 100 + C)
+    return nn.Linear(d, C, **kwargs)
+
+
+def chain_of(model: nn.Module, logits: Callable[[Any, Tensor], Tensor] | None = None) -> Chain:
+    """The chain, after a check that it composes to the logits of images other than the example."""
+    return composed(model, IMAGES[:2], IMAGES.flip(0), logits)
+
+
+def composed(
+    model: nn.Module, example: Tensor, images: Tensor, logits: Callable[[Any, Tensor], Tensor] | None = None
+) -> Chain:
+    chain = linear_chain(model, example)
+    parameters = dict(model.named_parameters())
+    x = chain.body(images)
+    for layer, given in zip(chain.layers, chain.inputs(images), strict=True):
+        torch.testing.assert_close(x, given, rtol=1e-5, atol=1e-5)
+        z = functional.linear(x, parameters[layer.weight], None if layer.bias is None else parameters[layer.bias])
+        assert (layer.in_features, layer.out_features) == (x.shape[1], z.shape[1])
+        x = layer.activation(z) if layer.activation else z
+    evaluated = copy.deepcopy(model).eval()
+    torch.testing.assert_close(x, (logits or (lambda m, x: m(x)))(evaluated, images), rtol=1e-5, atol=1e-5)
+    if chain.reads_input:
+        assert torch.equal(chain.body(images), images.flatten(1))
+    assert chain.layers[-1].activation is None
+    return chain
+
+
+def names(chain: Chain) -> list[str]:
+    return [layer.weight for layer in chain.layers]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "length", "stops_at"),
+    [
+        *(("fcn", {"n_hidden": n}, n + 2, "the model's input") for n in range(4)),
+        ("lenet", {}, 1, "conv2d at body.4"),
+        ("lenet5", {}, 3, "max_pool2d at body"),
+        ("vgg16", {"dropout": True}, 3, "max_pool2d at body"),
+        ("resnet18", {}, 1, "adaptive_avg_pool2d"),
+        ("mobilenet_v2", {}, 1, "adaptive_avg_pool2d"),
+    ],
+)
+def test_built_in_victims(model: str, options: dict, length: int, stops_at: str):
+    victim = build(model, num_classes=5, channels=3, image_size=32, seed=0, **options)
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    chain = composed(victim, images[:2], images)
+    assert len(chain.layers) == length
+    assert chain.stops_at.startswith(stops_at)
+    assert chain.reads_input == (model == "fcn")
+    assert names(chain)[-1] == "head.weight"
+
+
+def test_sequential_with_every_kind_of_joint():
+    model: Any = nn.Sequential(
+        nn.Flatten(),
+        linear(48, 8),
+        nn.BatchNorm1d(8),
+        nn.ReLU(inplace=True),
+        nn.Dropout(0.5),
+        linear(8, 6, bias=False),
+        nn.PReLU(6),
+        nn.Identity(),
+        linear(6, 4),
+        nn.Unflatten(1, (2, 2)),
+        nn.LeakyReLU(0.3),
+        nn.Flatten(),
+        linear(4, 4),
+        linear(4, 3),
+    )
+    with torch.no_grad():
+        model[2].running_mean.uniform_(-1, 1)
+        model[2].running_var.uniform_(0.5, 2)
+    chain = chain_of(model)
+    assert [(layer.weight, layer.bias, layer.activation_name, layer.dropout) for layer in chain.layers] == [
+        ("1.weight", "1.bias", "batch_norm + relu", True),
+        ("5.weight", None, "prelu", False),
+        ("8.weight", "8.bias", "leaky_relu", False),
+        ("12.weight", "12.bias", "identity", False),
+        ("13.weight", "13.bias", "", False),
+    ]
+    assert chain.reads_input
+    z = torch.ones(2, 8, dtype=torch.float64)
+    activation = chain.layers[0].activation
+    assert activation is not None
+    assert activation(z).dtype == torch.float64
+    assert torch.equal(z, torch.ones_like(z))
+
+
+ACTIVATIONS: list[Callable[[Tensor], Tensor]] = [
+    functional.gelu,
+    functional.silu,
+    functional.elu,
+    functional.softplus,
+    functional.logsigmoid,
+    functional.hardtanh,
+    functional.hardswish,
+    lambda z: functional.relu(z, inplace=True),
+    lambda z: functional.threshold(z, 0.1, 0.2),
+    lambda z: functional.dropout(z, 0.5, training=False),
+    torch.relu_,
+    torch.sigmoid,
+    torch.tanh,
+    torch.relu,
+    lambda z: z.relu_(),
+    lambda z: z.tanh(),
+    lambda z: z.clamp(min=-0.1, max=0.2),
+    lambda z: (1 - 2 * z + 0.5) / 3,
+    lambda z: -(z**2),
+    lambda z: z.float().contiguous(),
+    lambda z: z.reshape(1, -1, 2).relu().view(z.shape),
+    nn.ReLU6(),
+    nn.Mish(),
+    nn.Softsign(),
+    nn.Hardsigmoid(),
+]
+
+
+@pytest.mark.parametrize("number", range(len(ACTIVATIONS)))
+def test_functions_and_methods(number: int):
+    def forward(self: Any, x: Tensor) -> Tensor:
+        z = functional.linear(x.flatten(1), self.first.weight, bias=self.first.bias)
+        return self.last(ACTIVATIONS[number](z))
+
+    chain = chain_of(Network(forward, first=linear(48, 6), last=linear(6, 4)))
+    assert names(chain) == ["first.weight", "last.weight"]
+    assert chain.reads_input
+
+
+@pytest.mark.parametrize(
+    ("forward", "stops_at"),
+    [
+        (lambda self, x: self.last(self.norm(self.first(x.flatten(1)))), "layer_norm at norm"),
+        (lambda self, x: self.last(self.first(x.flatten(1)).softmax(1)), "softmax in forward()"),
+        (
+            lambda self, x: self.last(self.first(x.flatten(1)).view(len(x), 2, 3).mT.reshape(len(x), 6)),
+            "mT in forward()",
+        ),
+        (lambda self, x: self.last(self.square(self.square(x.flatten(1)[:, :6]))), "used 2 times"),
+        (lambda self, x: self.last(torch.cat([self.first(x.flatten(1))], 1)), "cat in forward()"),
+        (lambda self, x: self.last(self.first(x.flatten(1)) @ self.square.weight), "matmul in forward()"),
+        (lambda self, x: self.last(self.first(x.flatten(1)).flip(0).flip(0)), "flip in forward()"),
+        (lambda self, x: self.last(functional.linear(x.flatten(1)[:, :6], self.square.weight * 2)), "not a parameter"),
+        (
+            lambda self, x: self.last(self.long(x.reshape(-1, 24)).view(len(x), 6)),
+            "long, whose input has shape [4, 24]",
+        ),
+        (lambda self, x: self.last(x.flatten(1)[:, :6].relu()), "__getitem__ in forward()"),
+        (lambda self, x: self.last(changed_through_a_view(self.first(x.flatten(1)))), "changed in place"),
+    ],
+)
+def test_where_a_chain_stops(forward: Callable, stops_at: str):
+    layers = {"first": linear(48, 6), "square": linear(6, 6), "long": linear(24, 3), "norm": nn.LayerNorm(6)}
+    chain = chain_of(Network(forward, **layers, last=linear(6, 4)))
+    assert names(chain) == ["last.weight"]
+    assert stops_at in chain.stops_at
+    assert not chain.reads_input
+
+
+def changed_through_a_view(z: Tensor) -> Tensor:
+    z[0].mul_(2)
+    return z
+
+
+@pytest.mark.parametrize(
+    ("forward", "stops_at"),
+    [
+        (lambda self, x: self.last((x * 2).flatten(1).neg()), "mul in forward() of the model's input"),
+        (lambda self, x: self.last(self.drop(x).flatten(1)), "dropout of the model's input"),
+    ],
+)
+def test_altered_images_are_not_the_input(forward: Callable, stops_at: str):
+    chain = chain_of(Network(forward, last=linear(48, 4), drop=nn.Dropout()))
+    assert (chain.reads_input, chain.stops_at) == (False, stops_at)
+
+
+def test_weights_tied_to_an_embedding():
+    def forward(self: Any, x: Tensor) -> Tensor:
+        tokens = self.table(x.flatten(1)[:, :2].gt(0).long()).sum(1)
+        return self.last(functional.linear(tokens, self.table.weight))
+
+    chain = chain_of(Network(forward, table=nn.Embedding(7, 5), last=linear(7, 4)))
+    assert names(chain) == ["last.weight"]
+    assert "table.weight is used 2 times" in chain.stops_at
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda z, h: {"hidden": h, "logits": z},
+        lambda z, h: {"z": z, "loss": None},
+        lambda z, h: (z,),
+        lambda z, h: Output(z, h),
+    ],
+)
+def test_outputs_that_hold_the_logits(wrap: Callable[[Tensor, Tensor], object]):
+    plain = nn.Sequential(nn.Flatten(), linear(48, 6), nn.Tanh(), linear(6, 4))
+    model = Network(lambda self, x: wrap(self.plain(x), x), plain=plain)
+    chain = chain_of(model, lambda model, x: model.plain(x))
+    assert names(chain) == ["plain.1.weight", "plain.3.weight"]
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_a_final_softmax_is_left_out(name: str):
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return getattr(functional, name)(self.plain(x), dim=1)
+
+    plain = nn.Sequential(nn.Flatten(), linear(48, 4))
+    chain = chain_of(Network(forward, plain=plain), lambda model, x: model.plain(x))
+    assert chain.output_function == name
+    assert chain_of(plain).output_function is None
+
+
+def test_control_flow_that_depends_on_the_images():
+    def forward(self: Any, x: Tensor) -> Tensor:
+        x = self.conv(x) if x.sum() > 0 else -x
+        return self.last(self.first(x.flatten(1)).relu()) if x.mean() < 100 else self.other(x.flatten(1))
+
+    layers = {"conv": nn.Conv2d(3, 3, 1), "first": linear(48, 6), "last": linear(6, 4), "other": linear(48, 4)}
+    model = Network(forward, **layers)
+    for images in (IMAGES - 5, IMAGES + 5):
+        assert names(composed(model, images[:2], IMAGES)) == ["first.weight", "last.weight"]
+    with pytest.raises(InputError, match=r"^model Network: .* does not get to the linear layer of first\.weight"):
+        linear_chain(model, IMAGES).body(-IMAGES - 1000)
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda self, x: self.conv(x).flatten(1), "its logits come from conv2d at conv, not from a linear layer"),
+        (lambda self, x: self.last(x.flatten(1)).sigmoid(), "its output is that of sigmoid in forward()"),
+        (lambda self, x: (self.last(x.flatten(1)), x), "it returns a tuple with 2 tensors"),
+        (lambda self, x: "logits", "it returns a str with 0 tensors"),
+        (lambda self, x: self.last(x), "its pass of images [2, 3, 4, 4] fails, in last: RuntimeError: "),
+        (lambda self, x: functional.dropout(self.last(x.flatten(1))), "its logits come from dropout in forward()"),
+        (
+            lambda self, x: self.twice(self.twice(x.flatten(1))),
+            "linear at twice, whose weight twice.weight is used 2 times",
+        ),
+    ],
+)
+def test_models_without_a_last_linear_layer(forward: Callable, message: str):
+    layers = {"conv": nn.Conv2d(3, 3, 1), "last": linear(48, 4), "twice": linear(48, 48)}
+    with pytest.raises(InputError) as caught:
+        linear_chain(Network(forward, **layers), IMAGES[:2])
+    assert str(caught.value).startswith("model Network: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_model_stays_as_it_was():
+    def forward(self: Any, x: Tensor) -> Tensor:
+        self.passes += 1
+        return self.last(self.drop(self.norm(x.mul_(2)).flatten(1)) + torch.rand(48))
+
+    model: Any = Network(forward, norm=nn.BatchNorm2d(3), drop=nn.Dropout(), last=linear(48, 4))
+    model.register_buffer("passes", torch.zeros(()))
+    model.train()
+    model.drop.eval()
+    buffers, hooks = {k: v.clone() for k, v in model.state_dict().items()}, len(model.last._forward_hooks)
+    images, state = IMAGES.clone(), torch.get_rng_state()
+    chain = linear_chain(model, images)
+    assert torch.equal(images, IMAGES)
+    chain.body(images)
+    assert (model.training, model.drop.training, model.last.training) == (True, False, True)
+    assert all(torch.equal(buffers[key], value) for key, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(model.last._forward_hooks) == hooks
+
+
+def test_a_chain_follows_its_model():
+    model: Any = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten(), linear(48, 4))
+    chain = chain_of(model)
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    assert torch.equal(chain.body(IMAGES), model[:2](IMAGES))
+    model.double()
+    assert chain.body(IMAGES.double()).dtype == torch.float64
+    images = IMAGES.double().requires_grad_()
+    assert torch.autograd.grad(chain.body(images).sum(), images)[0].abs().sum() > 0
