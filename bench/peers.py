@@ -32,7 +32,8 @@ from torch.nn.functional import one_hot
 from gradleak.attacks.images.engine import Matching, reconstruct
 from gradleak.attacks.images.problem import Problem
 from gradleak.attacks.labels.base import build as build_method
-from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.client import Client
+from gradleak.clients.local_training import LocalTraining
 from gradleak.clients.observation import Observation
 from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
@@ -131,7 +132,7 @@ def compare_images(name: str, *, batch: int, restarts: int, iterations: int, pai
     data = datasets.load("cifar100-sample")
     facts = data.facts
     model = build_model(name, num_classes=data.num_classes, channels=3, image_size=facts.image_size, seed=1)
-    client = Client(model, ClientRule())
+    client = Client(model, LocalTraining())
     settings = [f"optim.max_iterations={iterations}", f"restarts.num_trials={restarts}"]
     peer = Peer(model, data, [*settings, f"regularization.total_variation.scale={TV}", "optim.callback=1000000"])
     matching = Matching(
@@ -193,7 +194,7 @@ def compare_labels(dataset: str, name: str, *, batch: int, tries: int) -> None:
     data = datasets.load(dataset)
     C, facts = data.num_classes, data.facts
     model = build_model(name, num_classes=C, channels=facts.channels, image_size=facts.image_size, seed=1)
-    client = Client(model, ClientRule())
+    client = Client(model, LocalTraining())
     peers = {name: Peer(model, data, [f"label_strategy={name}"]) for name in STRATEGIES}
     methods = {name: build_method(name) for name in METHODS}
     results: dict[str, list[tuple[float, float, float]]] = {}

@@ -10,7 +10,8 @@ from torch.nn import functional
 from gradleak.attacks.images import objectives
 from gradleak.attacks.images.engine import Matching
 from gradleak.attacks.images.problem import Problem
-from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.client import Client
+from gradleak.clients.local_training import LocalTraining
 from gradleak.victims.models.base import Victim
 
 Make = Callable[..., Victim]
@@ -51,7 +52,7 @@ def problem(
     streams = [torch.Generator().manual_seed(1000 * seed + restart) for restart in range(1, restarts + 1)]
     x = torch.stack([torch.randn(P, n, 2, size, size, generator=g, dtype=torch.float64) for g in streams], dim=1)
     logits = torch.stack([torch.randn(P, n, C, generator=g, dtype=torch.float64) for g in streams], dim=1)
-    client = Client(model, ClientRule())
+    client = Client(model, LocalTraining())
     observed = client.send_many(truth, onehot(y))
     return Problem(client, observed, x, onehot(y) if known else None, logits, LOW, HIGH), truth
 

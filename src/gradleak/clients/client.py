@@ -2,32 +2,16 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gradleak.clients.local_training import LocalTraining
 from gradleak.clients.observation import trainable
 from gradleak.errors import InputError
 from gradleak.victims.models.base import Victim
-
-
-@dataclass(frozen=True)
-class ClientRule:
-    """What clients do with their batch. Both sides know it: a client follows it, an attack simulates it.
-
-    Attributes:
-        local_steps: gradient steps before sending; 1 sends the gradient itself. With more, the client sends its weight
-            update divided by the learning rate and the number of steps, which is the mean gradient along its path.
-        local_lr: learning rate of these steps.
-        bn_eval: BatchNorm uses running statistics; otherwise those of the batch, and none are kept.
-    """
-
-    local_steps: int = 1
-    local_lr: float = 0.01
-    bn_eval: bool = True
 
 
 class _BatchStatistics(nn.Module):
@@ -67,11 +51,11 @@ def _use_batch_statistics(model: nn.Module) -> None:
 
 
 class Client:
-    """Gradients of the mean cross-entropy, for K batches side by side.
+    """Gradients of the mean cross-entropy, or their mean along the path of a training, for K batches side by side.
 
     Args:
         model: the model that the server sent; it is copied.
-        rule: what the client does.
+        training: what the client does.
         names: parameters that it trains, names of :func:`gradleak.clients.observation.trainable`; all by default. Those
             that the output does not depend on have a gradient of zeros (:func:`gradleak.clients.observation.sent_names`
             leaves them out).
@@ -80,8 +64,8 @@ class Client:
         names: parameters whose gradients it sends.
     """
 
-    def __init__(self, model: Victim, rule: ClientRule, names: Sequence[str] | None = None) -> None:
-        self.rule = rule
+    def __init__(self, model: Victim, training: LocalTraining, names: Sequence[str] | None = None) -> None:
+        self.training = training
         copied = copy.deepcopy(model).eval()
         trained = trainable(copied)
         self.trained = list(trained) if names is None else list(names)
@@ -89,7 +73,7 @@ class Client:
         self.parameters = tuple(trained[name].detach() for name in self.trained)
         # Only what is differentiated below is to be followed by autograd.
         self.model: nn.Module = copied.requires_grad_(requires_grad=False)
-        if not rule.bn_eval:
+        if not training.bn_eval:
             _use_batch_statistics(self.model)
         self.buffers = dict(self.model.named_buffers())
 
@@ -99,7 +83,7 @@ class Client:
             return self
         other = copy.copy(self)
         other.names = [name for name in self.names if name in names]
-        if self.rule.local_steps == 1:  # with several, the steps move all parameters
+        if self.training.sends_gradient:  # several steps move all parameters
             of = dict(zip(self.trained, self.parameters, strict=True))
             other.trained, other.parameters = other.names, tuple(of[name] for name in other.names)
         return other
@@ -111,7 +95,10 @@ class Client:
         return -(targets * torch.log_softmax(logits, dim=1)).sum(1).mean()
 
     def send(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        """What one client sends for x [n, c, h, w] and targets [n, C]: one tensor per name of ``names``."""
+        """What one client sends for x [n, c, h, w] and targets [n, C]: one tensor per name of ``names``.
+
+        See :class:`gradleak.clients.local_training.LocalTraining`: the gradient, or the update read as a gradient.
+        """
         return self._follow(grad(self.loss), self.parameters, x, targets)
 
     def _send_alone(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
@@ -119,6 +106,8 @@ class Client:
         further = torch.is_grad_enabled()
 
         def derivative(parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            if not further:  # no step needs the graph of those before it
+                parameters = tuple(p.detach().requires_grad_() for p in parameters)
             loss = self.loss(parameters, x, targets)
             zeros = True  # of parameters that the loss does not depend on, as by torch.func
             return torch.autograd.grad(
@@ -126,24 +115,45 @@ class Client:
             )
 
         with torch.enable_grad():
-            return self._follow(derivative, tuple(p.detach().requires_grad_() for p in self.parameters), x, targets)
+            parameters = tuple(p.detach().requires_grad_(further) for p in self.parameters)
+            return self._follow(derivative, parameters, x, targets)
 
     def _follow(
         self, derivative: Callable[..., tuple[Tensor, ...]], parameters: tuple[Tensor, ...], x: Tensor, targets: Tensor
     ) -> tuple[Tensor, ...]:
-        """Do what the rule says, with one way or another to differentiate the loss by the parameters."""
+        """Train as told, with one way or another to differentiate the loss by the parameters.
+
+        Every velocity goes without its part of the first weights, c_t d w_0, which the server takes from the update
+        in the end: a single step then sends the gradient to the bit.
+        """
         if not self.names:
             return ()
-        total = None
-        for step in range(self.rule.local_steps):
-            gradients = derivative(parameters, x, targets)
-            total = gradients if total is None else tuple(t + g for t, g in zip(total, gradients, strict=True))
-            if step + 1 < self.rule.local_steps:
-                parameters = tuple(p - self.rule.local_lr * g for p, g in zip(parameters, gradients, strict=True))
+        training = self.training
+        decay, momentum = training.weight_decay, training.momentum
+        mini_batches = training.mini_batches(len(x))
+        start = parameters
+        velocity: tuple[Tensor, ...] | None = None
+        total: tuple[Tensor, ...] | None = None
+        for step, images in enumerate(mini_batches, start=1):
+            # Derivatives by the whole batch are summed in another order, and so rounded otherwise, if it is sliced.
+            whole = images == slice(0, len(x))
+            slope = derivative(parameters, *((x, targets) if whole else (x[images], targets[images])))
+            if decay and step > 1:
+                slope = tuple(g + decay * (p - s) for g, p, s in zip(slope, parameters, start, strict=True))
+            if momentum and velocity is not None:
+                slope = tuple(momentum * v + g for v, g in zip(velocity, slope, strict=True))
+            velocity = slope
+            total = velocity if total is None else tuple(t + v for t, v in zip(total, velocity, strict=True))
+            if step < len(mini_batches):
+                moved = velocity
+                if decay:
+                    shift = decay * training.momentum_sum(step)
+                    moved = tuple(v + shift * s for v, s in zip(velocity, start, strict=True))
+                parameters = tuple(p - training.lr * v for p, v in zip(parameters, moved, strict=True))
         assert total is not None
-        moved = dict(zip(self.trained, total, strict=True))
-        sent = tuple(moved[name] for name in self.names)
-        return sent if self.rule.local_steps == 1 else tuple(t / self.rule.local_steps for t in sent)
+        of = dict(zip(self.trained, total, strict=True))
+        sent = tuple(of[name] for name in self.names)
+        return sent if len(mini_batches) == 1 else tuple(t / training.update_size(len(mini_batches)) for t in sent)
 
     def send_many(self, x: Tensor, targets: Tensor, *, at_once: int | None = None) -> tuple[Tensor, ...]:
         """What K clients send for x [K, n, c, h, w] and targets [K, n, C]: tensors [K, ...], one per name.

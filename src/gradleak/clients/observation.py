@@ -7,13 +7,14 @@ autograd; :func:`observe_full` gives every parameter's gradient by autograd. The
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from gradleak.notes import note
-from gradleak.victims.models.base import Victim
+from gradleak.victims.head import head_of, role_names
 
 HEAD = ("head.weight", "head.bias")
 """Names of the gradients of the last layer."""
@@ -42,14 +43,15 @@ class Observation:
             the parameter, of those parameters alone of which the client sends one: they exist, require a gradient
             (:func:`trainable`), take part in the output, and no defense withholds theirs. Head observations hold
             ``head.weight`` [C, d] and ``head.bias`` [C] at most.
-        model: the model that the server sent to the client, in eval mode.
+        model: the model that the server sent to the client, in eval mode; any network that ends in a linear layer. What
+            that layer is, :func:`gradleak.victims.head.head_of` tells.
         batch_size: B, or None if the client does not tell it.
         side: optional further knowledge.
         input_shape: shape of one image as the model reads it.
     """
 
     gradients: dict[str, Tensor]
-    model: Victim
+    model: nn.Module
     batch_size: int | None
     side: SideKnowledge = field(default_factory=SideKnowledge)
     input_shape: tuple[int, ...] = ()
@@ -103,10 +105,17 @@ class BatchTruth:
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that require a gradient, each once, in the order of the model.
 
+    Those of the last layer are ``head.weight`` and ``head.bias``, whatever their names in the model, as soon as
+    :func:`gradleak.victims.head.head_of` has followed it; the observing functions see to that.
+
     A tied parameter has one gradient, the sum over the layers that share it. If the head is one of them, the parameter
     goes by its name in another: its gradient is not that of the last layer alone, which ``head.weight`` stands for. A
     head that is registered under a second name too is still the head.
+
+    Raises:
+        InputError: see :func:`gradleak.victims.head.role_names`.
     """
+    roles = role_names(model)
     head = getattr(model, "head", None)
     names: dict[nn.Parameter, str] = {}
     of_head: set[nn.Parameter] = set()
@@ -119,19 +128,20 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
             elif parameter not in names or parameter in of_head:
                 of_head.discard(parameter)
                 names[parameter] = f"{prefix}.{name}" if prefix else name
-    return {name: parameter for parameter, name in names.items() if parameter.requires_grad}
+    return {roles.get(name, name): parameter for parameter, name in names.items() if parameter.requires_grad}
 
 
-def sent_names(model: Victim, images: Tensor) -> list[str]:
+def sent_names(model: nn.Module, images: Tensor) -> list[str]:
     """Return the names of the parameters of which a client of this model sends gradients, and say which it leaves out.
 
     Args:
         model: in eval mode.
         images: [n, channels, height, width], any: only which parameters the logits depend on counts.
     """
+    head = head_of(model, images)
     parameters = trainable(model)
     with torch.enable_grad():
-        sent = list(_derivatives(model(images).sum(), parameters))
+        sent = list(_derivatives(head.logits(images).sum(), parameters))
     _say_unsent(model, sent)
     return sent
 
@@ -159,7 +169,7 @@ def _say_unsent(model: nn.Module, sent: Collection[str]) -> None:
 
 
 def observe_head(
-    model: Victim, chunks: Iterable[tuple[Tensor, Tensor]], *, device: torch.device | str = "cpu"
+    model: nn.Module, chunks: Iterable[tuple[Tensor, Tensor]], *, device: torch.device | str = "cpu"
 ) -> tuple[Observation, BatchTruth]:
     """Gradients of the last linear layer z = W e + b of the mean cross-entropy, in closed form.
 
@@ -170,7 +180,7 @@ def observe_head(
     frozen or shared with another layer.
 
     Args:
-        model: the victim; it is put into eval mode, and lives on ``device``.
+        model: the victim, any network that ends in a linear layer; it is put into eval mode, and lives on ``device``.
         chunks: pairs (images [n, channels, height, width] float32, labels [n] int64), n up to
             :func:`gradleak.victims.chunks.chunk_size`; the batch is their union, and memory depends on the largest
             chunk only.
@@ -181,16 +191,23 @@ def observe_head(
 
     Raises:
         ValueError: the batch is empty.
+        InputError: no linear layer gives the logits of a model that is not a
+            :class:`gradleak.victims.models.base.Victim`.
     """
     model.eval()
-    head = model.head
+    chunks = iter(chunks)
+    first = list(islice(chunks, 1))
+    if not first:
+        raise ValueError("cannot observe an empty batch")
+    head = head_of(model, first[0][0][:2].to(device))
     C, d = head.weight.shape
     kwargs = {"dtype": torch.float64, "device": device}
     weight, bias = torch.zeros(C, d, **kwargs), torch.zeros(C, **kwargs)
     counts = torch.zeros(C, dtype=torch.int64, device=device)
     embeddings, logits, probabilities, own = (torch.zeros(C, n, **kwargs) for n in (d, C, C, d))
     shape: tuple[int, ...] = ()
-    for images, labels in chunks:  # fetched outside inference mode: a loader may use threads, which are not in it
+    # Fetched outside inference mode: a loader may use threads, which are not in it.
+    for images, labels in chain(first, chunks):
         shape = tuple(images.shape[1:])
         with torch.inference_mode():
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
@@ -198,7 +215,7 @@ def observe_head(
                 # oneDNN's convolutions run 1.2 to 1.3 times as fast channels last, and the input's layout
                 # alone decides, so the model stays as it is. Folding BatchNorm gains too little for a copy.
                 images = images.contiguous(memory_format=torch.channels_last)
-            e = model.features(images)
+            e = head.features(images)
             z = head(e)
             e, z = e.double(), z.double()
             p = torch.softmax(z, dim=1)
@@ -232,18 +249,22 @@ def observe_head(
     return Observation(gradients, model, B, input_shape=shape), truth
 
 
-def observe_full(model: Victim, images: Tensor, labels: Tensor) -> Observation:
+def observe_full(model: nn.Module, images: Tensor, labels: Tensor) -> Observation:
     """Gradients of all :func:`trainable` parameters by autograd, in eval mode.
 
     Those that the loss does not depend on have none; a line on standard error names them.
 
     Args:
-        model: the victim; it is put into eval mode.
+        model: the victim, any network that ends in a linear layer; it is put into eval mode.
         images: [B, channels, height, width].
         labels: [B] int64.
+
+    Raises:
+        InputError: no linear layer gives the logits of a model that is not a
+            :class:`gradleak.victims.models.base.Victim`.
     """
     model.eval()
-    loss = functional.cross_entropy(model(images), labels)
+    loss = functional.cross_entropy(head_of(model, images[:2]).logits(images), labels)
     gradients = _derivatives(loss, trainable(model))
     _say_unsent(model, gradients)
     return Observation(gradients, model, len(labels), input_shape=tuple(images.shape[1:]))

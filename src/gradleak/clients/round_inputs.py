@@ -9,6 +9,7 @@ from gradleak.clients.defenses.base import DefenseContext, apply
 from gradleak.clients.observation import Observation
 from gradleak.data import batches
 from gradleak.data.base import ImageDataset
+from gradleak.data.subsets import train_subset
 from gradleak.errors import InputError
 from gradleak.plan.jobs.attack import AttackRun
 from gradleak.plan.jobs.images import FederatedOptions
@@ -55,8 +56,9 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
     Raises:
         InputError: the data cannot give the batch asked for.
     """
-    return batches.select(
-        data.labels,
+    among = train_subset(data, spec.train_images) if spec.split == "train" else torch.arange(len(data))
+    chosen = batches.select(
+        data.labels[among],
         data.num_classes,
         spec.distribution,
         spec.batch_size,
@@ -64,17 +66,33 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
         num_uniform_cls=spec.num_uniform_cls or 0,
         num_target_cls=spec.num_target_cls or 0,
     )
+    return among[chosen]
+
+
+def in_own_order(spec: AttackRun, batch: Tensor, trial: int, client: int = 0) -> Tensor:
+    """Return a client's images in the order in which it trains on them, [B] int64 indices.
+
+    Batches are grouped by class, and mini-batches would be too. The order has a stream of its own, so that the batches
+    are those of clients without mini-batches, whose order stays as it was drawn.
+    """
+    if not spec.has_mini_batches:
+        return batch
+    return batch[torch.from_numpy(stream("local-order", *client_keys(spec, trial, client)).permutation(len(batch)))]
 
 
 def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tensor]]:
-    """Return the images of every client of every round, as [n] int64 indices: those that the user names, or drawn ones.
+    """Return the images of every client of every round, as [n] int64 indices: those that the user names, in the order
+    named, or drawn ones.
 
     Raises:
         InputError: an index outside the data set, or the data cannot give the batches asked for.
     """
     if not spec.client_indices:
         clients = range(spec.num_clients)
-        return [[draw_batch(spec, data, trial, client) for client in clients] for trial in range(spec.num_tries)]
+        return [
+            [in_own_order(spec, draw_batch(spec, data, trial, client), trial, client) for client in clients]
+            for trial in range(spec.num_tries)
+        ]
     chosen = torch.tensor([int(index) for index in spec.client_indices])
     outside = chosen[chosen >= len(data)]
     if len(outside):

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.client import Client
+from gradleak.clients.local_training import LocalTraining
 from gradleak.clients.observation import Observation, sent_names, trainable
 from gradleak.clients.round_inputs import client_images, defended, make_victim
 from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
 from gradleak.devices import choose_device
+from gradleak.plan.jobs.attack import AttackRun
 from gradleak.plan.jobs.images import FederatedOptions
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.pretrained import load_pretrained
@@ -82,10 +84,29 @@ def prepare(spec: FederatedOptions) -> Round:
     if spec.pretrained:
         load_pretrained(model, spec.model)
     model = model.to(device)
-    rule = ClientRule(local_steps=spec.local_steps, local_lr=spec.local_lr, bn_eval=spec.bn_eval)
+    return Round(data, model, make_client(spec, data, model, device), device)
+
+
+def make_client(spec: AttackRun, data: ImageDataset, model: Victim, device: torch.device) -> Client:
+    """Return what simulates a client that trains as the spec says.
+
+    Args:
+        spec: the run.
+        data: the client's data set.
+        model: what the server sent, on the device.
+        device: where it runs.
+    """
+    training = LocalTraining(
+        epochs=spec.local_epochs,
+        steps=spec.local_steps,
+        batch_size=spec.local_batch_size if spec.has_mini_batches else None,
+        lr=spec.local_lr,
+        momentum=spec.local_momentum,
+        weight_decay=spec.local_weight_decay,
+        bn_eval=spec.bn_eval,
+    )
     side, channels = data.facts.image_size, data.facts.channels
-    names = sent_names(model, torch.zeros(2, channels, side, side, device=device))
-    return Round(data, model, Client(model, rule, names), device)
+    return Client(model, training, sent_names(model, torch.zeros(2, channels, side, side, device=device)))
 
 
 def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch]]:
@@ -94,18 +115,30 @@ def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch
     Raises:
         InputError: the data cannot give the batches asked for.
     """
-    C = round_.data.num_classes
     for trial, clients in enumerate(client_images(spec, round_.data)):
         found = []
         for client, chosen in enumerate(clients):
             images, labels = round_.data.fetch(chosen), round_.data.labels[chosen]
             on_device = images.to(round_.device)
-            sent = round_.client.send(on_device, one_hot(labels, C).to(on_device))
-            gradients = dict(zip(round_.client.names, (g.detach() for g in sent), strict=True))
-            observation = Observation(gradients, round_.server, len(chosen))
+            observation = observe_client(round_.client, round_.server, on_device, labels, round_.data.num_classes)
             seen = defended(spec, observation, partial(_whole, images, labels), trial, client)
             found.append(Batch(trial, client, chosen, on_device, labels, seen))
         yield found
+
+
+def observe_client(client: Client, server: Victim, images: Tensor, labels: Tensor, num_classes: int) -> Observation:
+    """Return what the server sees of a client that trains on a batch.
+
+    Args:
+        client: what it does.
+        server: the model that the server sent it.
+        images: [B, channels, height, width], on the model's device.
+        labels: [B] int64.
+        num_classes: C.
+    """
+    sent = client.send(images, one_hot(labels, num_classes).to(images))
+    gradients = dict(zip(client.names, (g.detach() for g in sent), strict=True))
+    return Observation(gradients, server, len(labels))
 
 
 def _whole(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

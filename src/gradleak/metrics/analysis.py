@@ -7,6 +7,7 @@ from gradleak.attacks.labels.base import LabelGuess
 from gradleak.attacks.labels.embeddings import recover_embeddings
 from gradleak.clients.observation import BatchTruth, Observation
 from gradleak.metrics.labels import label_metrics
+from gradleak.victims.head import Head
 
 EMBEDDING_MSE_CAP = 10.0
 """Largest contribution of a class to ``embedding_mse``, as in the published means."""
@@ -45,7 +46,7 @@ def analyse(
     observation: Observation,
     guess: LabelGuess,
     truth: BatchTruth,
-    head: nn.Linear,
+    head: nn.Linear | Head,
     per_class_gradients: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, float]:
     """Measure the approximations that iLRG rests on and what it recovers (Ma et al., ICLR 2023, error analysis).
@@ -77,6 +78,7 @@ def analyse(
     """
     scores = label_metrics(guess, truth, head=head)
     present = truth.counts > 0
+    assert head.bias is not None  # its gradient is there
     W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
     dW, db = (g.detach().double().cpu() for g in (observation.head_weight, observation.head_bias))
     own_dW, own_db = (

@@ -13,8 +13,8 @@ from torch.nn.functional import cosine_similarity
 from gradleak.metrics.ssim import ssim
 from gradleak.plan.metric_facts import PSNR_CAP
 from gradleak.victims.chunks import chunk_size
+from gradleak.victims.head import head_of
 from gradleak.victims.layers import linear_chain
-from gradleak.victims.models.base import Victim
 
 _WORSE_THAN_ANY = 2.0
 """Cost of a pair with NaN in the assignment; the mean squared error of others is at most 1."""
@@ -70,14 +70,14 @@ def image_metrics(truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
     return {"mse": mse, "psnr": psnr, "ssim": ssim(x, y)}
 
 
-def feature_cosine(model: Victim, truth: Tensor, guess: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
+def feature_cosine(model: nn.Module, truth: Tensor, guess: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the cosine similarity between the victim's embeddings of the true and of the reconstructed images.
 
     The embedding is the input of the last layer. BatchNorm uses its running statistics, whatever mode the model is
     in; the model is left as it was. A zero embedding counts as 0.
 
     Args:
-        model: the victim, on any device.
+        model: the victim, on any device; if it is not a Victim, it has been observed.
         truth: [n, channels, h, w] in [0, 1].
         guess: the same shape, image by image beside ``truth``: see :func:`align`.
         normalise: what the victim's data set does to images in [0, 1], e.g. ``data.normalise``.
@@ -100,11 +100,11 @@ def feature_cosine(model: Victim, truth: Tensor, guess: Tensor, normalise: Calla
 
 
 @torch.inference_mode()
-def _embeddings(model: Victim, images: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
+def _embeddings(model: nn.Module, images: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the embeddings [n, d] float64 on the CPU of images in [0, 1]."""
-    weight = model.head.weight
-    chunks = normalise(images).to(weight).split(chunk_size(max(images.shape[2:])))
-    return torch.cat([model.features(chunk).double().cpu() for chunk in chunks])
+    head = head_of(model)
+    chunks = normalise(images).to(head.weight).split(chunk_size(max(images.shape[2:])))
+    return torch.cat([head.features(chunk).double().cpu() for chunk in chunks])
 
 
 def _compared(truth: Tensor, guess: Tensor) -> tuple[Tensor, Tensor]:

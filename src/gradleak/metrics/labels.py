@@ -10,6 +10,7 @@ from torch.nn.functional import cosine_similarity, linear
 from gradleak.attacks.labels.base import LabelGuess
 from gradleak.attacks.labels.rounding import largest_remainder
 from gradleak.clients.observation import BatchTruth
+from gradleak.victims.head import Head
 
 _OF = {
     "presence": ("leacc", "f1"),
@@ -26,7 +27,7 @@ def metric_names(gives: Collection[str]) -> tuple[str, ...]:
     return tuple(name for field, names in _OF.items() if field == "presence" or field in gives for name in names)
 
 
-def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | None = None) -> dict[str, float]:
+def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Head | None = None) -> dict[str, float]:
     """Compare a guess with the truth (Ma et al., ICLR 2023, and figures that do not reward blanks).
 
     Always:

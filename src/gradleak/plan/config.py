@@ -79,7 +79,7 @@ class ModelEntry(_Entry):
     label: str = Field(description="how tables and figures write it")
     n_hidden: int | None = Field(default=None, description="hidden layers of the FCN after the first")
     n_dim: int | None = Field(default=None, description="width of the FCN")
-    activation: str | None = Field(default=None, description="relu | silu | leaky_relu | sigmoid")
+    activation: str | None = Field(default=None, description="relu | silu | gelu | leaky_relu | sigmoid")
     batchnorm: bool | None = Field(default=None, description="BatchNorm in LeNet-5")
     dropout: bool | None = Field(default=None, description="dropout in VGG")
     stem: str | None = Field(default=None, description="released | imagenet, for ResNets")

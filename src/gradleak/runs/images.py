@@ -180,7 +180,7 @@ def _with_models(
     for batches in rounds:
         trial = batches[0].trial
         model = updated(round_.server, aggregate(spec, batches).observation.gradients, spec.agg_lr)
-        client = Client(model, round_.client.rule, round_.client.names)
+        client = Client(model, round_.client.training, round_.client.names)
         yield from alike([batch for batch in group if batch.trial == trial], client)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gradleak.attacks.labels.base import LabelGuess, build
+from gradleak.clients.client import Client
 from gradleak.clients.observation import (
     HEAD,
     BatchTruth,
@@ -19,7 +20,8 @@ from gradleak.clients.observation import (
     observe_full,
     observe_head,
 )
-from gradleak.clients.round_inputs import defended, draw_batch, make_victim
+from gradleak.clients.round_inputs import defended, draw_batch, in_own_order, make_victim
+from gradleak.clients.rounds import make_client, observe_client
 from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
 from gradleak.devices import choose_device
@@ -60,8 +62,8 @@ def restore(spec: RestoreLabels) -> Result:
 
     All methods of a try see the same observation. A method that needs a gradient which the client does not send gets
     rows of status ``not applicable``; one line on standard error says so. Memory does not depend on the batch size,
-    because images are fetched and passed through the model chunk by chunk; only a defense of all gradients needs the
-    whole batch at once.
+    because images are fetched and passed through the model chunk by chunk; only a defense of all gradients, batch
+    statistics and a client that takes several steps need the whole batch at once.
 
     Raises:
         InputError: data missing, or a request that the data cannot meet.
@@ -72,6 +74,8 @@ def restore(spec: RestoreLabels) -> Result:
     if spec.num_classes not in (None, data.num_classes):
         raise InputError(f"--num-classes {spec.num_classes}: {spec.dataset} has {data.num_classes} classes")
     model = make_victim(spec, data).to(device)
+    # What a client sends after one step in eval mode has a closed form; anything else is simulated.
+    trains = make_client(spec, data, model, device) if spec.takes_steps or not spec.bn_eval else None
     methods = {name: build(name) for name in spec.methods}
     facts = {name: catalogue.find("attacks", method_parts(name)[0]) for name in spec.methods}
     baselines = floors(spec.batch_size, data.num_classes)
@@ -83,7 +87,7 @@ def restore(spec: RestoreLabels) -> Result:
         rows.extend(row(spec, setting, method, trial, name, value, **more) for name, value in metrics.items())
 
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
-        client = _Client(spec, data, model, device, trial)
+        client = _Client(spec, data, model, trains, device, trial)
         sent, truth = client.observe()
         finite = sent.is_finite()
         for name, method in methods.items():
@@ -112,18 +116,19 @@ def restore(spec: RestoreLabels) -> Result:
 
 @dataclass(frozen=True)
 class _Client:
-    """The client of one try: its batch, and the gradient that it sends."""
+    """The client of one try: its batch, and what it sends."""
 
     spec: RestoreLabels
     data: ImageDataset
     model: Victim
+    trains: Client | None
     device: torch.device
     trial: int
 
     @cached_property
     def indices(self) -> Tensor:
         """[B] int64, the images of the batch."""
-        return draw_batch(self.spec, self.data, self.trial)
+        return in_own_order(self.spec, draw_batch(self.spec, self.data, self.trial), self.trial)
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Fetch the batch part by part, so that memory does not depend on its size."""
@@ -132,18 +137,23 @@ class _Client:
             yield self.data.fetch(part), self.data.labels[part]
 
     def observe(self) -> tuple[Observation, BatchTruth]:
-        """Return what the server gets, defended as the spec says, and the truth."""
+        """Return what the server gets, defended as the spec says, and the truth, of the model that was sent."""
         spec = self.spec
         observation, truth = observe_head(self.model, self.chunks(), device=self.device)
-        if spec.sees_all or (spec.defenses and spec.defense_scope == "all"):
-            images, labels = self.data.fetch(self.indices), self.data.labels[self.indices]
-            whole = observe_full(self.model, images.to(self.device), labels.to(self.device))
-            # Without a defense, what methods of the last layer see does not depend on what others see.
-            last = {} if spec.defenses and spec.defense_scope == "all" else observation.gradients
+        defends_all = bool(spec.defenses) and spec.defense_scope == "all"
+        if self.trains is not None or defends_all or spec.sees_all:
+            images = self.data.fetch(self.indices).to(self.device)
+            labels = self.data.labels[self.indices].to(self.device)
+            whole = self._observe_all(images, labels)
+            # Where the closed form does, what methods of the last layer see does not depend on what others see.
+            last = {} if self.trains is not None or defends_all else observation.gradients
             observation = replace(whole, gradients={**whole.gradients, **last})
-        if not spec.defenses:
-            return observation, truth
         return defended(spec, observation, self.chunks, self.trial), truth
+
+    def _observe_all(self, images: Tensor, labels: Tensor) -> Observation:
+        if self.trains is None:
+            return observe_full(self.model, images, labels)
+        return observe_client(self.trains, self.model, images, labels, self.data.num_classes)
 
 
 def _tell(observation: Observation, method: MethodFacts, counts: Tensor) -> Observation:

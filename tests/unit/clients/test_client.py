@@ -8,7 +8,8 @@ from tests.problems import Make
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.client import Client
+from gradleak.clients.local_training import LocalTraining
 from gradleak.clients.observation import observe_full
 from gradleak.errors import InputError
 from gradleak.victims.models.base import Victim
@@ -52,7 +53,7 @@ def test_it_sends_the_gradient_of_cross_entropy(name: str):
     size = 16 if name == "lenet5" else 8
     model = build(name, num_classes=C, channels=2, image_size=size, seed=0, batchnorm=name == "lenet5").double()
     x, y = batches(1, 3, size=size)
-    sent = Client(model, ClientRule()).send(x[0], onehot(y[0]))
+    sent = Client(model, LocalTraining()).send(x[0], onehot(y[0]))
     expected = list(observe_full(model, x[0], y[0]).gradients.values())
     assert_same(sent, expected, 1e-9 * max(float(g.abs().max()) for g in expected))
 
@@ -62,7 +63,9 @@ def test_soft_labels(toy: Make):
     x, _ = batches(1, 3)
     soft = torch.softmax(torch.randn(3, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), 1)
     loss = functional.cross_entropy(model(x[0]), soft)
-    assert_same(Client(model, ClientRule()).send(x[0], soft), list(torch.autograd.grad(loss, list(model.parameters()))))
+    assert_same(
+        Client(model, LocalTraining()).send(x[0], soft), list(torch.autograd.grad(loss, list(model.parameters())))
+    )
 
 
 def test_batch_statistics_are_those_of_train_mode(toy: Make):
@@ -70,13 +73,13 @@ def test_batch_statistics_are_those_of_train_mode(toy: Make):
     model = toy()
     before = state(model)
     x, y = batches(4, 3)
-    sent = Client(model, ClientRule(bn_eval=False)).send_many(x, onehot(y))
+    sent = Client(model, LocalTraining(bn_eval=False)).send_many(x, onehot(y))
     for k in range(4):
         plain = in_train_mode(model)
         loss = functional.cross_entropy(plain(x[k]), y[k])
         expected = list(torch.autograd.grad(loss, list(plain.parameters())))
         assert_same(tuple(g[k] for g in sent), expected)
-    with_running = Client(model, ClientRule()).send_many(x, onehot(y))
+    with_running = Client(model, LocalTraining()).send_many(x, onehot(y))
     assert not torch.allclose(sent[0], with_running[0], rtol=0.1)
     assert not any(module.training for module in model.modules())
     after = state(model)
@@ -91,7 +94,7 @@ def test_local_steps_are_those_of_sgd(toy: Make, steps: int, bn_eval: bool):
     before = state(model)
     x, y = batches(1, 3)
     lr = 0.3
-    sent = Client(model, ClientRule(local_steps=steps, local_lr=lr, bn_eval=bn_eval)).send(x[0], onehot(y[0]))
+    sent = Client(model, LocalTraining(epochs=steps, lr=lr, bn_eval=bn_eval)).send(x[0], onehot(y[0]))
     plain = copy.deepcopy(model) if bn_eval else in_train_mode(model)
     optimizer = torch.optim.SGD(plain.parameters(), lr=lr)
     for _ in range(steps):
@@ -100,13 +103,13 @@ def test_local_steps_are_those_of_sgd(toy: Make, steps: int, bn_eval: bool):
         optimizer.step()
     moved = [(w - v.detach()) / (lr * steps) for w, v in zip(model.parameters(), plain.parameters(), strict=True)]
     assert_same(sent, moved, 1e-10)
-    one = Client(model, ClientRule(bn_eval=bn_eval)).send(x[0], onehot(y[0]))
+    one = Client(model, LocalTraining(bn_eval=bn_eval)).send(x[0], onehot(y[0]))
     assert not torch.allclose(sent[0], one[0], rtol=1e-2)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("rule", [ClientRule(), ClientRule(local_steps=2, bn_eval=False)])
-def test_many_are_the_stack_of_single_ones(toy: Make, rule: ClientRule):
+@pytest.mark.parametrize("rule", [LocalTraining(), LocalTraining(epochs=2, bn_eval=False)])
+def test_many_are_the_stack_of_single_ones(toy: Make, rule: LocalTraining):
     model = toy()
     x, y = batches(5, 2)
     client = Client(model, rule)
@@ -121,9 +124,9 @@ def test_many_are_the_stack_of_single_ones(toy: Make, rule: ClientRule):
         assert all(gradient.requires_grad == graph for gradient in alone)
 
 
-@pytest.mark.parametrize("rule", [ClientRule(), ClientRule(local_steps=2, local_lr=0.3), ClientRule(bn_eval=False)])
+@pytest.mark.parametrize("rule", [LocalTraining(), LocalTraining(epochs=2, lr=0.3), LocalTraining(bn_eval=False)])
 @pytest.mark.parametrize("K", [1, 2])
-def test_what_is_sent_can_be_differentiated(toy: Make, rule: ClientRule, K: int):
+def test_what_is_sent_can_be_differentiated(toy: Make, rule: LocalTraining, K: int):
     """By images and soft labels, against finite differences: a single batch takes a way of its own."""
     client = Client(toy(image_size=3), rule)
     x, _ = batches(K, 2, size=3)
@@ -156,6 +159,8 @@ def like_trained(name: str) -> tuple[Victim, int]:
         ("lenet", True),
         ("lenet5", True),
         ("lenet5", False),
+        ("cnn3", True),
+        ("pooled_cnn", True),
         ("resnet18", False),
         ("mobilenet_v2", True),
     ],
@@ -164,7 +169,7 @@ def test_second_derivatives_equal_plain_autograd(name: str, bn_eval: bool):
     """Of every family's layers (VGG has those of LeNet-5 with BatchNorm), for two batches side by side."""
     model, size = like_trained(name)
     x, y = batches(2, 3, size=size)
-    client = Client(model, ClientRule(bn_eval=bn_eval))
+    client = Client(model, LocalTraining(bn_eval=bn_eval))
     x.requires_grad_()
     sent = client.send_many(x, onehot(y))
     (ours,) = torch.autograd.grad(torch.stack([g.square().sum() for g in sent]).sum(), x)
@@ -181,16 +186,16 @@ def test_one_value_per_channel_has_no_batch_statistics():
     """As in torch, whose message is another."""
     model = build("mobilenet_v2", num_classes=C, channels=2, image_size=16, seed=0).double()
     x, y = batches(1, 1, size=16)
-    assert len(Client(model, ClientRule()).send_many(x, onehot(y))) == len(list(model.parameters()))
+    assert len(Client(model, LocalTraining()).send_many(x, onehot(y))) == len(list(model.parameters()))
     with pytest.raises(InputError, match="no batch statistics"):
-        Client(model, ClientRule(bn_eval=False)).send_many(x, onehot(y))
+        Client(model, LocalTraining(bn_eval=False)).send_many(x, onehot(y))
 
 
 def test_the_model_may_change_afterwards(toy: Make):
     """The client holds a copy: what it sends depends on the model as it was given."""
     model = toy()
     x, y = batches(1, 2)
-    client = Client(model, ClientRule())
+    client = Client(model, LocalTraining())
     sent = client.send(x[0], onehot(y[0]))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -203,7 +208,7 @@ def test_the_model_may_change_afterwards(toy: Make):
 def test_no_parameter_learns(toy: Make):
     model = toy()
     x, y = batches(2, 2)
-    sent = Client(model, ClientRule()).send_many(x.requires_grad_(), onehot(y))
+    sent = Client(model, LocalTraining()).send_many(x.requires_grad_(), onehot(y))
     torch.stack([g.sum() for g in sent]).sum().backward()
     assert x.grad is not None
     assert all(parameter.grad is None for parameter in model.parameters())

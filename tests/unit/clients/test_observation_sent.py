@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.client import Client
 from gradleak.clients.defenses.base import DefenseContext, apply
+from gradleak.clients.local_training import LocalTraining
 from gradleak.clients.observation import observe_full, observe_head
 from gradleak.victims.models.base import Victim
 
@@ -140,7 +141,7 @@ def test_a_simulated_client_sends_the_same(case, local_steps: int, K: int):
     model, names = case
     images, labels = batch(model)
     x, targets = images.expand(K, *images.shape), functional.one_hot(labels, model.head.out_features).float()
-    client = Client(model, ClientRule(local_steps=local_steps, local_lr=0.5), names)
+    client = Client(model, LocalTraining(epochs=local_steps, lr=0.5), names)
     sent = client.send_many(x, targets.expand(K, *targets.shape))
     assert client.names == names
     assert len(sent) == len(names)
@@ -170,7 +171,7 @@ def test_a_partial_client_of_several_steps_moves_all_parameters():
     targets = functional.one_hot(labels, C).float()
     names = [*BODY, *HEAD]
     for steps in (1, 3):
-        whole = Client(model, ClientRule(local_steps=steps, local_lr=0.5), names)
+        whole = Client(model, LocalTraining(epochs=steps, lr=0.5), names)
         part = whole.sending(["head.weight", "body.bias"])
         assert part.names == ["body.bias", "head.weight"]
         expected = dict(zip(names, whole.send(images, targets), strict=True))

@@ -100,7 +100,11 @@ def test_all_faults_are_named_together():
         ("--noise_std 0 --defense", "--noise_std: Input should be greater than 0 (given: '0')"),
         ("--noise_std 1", "--defense-method and its strengths need --defense"),
         ("--client_indices a", "--client_indices: 'a' is no index; use numbers from 0, for example 1,5,42,100"),
-        ("--local_lr 1", "--local_lr needs --local-steps above 1: a client that sends its gradient takes no step"),
+        (
+            "--local_lr 1",
+            "--local_lr needs --local-epochs or --local-steps above 1, or --local-batch-size: "
+            "a client that sends its gradient takes no step",
+        ),
         ("--checkpoint w --stage iter1", "--checkpoint and --stage exclude each other: weights that are given are not"),
         ("--init zeros --restarts 2", "--init zeros makes all restarts equal; use restarts 1"),
         ("--stage 3", "--stage: '3'; use untrained, epoch<N> or iter<N>, for example epoch100 (given: '3')"),

@@ -22,6 +22,27 @@ def test_the_product_of_the_axes():
     assert {expanded.runs[run].model_id for run in expanded.experiments["b"]} == {"fcn", "fcn-n_hidden=3"}
 
 
+@pytest.mark.parametrize("kind", ["labels", "images"])
+def test_local_training_is_an_axis_of_all_kinds_of_attacks(kind):
+    axes = {"dataset": "digits", "model": "fcn", "model_seed": 1, "batch_size": 8}
+    block = {**axes, "local_epochs": [1, 5], "local_batch_size": [2, 4], "local_momentum": [0, 0.9]}
+    attacks = {"labels": ["ilrg"], "images": ["match"]}[kind]
+    expanded = expand(
+        {
+            "attacks/match": {"kind": "matching", "label": "M"},
+            "experiments/c": {"kind": kind, "attacks": attacks, "axes": [block]},
+        }
+    )
+    runs = [expanded.runs[run] for run in expanded.experiments["c"]]
+    found = {(run.local_epochs, run.local_batch_size, run.local_momentum) for run in runs}
+    assert found == {(epochs, size, momentum) for epochs in (1, 5) for size in (2, 4) for momentum in (0.0, 0.9)}
+
+
+def test_what_clients_do_is_no_option_of_an_attack():
+    with pytest.raises(InputError, match="local_epochs"):
+        expand({"attacks/match": {"kind": "matching", "label": "M", "options": {"local_epochs": 5}}})
+
+
 def test_equal_runs_of_two_experiments_are_one_run():
     expanded = expand()
     shared = set(expanded.experiments["a"]) & set(expanded.experiments["b"])
@@ -185,7 +206,7 @@ def test_select_picks(select, experiments, tables, figures):
             "my.yaml: tables.t.metrics: the metrics of agreement cannot be chosen",
         ),
         ({"experiments/a/exclude": [{"modell": "x"}]}, "my.yaml: experiments.a.exclude.0: unknown axis 'modell'"),
-        ({"models/deep/activation": "silu"}, "my.yaml: models.deep: model fcn: activation='silu' does not apply"),
+        ({"models/deep/stem": "imagenet"}, "my.yaml: models.deep: model fcn: stem='imagenet' does not apply"),
         ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
         ({"tables/t/experiments": ["z"]}, "my.yaml: tables.t.experiments: unknown experiment 'z'"),
         ({"select": {"figures": ["z"]}}, "my.yaml: select.figures: unknown figure 'z'; known: f"),

@@ -259,6 +259,11 @@ def test_names_of_batches():
         7,
         3,
     )
+    assert batches.train_images is None
+    part = attack_spec("p", dataset="mnist", train_images=500)
+    assert avoided(batches_id(part), "mnist")[0].train_images == 500
+    elsewhere = attack_spec("p", dataset="mnist", train_images=500, split="val", stage="epoch1")
+    assert avoided(batches_id(elsewhere), "mnist")[0].train_images is None
 
 
 @pytest.mark.parametrize(

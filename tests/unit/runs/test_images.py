@@ -16,6 +16,7 @@ from gradleak.data import datasets
 from gradleak.errors import InputError
 from gradleak.plan import cli
 from gradleak.plan.aliases import ReconstructShorthand
+from gradleak.plan.jobs.diffusion import DiffusionReconstruct
 from gradleak.plan.jobs.images import Reconstruct
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.runs import images as experiment
@@ -44,6 +45,53 @@ def test_the_aggregate_is_the_gradient_of_the_joint_batch():
     expected = observe_full(round_.server, whole.images, whole.labels).gradients
     for name, gradient in expected.items():
         torch.testing.assert_close(whole.observation.gradients[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_client_with_mini_batches_holds_the_same_images_in_an_order_of_its_own():
+    """A simulated client that has them in this order sends the same: the matching loss is 0 there, not elsewhere."""
+    plain = spec(batch_size=6, num_clients=2)
+    mine = spec(batch_size=6, num_clients=2, local_epochs=3, local_batch_size=4, local_lr=0.3, local_momentum=0.5)
+    round_ = rounds.prepare(mine)
+    (drawn,), (batches,) = (list(rounds.client_batches(one, round_)) for one in (plain, mine))
+    for before, batch in zip(drawn, batches, strict=True):
+        assert not torch.equal(batch.indices, before.indices)
+        assert torch.equal(batch.indices.sort().values, before.indices.sort().values)
+        observed = batch.observation.gradients
+
+        def distance(other: rounds.Batch, observed: dict[str, torch.Tensor] = observed) -> float:
+            sent = round_.client.send(other.images, torch.nn.functional.one_hot(other.labels, 10).float())
+            pairs = zip(sent, observed.values(), strict=True)
+            return max(float((ours - seen).norm() / seen.norm()) for ours, seen in pairs)
+
+        assert distance(batch) < 1e-6
+        assert distance(before) > 1e-3
+    first, second = ([int(i) for i in batch.indices.argsort().argsort()] for batch in batches)
+    assert first != second
+
+
+@pytest.mark.parametrize("attack", [Reconstruct, DiffusionReconstruct, RestoreLabels])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"local_batch_size": 5}, "local_batch_size 5 is more than the 4 images of a client"),
+        ({"local_steps": 2, "local_epochs": 2}, "local_steps and local_epochs exclude each other"),
+        ({"local_batch_size": 4, "local_momentum": 0.9}, "local_momentum needs local_epochs"),
+        ({"local_weight_decay": 0.1}, "local_weight_decay needs local_epochs"),
+        ({"local_momentum": 1.0, "local_epochs": 2}, "less than 1"),
+    ],
+)
+def test_contradictions_of_local_training(attack, options, message):
+    with pytest.raises(ValidationError, match=message):
+        attack(dataset="mnist-sample", model="fcn", batch_size=4, **options)
+
+
+def test_whole_batches_are_counted_one_way():
+    """Steps on whole batches are epochs: equal trainings are one run."""
+    assert spec(local_steps=5) == spec(local_epochs=5)
+    assert spec(local_steps=1) == spec()
+    assert spec(batch_size=4, local_steps=5, local_batch_size=2).local_steps == 5
+    typed = cli.parse(Reconstruct, ["--local_steps", "5", "--local-lr", "0.1"], shorthand=ReconstructShorthand)
+    assert typed == Reconstruct(local_epochs=5, local_lr=0.1)
 
 
 def test_normalised_clients_weigh_the_same():
@@ -185,7 +233,7 @@ def test_given_indices_are_the_batches():
             {"reconstruct_mode": "aggregated", "normalize_gradients": True, "labels": "ilrg"},
             "which normalize_gradients takes away",
         ),
-        ({"local_lr": 0.5}, "local_lr needs local_steps above 1"),
+        ({"local_lr": 0.5}, "local_lr needs local_epochs or local_steps above 1"),
         ({"init": "zeros", "restarts": 2}, "init zeros makes all restarts equal"),
         ({"image_size": 64}, "mnist-sample"),
         ({"pretrained": True}, "lenet"),

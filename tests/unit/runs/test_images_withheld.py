@@ -11,7 +11,8 @@ from tests.plugin_state import forgotten
 from torch import Tensor, nn
 
 from gradleak.clients import rounds
-from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.client import Client
+from gradleak.clients.local_training import LocalTraining
 from gradleak.plan import plugins
 from gradleak.plan.jobs.images import Reconstruct
 from gradleak.records import Row
@@ -185,7 +186,7 @@ def test_batch_statistics_of_a_shared_layer_and_a_shared_weight():
     torch.manual_seed(0)
     model = Shared().double()
     x, y = torch.rand(5, 1, 2, 3, dtype=torch.float64), torch.arange(5) % 3
-    client = Client(model, ClientRule(bn_eval=False))
+    client = Client(model, LocalTraining(bn_eval=False))
     sent = dict(zip(client.names, client.send(x, nn.functional.one_hot(y, 3).double()), strict=True))
     model.train()
     nn.functional.cross_entropy(model(x), y).backward()

@@ -72,6 +72,33 @@ def test_every_defense_runs(defense):
     assert len(values(rows(defenses=(defense,)), "leacc")) == 2
 
 
+def test_labels_leak_from_updates_too():
+    """Small steps send nearly the gradient, large ones another mean; batches are the same, in mini-batches too."""
+    options: dict[str, object] = {"methods": ("ilrg", "gi"), "batch_size": 64}
+    plain = rows(**options)
+    assert [row.value for row in rows(**options, local_steps=1) if row.metric != "seconds" and row.trial >= 0] == [
+        row.value for row in plain if row.metric != "seconds" and row.trial >= 0
+    ]
+    training: dict[str, object] = {"local_epochs": 3, "local_batch_size": 16}
+    small, large = (rows(**options, **training, local_lr=lr) for lr in (1e-7, 0.5))
+    for found in (small, large):
+        assert values(found, "leacc", "floor-blank") == values(plain, "leacc", "floor-blank")
+        assert len(values(found, "leacc", "gi")) == len(values(found, "lnacc")) == 2
+    near, far = (values(found, "embedding_cosine") for found in (small, large))
+    assert near == pytest.approx(values(plain, "embedding_cosine"), rel=1e-2)
+    assert far != pytest.approx(near, rel=1e-2)
+
+
+@pytest.mark.parametrize("options", [{"bn_eval": False}, {"local_epochs": 2}, {"local_epochs": 2, "bn_eval": False}])
+def test_a_simulated_client_is_defended_like_any(options):
+    usual: dict[str, object] = {"model": "lenet5", "batchnorm": True, "num_tries": 1}
+    plain, found = rows(**usual), rows(**usual, **options)
+    defended = rows(**usual, **options, defenses=("clip-0.01", "dp-0.001"))
+    three = [values(each, "embedding_cosine") for each in (plain, found, defended)]
+    assert all(len(each) == 1 for each in three)
+    assert three[0] != three[1] != three[2]
+
+
 def test_analysis_measures_the_approximations():
     found = rows(analysis=True, batch_size=16)
     for metric in ("approx1_mse", "approx4_mse", "embedding_mse", "soteria_embedding_cosine", "out_mre"):

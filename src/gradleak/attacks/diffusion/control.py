@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot
 from gradleak.clients.client import Client
 from gradleak.clients.rounds import Batch
 from gradleak.streams import stream
+from gradleak.victims.head import head_of
 
 
 def blind(client: Client, batch: Batch, *, seed: int) -> Batch:
@@ -28,7 +29,7 @@ def blind(client: Client, batch: Batch, *, seed: int) -> Batch:
         return torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32)).to(batch.images)
 
     observation = batch.observation
-    C = observation.model.head.out_features
+    C = head_of(observation.model).out_features
     labels = torch.from_numpy(rng.integers(C, size=len(batch.labels))).to(batch.images.device)
     made_up = client.send(drawn(batch.images.shape), one_hot(labels, C).to(batch.images))
     norms = {name: sent.detach().norm() for name, sent in zip(client.names, made_up, strict=True)}

@@ -34,7 +34,7 @@ def invert_images(problem: Problem, *, objective: Objective, at_once: int | None
     for number in range(P):
         gradients = {name: sent[number] for name, sent in zip(problem.client.names, problem.observed, strict=True)}
         model = problem.client.model
-        observation = Observation(gradients, model, n, input_shape=tuple(shape))  # pyright: ignore[reportArgumentType]
+        observation = Observation(gradients, model, n, input_shape=tuple(shape))
         seen = see(model, gradients, problem.start[number, 0])
         inversion = seen.invert(n)
         rows = _rows(inversion)[:n]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from gradleak.attacks.exact.inversion import Inversion, invert
 from gradleak.attacks.exact.network import Layer, Network
 from gradleak.errors import InputError
-from gradleak.victims.layers import Chain, Dense, linear_chain
+from gradleak.victims.head import head_of, role_names
+from gradleak.victims.layers import Chain, linear_chain
 
 
 @dataclass(frozen=True)
@@ -59,29 +60,28 @@ def see(model: nn.Module, gradients: dict[str, Tensor], example: Tensor) -> Seen
         InputError: the model has no linear head, or its gradients were not sent, or are not finite.
     """
     chain = linear_chain(model, example)
-    parameters = dict(model.named_parameters())
-    taken: list[Dense] = []
+    head_of(model, example)
+    role = role_names(model)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    layers: list[Layer] = []
+    stacked: list[Tensor] = []
+    sent: list[Tensor] = []
     for dense in reversed(chain.layers):
-        if dense.bias is None or dense.weight not in gradients or dense.bias not in gradients:
+        names = [] if dense.bias is None else [dense.weight, dense.bias]
+        found = [gradients[role.get(name, name)] for name in names if role.get(name, name) in gradients]
+        if len(found) < 2:
             break
-        taken.insert(0, dense)
-    if not taken:
-        head = chain.layers[-1]
-        raise InputError(
-            f"exact inversion needs the gradients of {head.weight} and of its bias, which the client does not send"
-        )
-    stacked = []
-    for dense in taken:
-        assert dense.bias is not None
-        whole = torch.cat([gradients[dense.weight].double(), gradients[dense.bias].double()[:, None]], dim=1)
+        whole = torch.cat([found[0].double(), found[1].double()[:, None]], dim=1)
         if not bool(whole.isfinite().all()):
             raise InputError(f"the gradient of {dense.weight} has entries that are not finite")
-        stacked.append(whole)
-    layers = tuple(
-        Layer(
-            parameters[dense.weight].detach().double(), parameters[dense.bias or ""].detach().double(), dense.activation
+        W, b = (parameters[name].detach().double() for name in names)
+        layers.insert(0, Layer(W, b, dense.activation))
+        stacked.insert(0, whole)
+        sent.append(found[0])
+    if not layers:
+        raise InputError(
+            f"exact inversion needs the gradients of {chain.layers[-1].weight} and of its bias, which the client does "
+            "not send"
         )
-        for dense in taken
-    )
-    precision = gradients[taken[0].weight].dtype
-    return Seen(Network(layers), tuple(stacked), precision, len(chain.layers) - len(taken), chain)
+    precision = sent[0].dtype
+    return Seen(Network(tuple(layers)), tuple(stacked), precision, len(chain.layers) - len(layers), chain)

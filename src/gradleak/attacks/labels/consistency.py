@@ -8,9 +8,10 @@ from torch import Tensor
 from gradleak.attacks.exact.inversion import Inversion
 from gradleak.attacks.exact.network import augmented
 from gradleak.attacks.exact.observed import Seen, see
+from gradleak.attacks.labels.base import head_gradient
 from gradleak.attacks.labels.guess import LabelGuess
 from gradleak.attacks.labels.ilrg import ilrg
-from gradleak.clients.observation import Observation
+from gradleak.clients.observation import HEAD, Observation
 from gradleak.errors import InputError
 
 
@@ -31,6 +32,8 @@ def consistency(observation: Observation) -> LabelGuess:
     """
     if observation.batch_size is None:
         raise InputError("consistency needs the batch size for the images that it cannot certify")
+    for name in HEAD:
+        head_gradient(observation, name)  # checked here, for one message of all methods
     seen = see(observation.model, observation.gradients, observation.example())
     return counts_of(observation, seen, seen.invert(observation.batch_size))
 

@@ -9,6 +9,7 @@ from gradleak.attacks.labels.guess import LabelGuess, LabelMethod
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
 from gradleak.plan import plugins
+from gradleak.victims.head import head_of
 from gradleak.victims.models.check import unchanged
 
 
@@ -40,7 +41,7 @@ def _fault(guess: object, observation: Observation) -> str | None:
     """Return what is wrong with a guess."""
     if not isinstance(guess, LabelGuess):
         return f"returns {type(guess).__name__}; return a LabelGuess"
-    C, d = observation.model.head.weight.shape
+    C, d = head_of(observation.model).weight.shape
     right = {
         "presence": ((C,), (torch.bool,)),
         "counts": ((C,), (torch.int64,)),

@@ -11,6 +11,7 @@ from gradleak.attacks.labels.embeddings import recover_embeddings
 from gradleak.attacks.labels.rounding import largest_remainder, published_counts
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
+from gradleak.victims.head import head_of
 
 Floats = NDArray[np.float64]
 
@@ -133,7 +134,8 @@ def _recover(observation: Observation, alpha: float) -> tuple[Tensor, Tensor, Fl
     """Return embeddings [C, d] and probabilities [C, C], float64, and the gradient of the bias [C]."""
     weight_gradient = head_gradient(observation, "head.weight")
     bias_gradient = head_gradient(observation, "head.bias")
-    head = observation.model.head
+    head = head_of(observation.model)
+    assert head.bias is not None  # its gradient is there
     W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
     embeddings = recover_embeddings(weight_gradient, bias_gradient)
     probabilities = torch.softmax(alpha * torch.addmm(b, embeddings, W.T), dim=1)
@@ -171,7 +173,7 @@ def _known_classes(observation: Observation) -> Tensor:
     known = observation.side.present_classes
     if known is None:
         raise InputError("ilrg-simplified needs side.present_classes: the classes that are in the batch")
-    C = observation.model.head.out_features
+    C = head_of(observation.model).out_features
     if known.dtype != torch.bool or known.shape != (C,) or not known.any():
         raise InputError(
             f"side.present_classes must be a bool tensor of shape [{C}] with a class set; "

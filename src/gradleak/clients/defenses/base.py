@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradleak.clients.observation import HEAD, Observation, sent_names, trainable
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, plugins
 from gradleak.plan.jobs.options import canonical_defense, defense_parts
-from gradleak.victims.models.base import Victim
+from gradleak.victims.head import head_of
 from gradleak.victims.models.check import unchanged
 
 Gradients = dict[str, Tensor]
@@ -31,7 +31,7 @@ class DefenseContext:
     """
 
     generator: torch.Generator
-    model: Victim
+    model: nn.Module
     chunks: Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 
@@ -122,7 +122,7 @@ def _check_complete(observation: Observation, scope: str, context: DefenseContex
     missing = observation.lacks(name for name in trainable(model) if scope == "all" or name in HEAD)
     if missing and scope == "all":  # perhaps unused ones, which only a pass through the model tells
         images, _ = next(iter(context.chunks()))
-        missing = observation.lacks(sent_names(model, images[:2].to(model.head.weight.device)))
+        missing = observation.lacks(sent_names(model, images[:2].to(head_of(model).weight.device)))
     if missing:
         raise InputError(
             f"defense scope {scope}: the observation lacks gradients that the client has, for example {missing[0]}; "

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients, below_percentile
 from gradleak.errors import InputError
-from gradleak.victims.models.base import Victim
+from gradleak.victims.head import Head, head_of
 
 _EPSILON = 1e-10
 _BUDGET = 2**18  # pixels times embedding units that one backward pass carries
@@ -52,17 +52,17 @@ def soteria_scores(context: DefenseContext) -> Tensor:
     Raises:
         InputError: no derivative reaches the images.
     """
-    model = context.model.eval()
-    scores = torch.zeros(model.head.in_features, dtype=torch.float64)
+    head = head_of(context.model.eval())
+    scores = torch.zeros(head.in_features, dtype=torch.float64)
     for images, _ in context.chunks():
-        scores += _chunk_scores(model, images.to(model.head.weight.device)).cpu()
+        scores += _chunk_scores(head, images.to(head.weight.device)).cpu()
     return scores
 
 
-def _chunk_scores(model: Victim, images: Tensor) -> Tensor:
+def _chunk_scores(head: Head, images: Tensor) -> Tensor:
     x = images.detach().requires_grad_()
     with torch.enable_grad():
-        e = model.features(x)
+        e = head.features(x)
         totals = e.sum(0)
     if not totals.requires_grad:
         raise InputError(

@@ -175,7 +175,7 @@ class ModelFacts(Facts):
     """
 
     options: Annotated[tuple[str, ...], AfterValidator(_known_options)] = ()
-    activations: tuple[str, ...] = ("relu", "silu", "leaky_relu", "sigmoid")
+    activations: tuple[str, ...] = ("relu", "silu", "gelu", "leaky_relu", "sigmoid")
     arguments: dict[str, int | float | str] = Field(default_factory=dict)
     min_image_size: int = Field(default=1, ge=1)
     size_step: int = Field(default=1, ge=1)

@@ -1,5 +1,7 @@
 """Victims."""
 
+from typing import Any
+
 from gradleak.plan.catalogue.facts import ModelFacts
 
 
@@ -13,8 +15,12 @@ def _resnet(depth: int) -> ModelFacts:
     return ModelFacts(object=place, arguments={"depth": depth}, options=("stem",), pretrained=True)
 
 
+def _small(place: str, options: tuple[str, ...], **more: Any) -> ModelFacts:
+    return ModelFacts(object=place, options=options, activations=("relu", "silu", "gelu", "sigmoid"), **more)
+
+
 KINDS = {
-    "fcn": ModelFacts(object="gradleak.victims.models.fcn:FCN", options=("n_hidden", "n_dim"), spellings=("dnn",)),
+    "fcn": _small("gradleak.victims.models.fcn:FCN", ("n_hidden", "n_dim", "activation"), spellings=("dnn",)),
     "lenet5": ModelFacts(
         object="gradleak.victims.models.lenet5:LeNet5",
         options=("activation", "batchnorm"),
@@ -27,6 +33,8 @@ KINDS = {
         activations=("relu", "sigmoid"),
         spellings=("lenetzhu",),
     ),
+    "cnn3": _small("gradleak.victims.models.cnn:CNN3", ("activation",), min_image_size=8),
+    "pooled_cnn": _small("gradleak.victims.models.cnn:PooledCNN", ("activation",), min_image_size=8),
     **{f"vgg{depth}": _vgg(depth) for depth in (11, 13, 16, 19)},
     **{f"resnet{depth}": _resnet(depth) for depth in (18, 34, 50, 101, 152)},
     "mobilenet_v2": ModelFacts(object="gradleak.victims.models.mobilenet:MobileNetV2", pretrained=True),

@@ -8,14 +8,15 @@ from pydantic import Field, field_validator, model_validator
 
 from gradleak.plan import catalogue, names
 from gradleak.plan.catalogue import Kind
-from gradleak.plan.jobs.options import BatchOptions, DefenseOptions, RuntimeOptions, VictimOptions
+from gradleak.plan.jobs.local_training import LocalTrainingOptions
+from gradleak.plan.jobs.options import DefenseOptions, RuntimeOptions, VictimOptions
 from gradleak.plan.jobs.spec import Names, runtime
 from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training, stage_parts
 from gradleak.records import CELL, Setting
 
 
-class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, DefenseOptions):
-    """What all attacks have in common: clients with batches, a victim, and defenses of what is sent."""
+class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOptions, DefenseOptions):
+    """What all attacks have in common: clients that train on batches, a victim, and defenses of what is sent."""
 
     checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
     metrics: Names = Field(default=(), description="measured besides the usual ones, comma-separated")
@@ -40,11 +41,15 @@ class AttackRun(RuntimeOptions, BatchOptions, VictimOptions, TrainingOptions, De
     @model_validator(mode="after")
     def _possible_victim(self) -> Self:
         if self.stage != "untrained" and self.checkpoint is None:
-            check_training(self.dataset, self.train_batch_size)
+            check_training(self.dataset, self.train_batch_size, self.train_images)
         else:
             unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
             if unused:
                 raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage to train to")
+            if self.train_images is not None and self.split != "train":
+                raise ValueError(
+                    f"train_images has no effect: no victim is trained, and clients draw from {self.split}"
+                )
         if self.checkpoint is not None and self.stage != "untrained":
             raise ValueError("checkpoint and stage exclude each other: weights that are given are not trained")
         if self._is_set("defense_scope") and not self.defenses:

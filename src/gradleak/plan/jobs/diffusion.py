@@ -10,13 +10,16 @@ from gradleak.plan.jobs.images import ImageAttack
 from gradleak.plan.jobs.options import BatchOptions, DatasetOptions, RuntimeOptions
 from gradleak.plan.jobs.spec import Names, runtime
 
-_BATCHES = re.compile(r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)-(train|val|all)", re.ASCII)
+_BATCHES = re.compile(
+    r"([a-z_0-9]+(?:-\d+)?)-B(\d+)-clients(\d+)-tries(\d+)-seed(\d+)(?:-of(\d+))?-(train|val|all)", re.ASCII
+)
 
 
 def batches_id(spec: ImageAttack) -> str:
     """Return the name by which a prior is told to keep off the images of a run's clients."""
     batches = f"{spec.distribution_id}-B{spec.batch_size}-clients{spec.num_clients}-tries{spec.num_tries}"
-    return f"{batches}-seed{spec.seed}-{spec.split}"
+    among = f"-of{spec.train_images}" if spec.train_images is not None and spec.split == "train" else ""
+    return f"{batches}-seed{spec.seed}{among}-{spec.split}"
 
 
 class TrainPrior(RuntimeOptions, DatasetOptions):
@@ -51,7 +54,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
     @classmethod
     def _known_batches(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
-            avoided(part, "mnist")
+            avoided(part, "imagenet")  # the sizes of whose splits are not known here
         return value
 
     @property
@@ -81,7 +84,8 @@ def avoided(name: str, dataset: str) -> tuple[BatchOptions, int]:
     options: dict[str, Any] = {"dataset": dataset, "distribution": distribution, "batch_size": int(found[2])}
     if classes:
         options["num_uniform_cls" if distribution == "balanced" else "num_target_cls"] = int(classes)
-    options |= {"num_tries": int(found[4]), "seed": int(found[5]), "split": found[6]}
+    options |= {"num_tries": int(found[4]), "seed": int(found[5]), "split": found[7]}
+    options["train_images"] = None if found[6] is None else int(found[6])
     return BatchOptions(**options), int(found[3])
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from gradleak.plan import catalogue, paths
 from gradleak.plan.catalogue import Kind
 from gradleak.plan.jobs.attack import AttackRun
-from gradleak.plan.jobs.options import check_model
+from gradleak.plan.jobs.options import Activation, check_model
 from gradleak.plan.jobs.spec import Names, runtime
 from gradleak.plan.lpips_files import SMALLEST_SIDE
 from gradleak.plan.model_options import check_pretrained
@@ -23,8 +23,9 @@ class FederatedOptions(AttackRun):
 
     # Defaults of these programs must be field defaults: a command line leaves out what equals its default.
     model: str = Field(default="lenet", description=f"architecture: {', '.join(catalogue.names('models'))}")
-    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
-        default="sigmoid", description="of LeNet and LeNet-5 (relu for all models but LeNet, unless given)"
+    activation: Activation = Field(
+        default="sigmoid",
+        description="of the FCN, LeNet-5, LeNet and the small CNNs (relu for all but LeNet, unless given)",
     )
     batch_size: int = Field(default=1, ge=1, description="images per client (--samples-per-client)")
     num_tries: int = Field(default=1, ge=1, description="rounds, each with new batches")
@@ -34,9 +35,6 @@ class FederatedOptions(AttackRun):
     )
     image_size: int | None = Field(default=None, ge=8, description="height and width of Tiny-ImageNet's images")
     pretrained: bool = Field(default=False, description="torchvision's ImageNet weights for the body of the victim")
-    bn_eval: bool = Field(default=True, description="BatchNorm uses running statistics, not those of the batch")
-    local_steps: int = Field(default=1, ge=1, description="steps a client takes; above 1 it sends its weight update")
-    local_lr: float = Field(default=0.01, gt=0, description="learning rate of a client's steps")
     reconstruct_mode: Literal["per-client", "aggregated", "both"] = Field(
         default="per-client", description="match each client's gradient, or their mean"
     )
@@ -89,16 +87,14 @@ class FederatedOptions(AttackRun):
         if self.pretrained:
             channels = catalogue.find("datasets", self.dataset).channels
             check_pretrained(self.model, stem=self.stem, channels=channels)
-        if self._is_set("local_lr") and self.local_steps == 1:
-            raise ValueError("local_lr needs local_steps above 1: a client that sends its gradient takes no step")
         aggregated = self.reconstruct_mode != "per-client"
         for option in ("normalize_gradients", "apply_agg_step"):
             if getattr(self, option) and not aggregated:
                 raise ValueError(
                     f"{option} acts on the aggregated gradient: it needs reconstruct_mode aggregated or both"
                 )
-        if aggregated and self.num_clients > 1 and (self.local_steps > 1 or not self.bn_eval):
-            what = "local_steps above 1" if self.local_steps > 1 else "no_bn_eval"
+        if aggregated and self.num_clients > 1 and (self.takes_steps or not self.bn_eval):
+            what = "clients take several steps" if self.takes_steps else "no_bn_eval"
             raise ValueError(
                 f"{what}: the mean of several clients is then that of no joint batch, which the server would match; "
                 "use reconstruct_mode per-client or num_clients 1"

@@ -11,6 +11,9 @@ from gradleak.plan.distributions import DISTRIBUTIONS, check_batch
 from gradleak.plan.jobs.spec import Names, Spec, runtime
 from gradleak.plan.model_options import DEFAULTS, check_images, check_options
 
+Activation = Literal["relu", "silu", "gelu", "leaky_relu", "sigmoid"]
+"""Values of the option, of which each model takes some."""
+
 
 class RuntimeOptions(Spec):
     """Where a job runs, where its files are, and the plug-ins that it loads."""
@@ -61,7 +64,26 @@ class DatasetOptions(Spec):
         return [*super().kinds(), ("datasets", self.dataset)]
 
 
-class BatchOptions(DatasetOptions):
+class TrainSplitOptions(DatasetOptions):
+    """How much of the train split there is, for the victim's training and for clients that draw from it."""
+
+    train_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="images of the train split in use: to train on, and for clients to draw from (default: all)",
+    )
+
+    @model_validator(mode="after")
+    def _split_is_large_enough(self) -> Self:
+        size = catalogue.find("datasets", self.dataset).sizes.get("train")
+        if size is not None and self.train_images is not None and self.train_images > size:
+            raise ValueError(
+                f"train_images {self.train_images} is more than the {size} images of {self.dataset} (train)"
+            )
+        return self
+
+
+class BatchOptions(TrainSplitOptions):
     """Which images a client holds. Batches depend on these fields alone."""
 
     split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
@@ -107,6 +129,8 @@ class BatchOptions(DatasetOptions):
                 f"num_classes {self.num_classes} is not that of {self.dataset}, which has {known.num_classes}"
             )
         size = known.sizes.get(self.split)
+        if self.split == "train" and self.train_images is not None:
+            size = self.train_images
         if size is not None and self.batch_size > size and self.distribution != "sim":
             raise ValueError(
                 f"batch_size {self.batch_size} is more than the {size} images of {self.dataset} ({self.split})"
@@ -137,9 +161,7 @@ class VictimOptions(Spec):
     model: str = Field(default="lenet5", description=f"architecture: {', '.join(catalogue.names('models'))}")
     n_hidden: int = Field(default=1, ge=0, le=16, description="hidden layers of the FCN after the first")
     n_dim: int = Field(default=300, ge=1, description="width of the FCN")
-    activation: Literal["relu", "silu", "leaky_relu", "sigmoid"] = Field(
-        default="relu", description="of LeNet-5 and LeNet"
-    )
+    activation: Activation = Field(default="relu", description="of the FCN, LeNet-5, LeNet and the small CNNs")
     batchnorm: bool = Field(default=False, description="BatchNorm after each convolution of LeNet-5")
     dropout: bool = Field(default=False, description="dropout 0.5 in the classifier of VGG (off while observing)")
     stem: Literal["released", "imagenet"] = Field(default="released", description="first layers of a ResNet")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gradleak.plan import catalogue
-from gradleak.plan.jobs.options import DatasetOptions, RuntimeOptions, VictimOptions, check_model
+from gradleak.plan.jobs.options import RuntimeOptions, TrainSplitOptions, VictimOptions, check_model
 from gradleak.plan.jobs.spec import Spec, digest_of, runtime
 
 
@@ -78,14 +78,14 @@ class TrainingOptions(Spec):
         return self
 
 
-def check_training(dataset: str, batch_size: int) -> None:
-    """Refuse a batch of the training that is larger than the train split, where its size is known."""
-    size = catalogue.find("datasets", dataset).sizes.get("train")
+def check_training(dataset: str, batch_size: int, train_images: int | None) -> None:
+    """Refuse a batch of the training that is larger than what it is drawn from, where the size of that is known."""
+    size = catalogue.find("datasets", dataset).sizes.get("train") if train_images is None else train_images
     if size is not None and batch_size > size:
         raise ValueError(f"train_batch_size {batch_size} is more than the {size} images of {dataset} (train)")
 
 
-class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions):
+class TrainVictim(RuntimeOptions, TrainSplitOptions, VictimOptions, TrainingOptions):
     """The training of a victim on the train split, up to a stage.
 
     One seed decides the weights and the order of the images: ``model_seed``, if given, is taken as ``seed``. A shared
@@ -113,7 +113,7 @@ class TrainVictim(RuntimeOptions, DatasetOptions, VictimOptions, TrainingOptions
         if self.stage == "untrained":
             raise ValueError("a training needs a stage: --stage epoch<N> or iter<N>")
         check_model(self.dataset, self.model)
-        check_training(self.dataset, self.train_batch_size)
+        check_training(self.dataset, self.train_batch_size, self.train_images)
         return self
 
     @property

@@ -37,7 +37,7 @@ def build(
         channels: colour channels of an image.
         image_size: height and width in pixels.
         seed: seed of the victim stream.
-        activation: LeNet-5: ``relu``, ``silu``, ``leaky_relu``; LeNet: ``relu``, ``sigmoid``.
+        activation: see :data:`gradleak.plan.model_options.ACTIVATIONS`.
         batchnorm: LeNet-5 only.
         dropout: VGG only.
         n_hidden: FCN only.

@@ -2,11 +2,12 @@
 
 from torch import Tensor, nn
 
+from gradleak.victims.models.activations import ACTIVATIONS
 from gradleak.victims.models.base import Victim
 
 
 class FCN(Victim):
-    """Pixels - n_dim - (n_dim) * n_hidden - C, with ReLU after every layer but the last.
+    """Pixels - n_dim - (n_dim) * n_hidden - C, with an activation after every layer but the last.
 
     FCN-3 is ``n_hidden=1``. Linear layers keep the PyTorch initialisation.
 
@@ -16,14 +17,25 @@ class FCN(Victim):
         image_size: height and width in pixels.
         n_hidden: square layers after the first; 0 to 4 in the depth study.
         n_dim: width of every layer, and so d.
+        activation: ``relu`` as in the experiments, ``silu``, ``gelu`` or ``sigmoid``.
     """
 
-    def __init__(self, *, num_classes: int, channels: int, image_size: int, n_hidden: int = 1, n_dim: int = 300):
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        channels: int,
+        image_size: int,
+        n_hidden: int = 1,
+        n_dim: int = 300,
+        activation: str = "relu",
+    ):
         super().__init__()
+        act = ACTIVATIONS[activation]
         layers: list[nn.Module] = [nn.Flatten()]
         width = channels * image_size**2
         for _ in range(1 + n_hidden):
-            layers += [nn.Linear(width, n_dim), nn.ReLU()]
+            layers += [nn.Linear(width, n_dim), act()]
             width = n_dim
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(width, num_classes)

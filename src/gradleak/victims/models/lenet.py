@@ -1,12 +1,9 @@
 """The small LeNet that DLG (Zhu, Liu, Han 2019) introduced for gradient inversion."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
+from gradleak.victims.models.activations import ACTIVATIONS
 from gradleak.victims.models.base import Victim
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 
 
 class LeNet(Victim):

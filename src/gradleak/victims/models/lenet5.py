@@ -1,17 +1,10 @@
 """LeNet-5 (LeCun et al. 1998) as the iLRG experiments use it (Ma et al. 2023)."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
+from gradleak.victims.models.activations import ACTIVATIONS
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.initialise import kaiming_fan_out
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "silu": nn.SiLU,
-    "leaky_relu": nn.LeakyReLU,  # slope 0.01
-}
 
 
 class LeNet5(Victim):

@@ -12,6 +12,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from gradleak.data import datasets
+from gradleak.data.subsets import train_subset
 from gradleak.devices import choose_device
 from gradleak.errors import InputError
 from gradleak.plan.code import code_of
@@ -62,9 +63,9 @@ def train(spec: TrainVictim) -> Trained:
     resumes. On the CPU the resumed training gives the same bits as an uninterrupted one with as many threads. A stage
     before the end of a shared schedule keeps its state: a later stage goes on from it.
 
-    Each epoch is a new permutation of the images in batches of ``spec.train_batch_size``; the rest is dropped. On a GPU
-    the forward pass is bfloat16 autocast in channels_last; the accuracy is always that of the float32 model in eval
-    mode.
+    Each epoch is a new permutation of the images in use (``spec.train_images``, all by default) in batches of
+    ``spec.train_batch_size``; the rest is dropped. On a GPU the forward pass is bfloat16 autocast in channels_last; the
+    accuracy is always that of the float32 model in eval mode.
 
     Recipe: Ma et al. 2023 (released iLRG code): SGD with Nesterov momentum 0.9, see :class:`TrainingOptions`.
 
@@ -77,7 +78,8 @@ def train(spec: TrainVictim) -> Trained:
         datasets.load(spec.dataset, split=split, root=spec.data_root, download=spec.download)
         for split in ("train", "val")
     ]
-    steps = plan(spec, len(parts[0]))
+    among = train_subset(parts[0], spec.train_images)
+    steps = plan(spec, len(among))
     model = build(
         spec.model,
         num_classes=parts[0].num_classes,
@@ -89,7 +91,7 @@ def train(spec: TrainVictim) -> Trained:
     if device.type == "cuda":
         model = model.to(memory_format=torch.channels_last)
     images, held_out = (Images(part, device) for part in parts)
-    runner = _Runner(spec, steps, model, images, held_out, chunk_size(parts[1].facts.image_size), device)
+    runner = _Runner(spec, steps, model, images, among, held_out, chunk_size(parts[1].facts.image_size), device)
     # The caller's generators are left alone; dropout draws from the global ones.
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
@@ -106,12 +108,13 @@ class _Runner:
         steps: Plan,
         model: Victim,
         images: Images,
+        among: Tensor,
         held_out: Images,
         chunk: int,
         device: torch.device,
     ):
         self.spec, self.plan, self.model, self.device = spec, steps, model, device
-        self.images, self.held_out, self.chunk = images, held_out, chunk
+        self.images, self.among, self.held_out, self.chunk = images, among, held_out, chunk
         self.optimizer = _optimizer(spec, model)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.history: list[tuple[int, str, str, float]] = []
@@ -135,7 +138,7 @@ class _Runner:
             for step in range(self.resumed_from, self.plan.stop):
                 epoch, position = divmod(step, self.plan.steps_per_epoch)
                 if position == 0 or not len(permutation):
-                    permutation = order(self.spec.dataset, self.spec.seed, epoch, len(self.images))
+                    permutation = self.among[order(self.spec.dataset, self.spec.seed, epoch, len(self.among))]
                 first = position * self.spec.train_batch_size
                 loss = self._step(step, permutation[first : first + self.spec.train_batch_size])
                 self.loss_sum += loss
@@ -195,7 +198,7 @@ class _Runner:
         states.save(
             State(
                 done,
-                len(self.images),
+                len(self.among),
                 float(self.loss_sum),
                 self.history,
                 self.model.state_dict(),
@@ -205,7 +208,7 @@ class _Runner:
         )
 
     def _resume(self) -> None:
-        state = states.newest(self.spec, stop=self.plan.stop, num_images=len(self.images))
+        state = states.newest(self.spec, stop=self.plan.stop, num_images=len(self.among))
         if state is None:
             return
         self.model.load_state_dict(state.model)

@@ -7,7 +7,8 @@ from tests.problems import HIGH, IG, LOW, C, onehot, problem
 from torch import Tensor
 
 from gradleak.attacks.images.engine import Matching, reconstruct
-from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.client import Client
+from gradleak.clients.local_training import LocalTraining
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.build import build
 
@@ -26,7 +27,7 @@ def test_dlg_recovers_images_and_labels():
     """Four images, each alone in its batch, from random starts, in float32; labels are optimised along."""
     y = torch.tensor([[0], [1], [2], [3]])
     given, truth = problem(lenet(8).double(), y, restarts=4, known=False, size=8)
-    client = Client(lenet(8), ClientRule())
+    client = Client(lenet(8), LocalTraining())
     given = replace(
         given,
         client=client,

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from gradleak.attacks.images import objectives
 from gradleak.attacks.images.objectives import INDICES, WEIGHTS, build
-from gradleak.clients.client import Client, ClientRule
+from gradleak.clients.client import Client
+from gradleak.clients.local_training import LocalTraining
 from gradleak.clients.observation import observe_full
 from gradleak.errors import InputError
 from gradleak.plan.catalogue import names
@@ -33,7 +34,7 @@ def true_and_other(
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 2, 1, size, size, generator=generator)
     y = torch.tensor([[1, 3], [0, 3]])
-    sent = Client(model, ClientRule()).send_many(x, functional.one_hot(y, C).float())
+    sent = Client(model, LocalTraining()).send_many(x, functional.one_hot(y, C).float())
     observed = observe_full(model, x[0], y[0]).gradients.values()
     return list(sent), [g.expand(2, *g.shape) for g in observed]
 

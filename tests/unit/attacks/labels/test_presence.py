@@ -73,5 +73,5 @@ def test_a_method_leaves_its_observation_alone(batch, name: str):
 
 
 def test_an_unknown_name_is_one_line():
-    with pytest.raises(InputError, match="unknown label method 'ilgr'; known: gi, idlg"):
+    with pytest.raises(InputError, match="unknown label method 'ilgr'; known: consistency, gi, idlg"):
         build("ilgr")

@@ -36,6 +36,8 @@ def test_documented_options_of_the_training_program():
         ({"stage": "epoch3", "schedule": "shared", "length": "epoch2"}, "after the end"),
         ({"stage": "epoch3", "schedule": "shared", "length": "untrained"}, "length 'untrained'"),
         ({"stage": "epoch1", "dataset": "cifar100-sample"}, "train_batch_size 128 is more than the 20 images"),
+        ({"stage": "epoch1", "train_images": 100}, "train_batch_size 128 is more than the 100 images"),
+        ({"stage": "epoch1", "train_images": 50_001}, "train_images 50001 is more than the 50000 images of cifar100"),
         ({"stage": "epoch1", "dataset": "mnist", "model": "vgg16"}, "image_size=28"),
     ],
 )

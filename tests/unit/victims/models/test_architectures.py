@@ -15,7 +15,16 @@ from gradleak.victims.models.fcn import FCN
 from gradleak.victims.models.lenet5 import LeNet5
 from gradleak.victims.models.resnet import ResNet
 
-EMBEDDING = {"fcn": 300, "lenet5": 84, "lenet": 768, "resnet18": 512, "resnet34": 512, "mobilenet_v2": 1280}
+EMBEDDING = {
+    "fcn": 300,
+    "lenet5": 84,
+    "lenet": 768,
+    "cnn3": 1024,
+    "pooled_cnn": 256,
+    "resnet18": 512,
+    "resnet34": 512,
+    "mobilenet_v2": 1280,
+}
 
 
 def on_meta(name: str, **options: Any) -> Victim:
@@ -36,6 +45,7 @@ def shapes(model: nn.Module) -> list[tuple[int, ...]]:
         *((name, 3, 32) for name in catalogue.names("models")),
         ("vgg11", 3, 224),
         ("lenet", 3, 64),
+        *((name, 2, size) for name in ("cnn3", "pooled_cnn") for size in (8, 15, 224)),
     ],
 )
 def test_embedding_and_head(name: str, channels: int, size: int):
@@ -92,6 +102,58 @@ def test_fcn_depth_and_width(n_hidden: int):
     assert [layer.out_features for layer in linear] == [*[50] * (n_hidden + 1), 10]
 
 
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu", "sigmoid"])
+def test_fcn_is_a_chain_of_linear_layers(activation: str):
+    """Against the same network written out; of all activations the weights are the same."""
+    victim = build("fcn", num_classes=4, channels=1, image_size=8, seed=1, n_dim=20, activation=activation)
+    weights = [p.detach() for p in victim.parameters()]
+    reference = build("fcn", num_classes=4, channels=1, image_size=8, seed=1, n_dim=20)
+    assert all(torch.equal(a, b) for a, b in zip(weights, reference.parameters(), strict=True))
+    images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    act = {"relu": torch.relu, "sigmoid": torch.sigmoid}.get(activation) or getattr(nn.functional, activation)
+    first = act(images.flatten(1) @ weights[0].T + weights[1])
+    second = act(first @ weights[2].T + weights[3])
+    with torch.inference_mode():
+        torch.testing.assert_close(victim.features(images), second)
+        torch.testing.assert_close(victim(images), second @ weights[4].T + weights[5])
+
+
+@pytest.mark.parametrize(("size", "inputs"), [(8, 128), (28, 1152), (32, 2048)])
+def test_cnn3_is_three_blocks_and_three_linear_layers(size: int, inputs: int):
+    """Against the same network written out with functional layers."""
+    victim = build("cnn3", num_classes=5, channels=3, image_size=size, seed=1)
+    weights = [p.detach() for p in victim.parameters()]
+    x = images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    for i in range(3):
+        x = nn.functional.max_pool2d(
+            torch.relu(nn.functional.conv2d(x, weights[2 * i], weights[2 * i + 1], padding=1)), 2
+        )
+    x = x.flatten(1)
+    assert x.shape == (2, inputs)
+    for i in (3, 4):
+        x = torch.relu(x @ weights[2 * i].T + weights[2 * i + 1])
+        assert x.shape == (2, 1024)
+    with torch.inference_mode():
+        torch.testing.assert_close(victim(images), x @ weights[10].T + weights[11])
+    assert len(weights) == 12
+
+
+@pytest.mark.parametrize("size", [8, 28, 32])
+def test_pooled_cnn_averages_four_convolutions(size: int):
+    """Against the same network written out with functional layers."""
+    victim = build("pooled_cnn", num_classes=5, channels=3, image_size=size, seed=1, activation="silu")
+    weights = [p.detach() for p in victim.parameters()]
+    x = images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    for i in range(4):
+        if i:
+            x = nn.functional.avg_pool2d(x, 2)
+        x = nn.functional.silu(nn.functional.conv2d(x, weights[2 * i], weights[2 * i + 1], padding=1))
+    with torch.inference_mode():
+        torch.testing.assert_close(victim.features(images), x.mean((2, 3)))
+        torch.testing.assert_close(victim(images), x.mean((2, 3)) @ weights[8].T + weights[9])
+    assert len(weights) == 10
+
+
 @pytest.mark.parametrize(("channels", "size", "inputs"), [(1, 28, 256), (3, 32, 400)])
 def test_lenet5_layers(channels: int, size: int, inputs: int):
     victim = on_meta("lenet5", channels=channels, image_size=size, batchnorm=True, activation="leaky_relu")
@@ -144,7 +206,7 @@ def test_gradients_of_lenet_can_be_differentiated_again(channels: int, size: int
     assert mismatch(true).item() == 0
 
 
-@pytest.mark.parametrize("name", ["lenet5", "vgg11", "resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["lenet5", "cnn3", "pooled_cnn", "vgg11", "resnet18", "mobilenet_v2"])
 def test_initial_weights(name: str):
     options: dict[str, Any] = {"batchnorm": True} if name == "lenet5" else {}
     victim = build(name, num_classes=10, channels=3, image_size=32, seed=0, **options)

@@ -6,7 +6,7 @@ import torch
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.build import build
 
-FAMILIES = ("fcn", "lenet5", "lenet", "vgg11", "resnet18", "mobilenet_v2")
+FAMILIES = ("fcn", "lenet5", "lenet", "cnn3", "pooled_cnn", "vgg11", "resnet18", "mobilenet_v2")
 
 
 def victim(name: str, seed: int) -> Victim:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradleak.data import datasets
+from gradleak.data.subsets import train_subset
 from gradleak.errors import InputError
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.training import TrainingOptions, TrainVictim
@@ -130,6 +131,22 @@ def test_resuming_in_the_middle_of_an_epoch(tmp_path, monkeypatch):
             train(killed)
     train(killed)
     assert same(weights(straight), weights(killed))
+
+
+def test_a_part_of_the_images_is_all_that_is_learnt(tmp_path, monkeypatch):
+    """80 images in batches of 16: an epoch has 5 steps and shows each of them once."""
+    shown: list[Tensor] = []
+    step = loops._Runner._step
+
+    def noted(self: loops._Runner, number: int, indices: Tensor) -> Tensor:
+        shown.append(indices)
+        return step(self, number, indices)
+
+    monkeypatch.setattr(loops._Runner, "_step", noted)
+    assert train(spec(tmp_path, stage="epoch2", train_images=80)).steps == 10
+    for epoch in (shown[:5], shown[5:]):
+        assert torch.equal(torch.cat(epoch).sort().values, train_subset(read_once("mnist-sample"), 80))
+    assert not torch.equal(torch.cat(shown[:5]), torch.cat(shown[5:]))
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a state"])
