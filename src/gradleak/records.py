@@ -13,13 +13,10 @@ from typing import Self
 
 from gradleak.errors import InputError
 
-
 SCHEMA = 2
 """Version of the columns, which run.json carries. Raise it with every change of them, and say what changed."""
 
-CHANGED = (
-    "model options, training stage, aggregates, scope of a defense, client, image and iteration have columns of their own"
-)
+CHANGED = "model options, stage, aggregates, scope of a defense, client, image and iteration have their own"
 """What sets :data:`SCHEMA` apart from the version before it."""
 
 

@@ -38,7 +38,9 @@ def alike(batches: list[Batch], client: Client) -> Iterator[tuple[list[Batch], C
         yield group, client.sending(list(names))
 
 
-def not_applicable(spec: ImageAttack, setting: Setting, round_: Round, batch: Batch) -> tuple[Reconstruction, list[Row]]:
+def not_applicable(
+    spec: ImageAttack, setting: Setting, round_: Round, batch: Batch
+) -> tuple[Reconstruction, list[Row]]:
     """Return what stands for a batch that cannot be attacked: grey images, and its rows, all NaN.
 
     Args:

@@ -174,6 +174,6 @@ def _metrics_of(spec: RestoreLabels, method: MethodFacts) -> list[str]:
 
 def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:
     """Counts of the three classes that the custom distributions are made of, as the extreme-batch table shows."""
-    if not spec.distribution in CUSTOM or guess.counts is None:
+    if spec.distribution not in CUSTOM or guess.counts is None:
         return {}
     return {f"restored_class_{c}": float(guess.counts[c]) for c in CUSTOM_CLASSES}

@@ -75,13 +75,11 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
 
         A column that has the name of an option has its value.
         """
-        values = {name: getattr(self, name) for name in CELL if name in type(self).model_fields and name != "checkpoint"}
+        values = {name: getattr(self, name) for name in CELL if name in type(self).model_fields}
+        # The user's own weights are named by their content, so that they pass for no known stage.
+        values["checkpoint"] = "" if self.checkpoint is None else _digest(self.checkpoint)
         if self.stage != "untrained":
             values["stage_unit"], values["stage_number"] = stage_parts(self.stage)
-        # The user's own weights are named by their content, so that they pass for no known stage.
-        if self.checkpoint is not None:
-            with self.checkpoint.open("rb") as file:
-                values["checkpoint"] = hashlib.file_digest(file, "sha256").hexdigest()[:8]
         values["model_options"] = names.canonical(self.model_options())
         values["distribution_classes"] = self.distribution_classes
         values["defense"] = names.composition(self.defenses)
@@ -105,3 +103,9 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
     def run_id(self) -> str:
         """Readable path plus the digest: the run's folder under results/runs."""
         return f"{self.KIND}/{self.dataset}/{self.model_id}/{self.setting_id}-{self.digest}"
+
+
+def _digest(weights: Path) -> str:
+    """Return eight hex digits that name the content of a file."""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:8]
