@@ -19,7 +19,7 @@ def test_rows_survive_the_round_trip(tmp_path):
     frame = frames.read_frame(path)
     assert tuple(frame.columns) == records.COLUMNS
     assert frame["defense"].tolist() == ["none"] * 3
-    assert frame["unit"].tolist() == [""] * 3
+    assert frame["checkpoint"].tolist() == [""] * 3
     assert frame["value"].iloc[1] == 1 / 3
     assert frame["value"].isna().tolist() == [False, False, True]
 

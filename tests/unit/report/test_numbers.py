@@ -124,7 +124,7 @@ def gather(frames, sources, sidecars=None, tables=TABLES, figures=FIGURES):
 
 def image_sidecar(iterations: int, restarts: int, **more) -> dict:
     spec = {"iterations": iterations, "restarts": restarts, "bn_eval": True, "local_steps": 1, "median": 0}
-    return sidecar(run="images/mnist/fcn/x", spec={**spec, **more})
+    return sidecar(run="images/mnist/fcn/x", identity={"kind": "images"}, spec={**spec, **more})
 
 
 def test_extent(frames, sources):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import rcParams
+from tests.cells import columns
 
 from gradleak.errors import InputError
 from gradleak.report import published
@@ -111,8 +112,8 @@ def test_defenses_are_names_and_no_scale(made_up, figures):
 
 
 def test_series_are_sorted():
-    cells = [{"model": "m", "batch_size": size} for size in (8, 4)] + [{"model": "n", "batch_size": 2}]
-    assert series(cells) == [[{"model": "m", "batch_size": 4}, {"model": "m", "batch_size": 8}]]
+    large, small, other = (columns("mnist", *rest) for rest in (("fcn", 8), ("fcn", 4), ("fcn-n_hidden=3", 2)))
+    assert series([large, small, other]) == [[small, large]]
 
 
 def test_unknown_kind():

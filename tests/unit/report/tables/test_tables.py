@@ -243,16 +243,16 @@ def test_unknown_kind_and_own_caption(frame, sources):
         ("vgg16-dropout", ("VGG-dropout", 16)),
         ("resnet152", ("ResNet", 152)),
         ("lenet5", None),
-        ("fcn-n_dim=10", None),
+        ("fcn-n_dim=10", ("FCN-n_dim=10", 1)),
+        ("of-a-plug-in", None),
     ],
 )
 def test_depth(model, expected):
-    assert depth(model) == expected
+    assert depth(columns("mnist", model, 8)) == expected
 
 
 def test_blocks_sort_and_lose_nothing():
-    base = {"dataset": "mnist", "stage": "untrained", "distribution": "random", "defense": "none"}
-    settings = [base | {"model": m, "batch_size": b} for m, b in (("fcn", 64), ("fcn", 8), ("vgg11", 4))]
+    settings = [columns("mnist", model, size) for model, size in (("fcn", 64), ("fcn", 8), ("vgg11", 4))]
     assert [(axis, [cell["batch_size"] for cell in group]) for axis, group in blocks(settings)] == [
         ("batch size", [8, 64]),
         ("other", [4]),
