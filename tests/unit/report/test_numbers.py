@@ -54,6 +54,7 @@ OF_IMAGES = [kind for part in ("tables", "figures") for kind in names(part) if I
 
 def sidecar(**more) -> dict:
     return {
+        "identity": {"kind": "labels"},
         "commit": "0123456789abcdef",
         "dirty": False,
         "packages": {"python": "3.11.2", "torch": "2.12.0"},
