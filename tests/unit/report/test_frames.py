@@ -32,6 +32,16 @@ def test_other_files_are_refused(tmp_path, content, message):
         frames.read_frame(path)
 
 
+def test_columns_of_an_older_version_are_one_line(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("run,kind,method,dataset,model,stage,unit,metric,value\nr,labels,ilrg,mnist,fcn,iter9,,leacc,1\n")
+    with pytest.raises(InputError) as caught:
+        frames.read_frame(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: results of another version, whose columns differ (now model options, stage, ")
+    assert line.endswith("; delete it and run again")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.csv: no such file"):
         frames.read_frame(tmp_path / "nothing.csv")

@@ -97,6 +97,14 @@ def test_a_folder_without_results_is_named(dlg_run, name):
         read_run(dlg_run)
 
 
+def test_a_run_of_an_older_version_is_one_line(dlg_run):
+    record = json.loads((dlg_run / "run.json").read_text())
+    del record["schema"]
+    (dlg_run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"^[^\n]*run_1/run\.json: results of another version[^\n]*run again$"):
+        read_run(dlg_run)
+
+
 def test_foreign_folders_are_refused(dlg_run, made_up, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         read_run(tmp_path / "none")

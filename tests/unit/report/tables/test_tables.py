@@ -7,6 +7,7 @@ import subprocess
 
 import pandas as pd
 import pytest
+from tests.cells import columns
 
 from gradleak.errors import InputError
 from gradleak.plan.catalogue import IMAGES, find, names
@@ -21,7 +22,7 @@ LABELS = Labels(
     {"mnist": "MNIST", "cifar100-sample": "CIFAR-100 (20 images)"},
     {"fcn": "FCN-3", "lenet5-silu": "LeNet-5 (SiLU) & co_"},
     {"ilrg": "iLRG", "idlg": "iDLG"},
-    {"dp-0.01": "noise 1e-2", "clip-4": "clipping at 4"},
+    {"dp-0.01": "noise 1e-2", "clip-4+dp-0.01": "clipping at 4 + noise 1e-2"},
 )
 OF_LABELS = [kind for kind in names("tables") if IMAGES not in find("tables", kind).needs]
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
