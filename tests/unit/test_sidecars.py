@@ -10,8 +10,8 @@ from tests.sidecars import ROW, record
 
 from gradleak.errors import InputError
 from gradleak.plan.jobs.labels import RestoreLabels
-from gradleak.records import SCHEMA
 from gradleak.provenance import Clock, write_results, write_sidecar
+from gradleak.records import SCHEMA
 from gradleak.report.frames import read_run
 from gradleak.sidecars import read_sidecar, sidecar_of
 from gradleak.victims.training import weights

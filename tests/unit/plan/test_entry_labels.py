@@ -105,7 +105,9 @@ def test_labels_say_which_methods_are_told_more_than_gradients():
 
 
 def test_defenses_one_after_another_are_written_by_the_labels_of_each():
-    changes = {f"defenses/{name}": {"kind": "dp", "noise_std": std, "label": name} for name, std in (("a", 1), ("b", 2))}
-    grid = expand(changes)
+    strengths = {"a": 1, "b": 2}
+    grid = expand(
+        {f"defenses/{name}": {"kind": "dp", "noise_std": std, "label": name} for name, std in strengths.items()}
+    )
     labels = labels_of(grid.config, [], [("dp-2", "dp-1"), ("dp-1",), ()])["defense"]
     assert labels == {"dp-1": "a", "dp-2": "b", "dp-2+dp-1": "b + a"}

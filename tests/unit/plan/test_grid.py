@@ -1,5 +1,6 @@
 """From configuration to runs, and every fault of a configuration at once."""
 
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from gradleak.errors import InputError
 from gradleak.plan import config as configuration
 from gradleak.plan import grid
 from gradleak.plan.jobs.images import ImageAttack
+from gradleak.records import CELL
 from gradleak.report import published
-from gradleak.report.statistics import CELL
 
 
 def test_the_product_of_the_axes():
@@ -177,8 +178,8 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 8}]},
-            "my.yaml: experiments.a.axes.0.num_images: is called batch_size now; the training's batch, once called so, is"
-            " train_batch_size",
+            "my.yaml: experiments.a.axes.0.num_images: is called batch_size now; the training's batch, once"
+            " called so, is train_batch_size",
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "batch": 3}]},
@@ -300,7 +301,7 @@ def test_the_default_grid_needs_no_download():
 
 
 PUBLISHED = published.load(ROOT / "paper" / "published" / "ilrg.csv")
-WITHOUT_GPU = PUBLISHED["dataset"].isin(["mnist", "cifar100"]) & ~PUBLISHED["stage"].str.startswith("epoch")
+WITHOUT_GPU = PUBLISHED["dataset"].isin(["mnist", "cifar100"]) & (PUBLISHED["stage_unit"] != "epoch")
 
 
 @pytest.mark.parametrize(("name", "rows"), [("cpu.yaml", PUBLISHED[WITHOUT_GPU]), ("paper.yaml", PUBLISHED)])
@@ -308,8 +309,7 @@ def test_the_large_grids_run_every_published_row_at_its_size(name, rows):
     expanded = grid.expand(configuration.load(merged("config.yaml", name), NO_FILES), NO_FILES)
     tries: dict[tuple[Any, ...], list[int]] = {}
     for spec in expanded.runs.values():
-        cell = (spec.dataset, spec.model_id, spec.stage, spec.batch_size, spec.distribution_id, spec.defense_id)
-        tries.setdefault(cell, []).append(spec.num_tries)
+        tries.setdefault(astuple(spec.setting()), []).append(spec.num_tries)
     cells = rows[[*CELL, "tries"]].drop_duplicates().itertuples(index=False, name=None)
     missing = [(*cell, size) for *cell, size in cells if max(tries.get(tuple(cell), [0])) < size]
     assert not missing

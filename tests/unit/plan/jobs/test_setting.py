@@ -24,7 +24,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("options", "expected"), CASES)
 def test_what_a_job_attacks(options, expected):
     spec = RestoreLabels.model_validate({"dataset": "mnist-sample", "model": "fcn", "batch_size": 8, **options})
-    assert dataclasses.asdict(spec.setting()) == columns("mnist-sample", **{"model": "fcn", "batch_size": 8, **expected})
+    expected = {"model": "fcn", "batch_size": 8, **expected}
+    assert dataclasses.asdict(spec.setting()) == columns("mnist-sample", **expected)
 
 
 def test_clients_by_themselves_are_no_aggregate():
@@ -42,4 +43,4 @@ def test_weights_of_the_user_are_named_by_their_content(tmp_path):
 
 def test_the_columns_are_those_of_a_row_each_once():
     assert sorted(COLUMNS) == sorted(field.name for field in dataclasses.fields(Row))
-    assert CELL == tuple(field.name for field in dataclasses.fields(Setting))
+    assert tuple(field.name for field in dataclasses.fields(Setting)) == CELL

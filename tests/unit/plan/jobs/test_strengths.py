@@ -1,6 +1,7 @@
 """Strengths of defenses in ids: exact, short, and without the sign that joins composed defenses."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.small_grid import expand
 
 from gradleak.plan.catalogue import defenses
 from gradleak.plan.catalogue.facts import DefenseFacts
+from gradleak.plan.entry_labels import labels_of
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.options import canonical_defense
 from gradleak.report.tables.base import Labels

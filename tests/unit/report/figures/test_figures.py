@@ -105,7 +105,8 @@ def test_iterations_and_epochs_share_no_axis(stages, figures, made_up):
 
 def test_defenses_are_names_and_no_scale(made_up, figures):
     frame = pd.concat([made_up("mnist", "fcn", 8, defense=name) for name in ("none", "dp-0.01", "clip-4+dp-0.01")])
-    drawn = build("accuracy_over_defenses", frame, figures, Labels(defense={"dp-0.01": "noise", "clip-4+dp-0.01": "clip + noise"}))
+    labels = Labels(defense={"dp-0.01": "noise", "clip-4+dp-0.01": "clip + noise"})
+    drawn = build("accuracy_over_defenses", frame, figures, labels)
     axes = drawn.axes[0]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "noise", "clip + noise"]
     assert not [line for line in axes.get_lines() if line.get_linestyle() == "-"]
