@@ -7,7 +7,7 @@ import torch
 
 from gradleak.metrics.images import image_metrics
 from gradleak.plan.jobs.labels import RestoreLabels
-from gradleak.plan.metric_facts import IMAGE_METRICS, bounds, digits, is_psnr, label
+from gradleak.plan.metric_facts import IMAGE_METRICS, SNAPSHOT, bounds, digits, is_psnr, label
 from gradleak.report.image_rows import BEST_SIX
 from gradleak.runs.labels import restore
 
@@ -57,7 +57,7 @@ def test_a_difference_in_decibels_is_written_like_one():
     [
         ("leacc", "LeAcc", 3),
         ("psnr", "PSNR", 2),
-        (SNAPSHOT, "psnr_at_100", 2),
+        (SNAPSHOT, SNAPSHOT, 2),
         ("difference_psnr", "difference_psnr", 2),
         ("seconds", "s", 1),
         ("restored_class_18", "restored_class_18", 1),
