@@ -34,7 +34,7 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         InputError: two runs measured different values for one trial of one cell, so they differ in an option
-            that the long schema does not show (such as ``alpha`` or ``split``) and must not be averaged.
+            without a column of its own (such as ``split``) and must not be averaged.
     """
     doubled = frame.duplicated(_SAME_CELL, keep=False) & ~frame["metric"].isin(_TIMES)
     if doubled.any():
@@ -45,7 +45,7 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
             runs = ", ".join(dict.fromkeys(again.loc[same, "run"]))
             raise InputError(
                 f"runs {runs} fall into one cell but differ in an option that tables do not show "
-                "(such as alpha or split); show their experiments in separate tables"
+                "(such as split or local_epochs); show their experiments in separate tables"
             )
     return frame.drop_duplicates(_SAME_CELL, ignore_index=True)
 
@@ -53,7 +53,7 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
 def unambiguous(frame: pd.DataFrame) -> pd.DataFrame:
     """Leave out the settings of which :func:`distinct` would refuse the runs, and drop doubled rows.
 
-    Text speaks of all experiments at once; a setting that stands for several (two values of ``alpha``, say) has no one
+    Text speaks of all experiments at once; a setting that stands for several (two values of ``split``, say) has no one
     number to quote.
     """
     setting = [*CELL, "method", "model_seed", "metric"]

@@ -73,9 +73,10 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
     def setting(self) -> Setting:
         """Return the columns of results that name what is attacked, of a client by itself.
 
-        A column that has the name of an option has its value.
+        A column that has the name of an option has its value, 0 or 1 of a boolean.
         """
         values = {name: getattr(self, name) for name in CELL if name in type(self).model_fields}
+        values = {name: int(value) if isinstance(value, bool) else value for name, value in values.items()}
         # The user's own weights are named by their content, so that they pass for no known stage.
         values["checkpoint"] = "" if self.checkpoint is None else _digest(self.checkpoint)
         if self.stage != "untrained":

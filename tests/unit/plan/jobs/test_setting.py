@@ -33,6 +33,15 @@ def test_clients_by_themselves_are_no_aggregate():
     assert (setting.aggregated, setting.batch_size, setting.defense_scope) == (0, 1, "all")
 
 
+def test_an_option_of_a_columns_name_is_its_value():
+    class Odd(RestoreLabels):
+        aggregated: bool = False
+
+    for value in (False, True):
+        row = vars(Odd(dataset="mnist-sample", model="fcn", aggregated=value).setting())
+        assert (row["aggregated"], type(row["aggregated"])) == (int(value), int)
+
+
 def test_weights_of_the_user_are_named_by_their_content(tmp_path):
     path = tmp_path / "weights.pt"
     path.write_bytes(b"weights")
