@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -75,8 +75,10 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
 
         A column that has the name of an option has its value, 0 or 1 of a boolean.
         """
-        values = {name: getattr(self, name) for name in CELL if name in type(self).model_fields}
-        values = {name: int(value) if isinstance(value, bool) else value for name, value in values.items()}
+        options = {name: getattr(self, name) for name in CELL if name in type(self).model_fields}
+        values: dict[str, Any] = {
+            name: int(value) if isinstance(value, bool) else value for name, value in options.items()
+        }
         # The user's own weights are named by their content, so that they pass for no known stage.
         values["checkpoint"] = "" if self.checkpoint is None else _digest(self.checkpoint)
         if self.stage != "untrained":
