@@ -116,7 +116,7 @@ def test_each_configuration_is_right_by_itself(project, name):
 def test_a_built_in_table_shows_the_attack_beside_others(finished):
     text = (finished.folder / "results/tables/bias.md").read_text(encoding="utf-8")
     header = next(line for line in text.splitlines() if line.startswith("| Victim"))
-    assert "| Bias LeAcc | Bias LnAcc | Bias IRec | iLRG LeAcc " in header
+    assert "| Bias LeAcc | Bias LnAcc | Bias IRec | Bias (0.9) LeAcc " in header
     assert header.endswith("| RLG LeAcc |")
     assert float(table(finished, "bias")[0]["bias_leacc_mean"]) > 0
 

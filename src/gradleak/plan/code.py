@@ -32,7 +32,8 @@ def uses(kinds: frozenset[Kind]) -> frozenset[Use]:
     for part, name in kinds:
         facts = catalogue.built_in(part).get(name)
         if facts is not None:
-            found.append((facts.object.partition(":")[0], f"{part} {name} {facts.model_dump_json()}"))
+            places = [facts.object, *filter(None, [getattr(facts, "images", "")])]
+            found += [(place.partition(":")[0], f"{part} {name} {facts.model_dump_json()}") for place in places]
     return frozenset(found)
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from gradleak.attacks.exact.images import invert_images
 from gradleak.attacks.images import objectives
 from gradleak.attacks.images.curvature import note_kinks
 from gradleak.attacks.images.engine import Matching, reconstruct
@@ -23,6 +22,7 @@ from gradleak.clients.rounds import Batch, Round, aggregate, client_batches, pre
 from gradleak.data.base import ImageDataset
 from gradleak.errors import InputError
 from gradleak.metrics.lpips import load_lpips
+from gradleak.plan import catalogue
 from gradleak.plan.jobs.images import ImageAttack, Reconstruct
 from gradleak.provenance import peak_memory_mb
 from gradleak.records import JOB, VICTIM, Row
@@ -106,7 +106,7 @@ def invert(spec: Reconstruct) -> Result:
         return torch.zeros_like(batch.images)
 
     solve = partial(
-        invert_images,
+        catalogue.load_images(spec.method),
         objective=objectives.build(spec.cost_fn, indices=spec.indices, weights=spec.weights),
         at_once=spec.at_once,
     )

@@ -14,7 +14,7 @@ from gradleak.attacks.exact.isolation import wander
 from gradleak.attacks.exact.levenberg import NONE, Problem, minimise
 from gradleak.attacks.exact.network import Network, augmented
 from gradleak.attacks.exact.pairing import contradicted, pairings
-from gradleak.attacks.exact.smoothing import smoothed
+from gradleak.attacks.exact.smoothing import WIDTHS, smoothed
 from gradleak.attacks.exact.spans import Span
 from gradleak.attacks.exact.starts import mixed_starts, row_starts
 
@@ -62,20 +62,28 @@ class Peeling:
         fruitless, rank = 0, self.spans[0].rank
         if not rank or self.spans[0].saturated or not (looks_forward(self.spans) or looks_back(self.spans)):
             return None
+        widths = WIDTHS if looks_forward(self.spans) and self.network.layers[0].has_kinks else (0.0,)
+        tried = dict.fromkeys(widths, 0)  # rounds since a width last gave an image
+        gave: dict[float, float] = dict.fromkeys(widths, torch.inf)  # images of its last round
         while (0 if found is None else len(found)) < rank and fruitless < FRUITLESS:
             before = 0 if found is None else len(found)
-            h = self._candidates(found, fruitless, generator)
+            width = max(widths, key=lambda each: (gave[each], -tried[each]))
+            h = self._candidates(found, width, tried[width], generator)
             if len(h):
                 found = self._accept(examine(self.network, self.spans, h), found)
             now = 0 if found is None else len(found)
-            fruitless = 0 if now > before else fruitless + 1
+            gave[width] = max(now - before, 0)
+            if now > before:
+                fruitless, tried = 0, dict.fromkeys(widths, 0)
+            else:
+                fruitless, tried[width] = fruitless + 1, tried[width] + 1
             if self.report:
                 self.report(now, rank)
             if now == before and now == rank - 1:
                 break  # the last one has no unknown: another start changes nothing
         return found
 
-    def _candidates(self, found: Evidence | None, attempt: int, generator: torch.Generator) -> Tensor:
+    def _candidates(self, found: Evidence | None, width: float, attempt: int, generator: torch.Generator) -> Tensor:
         """Search in what is left of the spans, and polish in the whole ones: inputs [k, in]."""
         rests = self._rests(found)
         right, rows = rests[0][1], rests[0][2]
@@ -89,7 +97,7 @@ class Peeling:
         chosen = s[attempt * count : (attempt + 1) * count]
         if not len(chosen):
             chosen = mixed_starts(s, count, generator)
-        chosen, cost = self._search(rests, affine, chosen, s)
+        chosen, cost = self._search(rests, affine, chosen, s, width)
         fine = cost.isfinite() & chosen.isfinite().all(1)
         if not bool(fine.any()):
             return right.new_zeros(0, len(right) - 1)
@@ -99,7 +107,12 @@ class Peeling:
         return self._polished(_distinct(affine.inputs(chosen[best]), 1e-3))
 
     def _search(
-        self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor, usual: Tensor
+        self,
+        rests: list[tuple[Tensor, Tensor, Tensor]],
+        affine: Affine,
+        chosen: Tensor,
+        usual: Tensor,
+        width: float,
     ) -> tuple[Tensor, Tensor]:
         """Return where starts [m, q] lead, and their sums of squares; without those that meet on the way."""
         if not looks_forward(self.spans):
@@ -111,13 +124,13 @@ class Peeling:
         if len(rights) == 1 and out > (enough := UNITS * q + 64):
             units = torch.linspace(0, out - 1, enough, device=chosen.device).round().long()
         single = torch.float32
-        blurred = smoothed(self.network, affine.inputs(usual[:64]), units)
-        chosen, _ = _in_parts(
-            Forward(blurred, affine, rights, units=units, dtype=single), chosen.to(single), steps=12, gain=1e-2
-        )
-        chosen = _distinct(chosen, 1e-2)
+        chosen = chosen.to(single)
+        if width:
+            blurred = smoothed(self.network, affine.inputs(usual[:64]), width, units)
+            first = Forward(blurred, affine, rights, units=units, dtype=single)
+            chosen = _distinct(_in_parts(first, chosen, steps=12, gain=1e-2)[0], 1e-2)
         problem = Forward(self.network, affine, rights, units=units, dtype=single)
-        chosen, cost = _in_parts(problem, chosen, steps=15, tolerance=1e-9, gain=1e-2)
+        chosen, cost = _in_parts(problem, chosen, steps=15 if width else 25, tolerance=1e-9, gain=1e-2)
         return chosen.double(), cost
 
     def _rests(self, found: Evidence | None) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -139,9 +139,16 @@ def load(part: Part, name: str) -> Any:
     """
     facts = find(part, name)
     plugin = source_of(part, name)
-    if plugin is not None:
-        return plugin.load(part, name)
-    module, _, attribute = facts.object.partition(":")
+    return _imported(facts.object) if plugin is None else plugin.load(part, name)
+
+
+def load_images(name: str) -> Any:
+    """Return what reconstructs images by the name of a label method that does both, imported now."""
+    return _imported(find("attacks", name).images)
+
+
+def _imported(place: str) -> Any:
+    module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)
 
 

@@ -9,7 +9,10 @@ _ALPHA = {"alpha": OptionFacts(default=1.0, low=1e-6, high=1e6)}
 
 KINDS = {
     "consistency": MethodFacts(
-        object="gradleak.attacks.labels.consistency:consistency", gives=("counts", "certified"), sees="all"
+        object="gradleak.attacks.labels.consistency:consistency",
+        images="gradleak.attacks.exact.images:invert_images",
+        gives=("counts", "certified"),
+        sees="all",
     ),
     "gi": MethodFacts(object="gradleak.attacks.labels.gi:gi", needs=_WEIGHT, gives=()),
     "idlg": MethodFacts(object="gradleak.attacks.labels.idlg:idlg", needs=_WEIGHT, gives=()),

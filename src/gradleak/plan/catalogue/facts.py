@@ -89,6 +89,7 @@ class MethodFacts(Facts):
         needs: names of the gradients that it reads. Where the client does not send one of them, it is not called, and
             its results are marked as not applicable.
         gives: what its guesses hold besides presence.
+        images: what reconstructs images by the same name, if it does that too: ``module:name``, of built-in methods.
         sees: whether it reads the gradients of the last layer alone, or of all layers that were sent.
         side: what it must be told besides gradients.
         options: its options by name.
@@ -96,6 +97,7 @@ class MethodFacts(Facts):
 
     needs: tuple[str, ...] = ("head.weight", "head.bias")
     gives: tuple[Literal["counts", "embeddings", "probabilities", "certified"], ...] = ("counts",)
+    images: str = ""
     sees: Literal["head", "all"] = "head"
     side: tuple[Side, ...] = ()
     options: dict[str, OptionFacts] = Field(default_factory=dict)

@@ -233,6 +233,10 @@ class Reconstruct(ImageAttack):
             raise ValueError("init_scale has no effect on init zeros")
         return self
 
+    def kinds(self) -> list[Kind]:
+        """See :class:`gradleak.plan.jobs.spec.Spec`."""
+        return [*super().kinds(), *([("attacks", self.method)] if self.method == "consistency" else [])]
+
     @property
     def step_size(self) -> float:
         """Step size of the optimiser."""

@@ -107,7 +107,8 @@ def parts(table: Table, width: float = _PART) -> list[list[int]]:
         for part in ([unit] if sum(widths[number] for number in unit) <= room else [[number] for number in unit])
     ]
     filled = _filled(units, widths, room)
-    while len(balanced := _filled(units, widths, room - _STEP)) == len(filled):  # no part is much wider than another
+    # No part is much wider than another; where every unit has a part of its own there is nothing to balance.
+    while len(filled) < len(units) and len(balanced := _filled(units, widths, room - _STEP)) == len(filled):
         filled, room = balanced, room - _STEP
     return [keys + columns for columns in filled]
 

@@ -121,7 +121,7 @@ def test_singular_values_tell_the_rank(out, width, told, noise):
 
 def test_smoothing_takes_away_kinks_alone():
     network, _, x, _ = made(nn.ReLU())
-    blurred = smoothed(network, x)
+    blurred = smoothed(network, x, 0.35)
     assert network.layers[0].has_kinks
     a = torch.linspace(-3, 3, 200, dtype=torch.float64)[:, None].expand(-1, 30)
     activation = blurred.layers[0].activation
