@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +103,9 @@ def linear_chain(model: nn.Module, example: Tensor) -> Chain:
 
     Two linear layers belong to one chain if elementwise functions alone join them (an activation, arithmetic with
     numbers, BatchNorm and PReLU in eval mode), reshapes that keep the order of the entries, and dropout. A layer whose
-    parameter the pass uses a second time ends the chain: that parameter's gradient is not the layer's alone.
+    parameter the pass uses a second time ends the chain: that parameter's gradient is not the layer's alone. So does a
+    joint that is another function for other images, because the model branches on its data: two more passes are
+    compared.
 
     Args:
         model: any; in eval mode it returns logits [n, C], alone, as the entry ``logits`` of a mapping, named tuple or
@@ -138,7 +140,29 @@ def linear_chain(model: nn.Module, example: Tensor) -> Chain:
     if joint.end == _INPUT and (joint.functions or joint.dropout):
         stops_at = f"{joint.functions[-1] if joint.functions else 'dropout'} of {_INPUT}"
     reads_input = stops_at == _INPUT
-    return Chain(tuple(layers), reads_input, stops_at, output_function, model)
+    return _without_branches(Chain(tuple(layers), reads_input, stops_at, output_function, model), example)
+
+
+def _without_branches(chain: Chain, example: Tensor) -> Chain:
+    """Return the part of a chain after the last joint that other images contradict."""
+    if not example.is_floating_point():
+        return chain
+    for probe in (-example, 3 * example.flip(-1)):
+        with torch.no_grad():
+            try:
+                read = chain.inputs(probe)
+            except Exception:  # of the model: it refuses such images, or goes another way and meets no such layer
+                continue
+            for place in range(len(chain.layers) - 1, 0, -1):
+                before, after = chain.layers[place - 1 : place + 1]
+                assert before.activation is not None
+                bias = None if before.bias is None else chain.model.get_parameter(before.bias)
+                z = functional.linear(read[place - 1], chain.model.get_parameter(before.weight), bias)
+                if not torch.allclose(before.activation(z), read[place], rtol=1e-3, atol=1e-5, equal_nan=True):
+                    stops_at = f"a branch on data between {before.weight} and {after.weight}"
+                    chain = replace(chain, layers=chain.layers[place:], reads_input=False, stops_at=stops_at)
+                    break
+    return chain
 
 
 def _logits(output: object, where: str) -> Tensor:

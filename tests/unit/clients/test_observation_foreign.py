@@ -141,3 +141,23 @@ def test_a_network_without_a_last_linear_layer(batch: tuple[Tensor, Tensor]):
     for observe in (lambda: observe_head(model, [batch]), lambda: observe_full(model, *batch)):
         with pytest.raises(InputError, match=r"its logits come from conv2d at 0, not from a linear layer"):
             observe()
+
+
+class Viewed(nn.Module):
+    """A convolution whose output is viewed as vectors, as many models do; that of channels-last images cannot be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.first(x)).view(x.size(0), -1))
+
+
+def test_features_may_be_viewed_as_vectors():
+    torch.manual_seed(0)
+    model, images, labels = Viewed(), torch.rand(6, 3, 8, 8), torch.arange(6) % 5
+    head, _ = observe_head(model, [(images, labels)])
+    full = observe_full(model, images, labels)
+    for name, gradient in head.gradients.items():
+        torch.testing.assert_close(gradient, full.gradients[name])

@@ -319,3 +319,24 @@ def test_a_chain_follows_its_model():
     assert chain.body(IMAGES.double()).dtype == torch.float64
     images = IMAGES.double().requires_grad_()
     assert torch.autograd.grad(chain.body(images).sum(), images)[0].abs().sum() > 0
+
+
+class Branching(nn.Module):
+    """Its first layer is followed by one function or another, by the sign of the images' sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(16, 8), nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.first(x.flatten(1))
+        h = torch.relu(z) if x.sum() > 0 else torch.tanh(z)
+        return self.last(torch.relu(self.second(h)))
+
+
+def test_a_branch_on_data_ends_the_chain():
+    torch.manual_seed(0)
+    chain = linear_chain(Branching(), torch.rand(2, 1, 4, 4))
+    assert [layer.weight for layer in chain.layers] == ["second.weight", "last.weight"]
+    assert not chain.reads_input
+    assert chain.stops_at == "a branch on data between first.weight and second.weight"

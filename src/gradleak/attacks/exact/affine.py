@@ -15,6 +15,7 @@ class Affine:
     Attributes:
         origin: h0 [in].
         basis: M [in, r - 1].
+        fixed, free: coordinates t = fixed + free s in the row space, [r] and [r, r - 1].
     """
 
     def __init__(self, right: Tensor) -> None:
@@ -23,15 +24,15 @@ class Affine:
         identity = torch.eye(r, dtype=right.dtype, device=right.device)
         complete, _ = torch.linalg.qr(torch.cat([last[:, None], identity], dim=1))
         self._right = right
-        self._free = complete[:, 1:r]  # orthonormal basis of the coordinates t with last . t = 0
-        self._fixed = last / last.square().sum()
-        self.origin = right[:-1] @ self._fixed
-        self.basis = right[:-1] @ self._free
+        self.free = complete[:, 1:r]  # orthonormal basis of the coordinates t with last . t = 0
+        self.fixed = last / last.square().sum()
+        self.origin = right[:-1] @ self.fixed
+        self.basis = right[:-1] @ self.free
 
     def unknowns(self, t: Tensor) -> Tensor:
         """Return s [m, r - 1] of coordinates t [m, r] in the row space, whose last entry is scaled to 1."""
         t = t / (t @ self._right[-1])[:, None]
-        return (t - self._fixed) @ self._free
+        return (t - self.fixed) @ self.free
 
     def inputs(self, s: Tensor) -> Tensor:
         """Return h [m, in] of s [m, r - 1]."""

@@ -99,13 +99,14 @@ def telling_columns(spans: Sequence[Span]) -> list[int]:
     ]
 
 
-def examine(network: Network, spans: Sequence[Span], h: Tensor) -> Evidence:
+def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Tensor, Tensor] | None = None) -> Evidence:
     """Test candidates h [k, in] against the spans of the whole gradient.
 
     Args:
         network: the layers.
         spans: of the gradient of each.
         h: inputs of the first layer, in its row space.
+        known: J^T J [k, q, q] of equations that other images give for them, and the variance [k] of their residuals.
     """
     passed = network.forward(h)
     t = augmented(h) @ spans[0].right
@@ -115,7 +116,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor) -> Evidence:
     error = h.new_full((len(h),), torch.inf)
     forward = h.new_zeros(len(h))
     if rows:
-        forward, inside = _row_spaces(network, spans, passed, spread, rows)
+        forward, inside = _row_spaces(network, spans, passed, spread, rows, known)
         error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
     labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
     errors = network.errors(passed, labels)
@@ -138,7 +139,12 @@ def _spread(network: Network, spans: Sequence[Span], passed: Pass, noise: Tensor
 
 
 def _row_spaces(
-    network: Network, spans: Sequence[Span], passed: Pass, spread: list[Tensor], rows: list[int]
+    network: Network,
+    spans: Sequence[Span],
+    passed: Pass,
+    spread: list[Tensor],
+    rows: list[int],
+    known: tuple[Tensor, Tensor] | None,
 ) -> tuple[Tensor, Tensor]:
     """Return residual over expected residual, worst layer, and predicted error within the first row space, each [k].
 
@@ -164,6 +170,8 @@ def _row_spaces(
         noisy = weighted.mT @ weighted if noisy is None else noisy + weighted.mT @ weighted
     assert gram is not None
     assert noisy is not None
+    if known is not None:
+        gram, noisy = gram + known[0], noisy + known[1][:, None, None] * known[0]
     return ratio, _propagated(gram, noisy)
 
 

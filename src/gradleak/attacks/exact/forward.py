@@ -1,5 +1,6 @@
 """Forward consistency: what an input becomes at the next layers must lie in the row spaces of their gradients."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import outside
+from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.network import Network, activate, augmented
 
 
@@ -18,6 +20,7 @@ class Forward:
         affine: where the first layer's input lies.
         rights: row spaces V [in + 1, r] of the second, third, ... layer's gradients, as many as take part.
         dtype: of the unknowns; float32 is enough for a search, and twice as fast.
+        known: equations that other images give; none by default.
         units: [n] int64, the outputs of the first layer that take part; all by default. Some are enough, and quicker,
             where the layer is much wider than the batch is large. Only with one row space.
     """
@@ -30,7 +33,9 @@ class Forward:
         *,
         units: Tensor | None = None,
         dtype: torch.dtype = torch.float64,
+        known: Known | None = None,
     ) -> None:
+        self.known = known
         self.rights = tuple(rights)
         first = network.layers[0]
         weight, bias = first.weight, first.bias
@@ -43,8 +48,12 @@ class Forward:
         self.network = network.to(dtype) if len(self.rights) > 1 else network
 
     def of(self, rows: Tensor) -> "Forward":
-        """Return the problem of some of the starts: all have the same."""
-        return self
+        """Return the problem of some of the starts."""
+        if self.known is None:
+            return self
+        other = copy.copy(self)
+        other.known = self.known.of(rows)
+        return other
 
     def _residuals(self, s: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         a = self.origin + s @ self.slope.T
@@ -61,7 +70,8 @@ class Forward:
     def cost(self, s: Tensor) -> Tensor:
         """See :class:`gradleak.attacks.exact.levenberg.Problem`."""
         residuals, _ = self._residuals(s)
-        return sum((f.square().sum(1) for f in residuals), s.new_zeros(len(s)))
+        total = sum((f.square().sum(1) for f in residuals), s.new_zeros(len(s)))
+        return total if self.known is None else total + (self.known.weights * self.known.residuals(s).square()).sum(1)
 
     def normal(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`gradleak.attacks.exact.levenberg.Problem`.
@@ -80,4 +90,9 @@ class Forward:
             cost += f.square().sum(1)
             gradient += (f[:, None, :-1] @ T)[:, 0]
             hessian += T.mT @ T - K.mT @ K
+        if self.known is not None:
+            p = self.known.residuals(s)
+            cost += (self.known.weights * p.square()).sum(1)
+            gradient += (self.known.weights * p) @ self.known.rows
+            hessian += self.known.gram()
         return cost, gradient, hessian

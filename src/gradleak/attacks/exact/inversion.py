@@ -20,6 +20,10 @@ COUNTS = 1e-2
 """Stated relative error up to which an input is certified."""
 
 
+CERTAIN_NEAR, CERTAIN_MARGIN = 3.0, 20.0
+"""What a candidate must meet to be certified, beyond what it must to be taken: the largest residual over the one that
+noise predicts, and how many times worse the second-best label fits."""
+
 NEARLY = 0.1
 """Stated relative error up to which the label of an input is certified."""
 
@@ -85,13 +89,15 @@ def invert(
         inputs = torch.zeros(0, network.layers[0].weight.shape[1], dtype=torch.float64)
         error, no = inputs[:, 0], none.bool()
         return Inversion(inputs, none, none, none, error, no, no, rank, float(batch_size or 0), kind)
+    found, wandering = peeling.certain(found)
     pairs = pairings(network, spans, found)
     times = multiplicities(pairs, batch_size)
-    stated = torch.maximum(STATED * found.error, 2 * peeling.wander(found))
+    stated = torch.maximum(STATED * found.error, 2 * wandering)
     certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
+    firm = (found.forward < CERTAIN_NEAR) & (found.backward < CERTAIN_NEAR) & (found.margin > CERTAIN_MARGIN)
     if len(found) == rank and contradicts(network, spans, found, times.certain, times.batch_size):
         certifiable = False
-    labels_certified = times.told & certifiable & (stated <= NEARLY) & bool(telling_columns(spans))
+    labels_certified = times.told & firm & certifiable & (stated <= NEARLY) & bool(telling_columns(spans))
     inputs_certified = (stated <= COUNTS) & labels_certified
     return Inversion(
         inputs=found.inputs,

@@ -53,6 +53,8 @@ def minimise(
     Returns:
         The unknowns [m, q] and their sums of squares [m].
     """
+    if not s.shape[1]:
+        return s, problem.cost(s)
     s = s.clone()
     cost, gradient, hessian = problem.normal(s)
     smallest = 1e-12 if s.dtype == torch.float64 else 1e-6

@@ -11,6 +11,7 @@ from gradleak.attacks.exact.backward import Backward
 from gradleak.attacks.exact.evidence import Evidence, examine, fixing_rows, looks_back, looks_forward, telling_columns
 from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.isolation import wander
+from gradleak.attacks.exact.known import Known, equations
 from gradleak.attacks.exact.levenberg import NONE, Problem, minimise
 from gradleak.attacks.exact.network import Network, augmented
 from gradleak.attacks.exact.pairing import contradicted, pairings
@@ -70,7 +71,7 @@ class Peeling:
             width = max(widths, key=lambda each: (gave[each], -tried[each]))
             h = self._candidates(found, width, tried[width], generator)
             if len(h):
-                found = self._accept(examine(self.network, self.spans, h), found)
+                found = self._accept(self._examined(h, found), found)
             now = 0 if found is None else len(found)
             gave[width] = max(now - before, 0)
             if now > before:
@@ -104,7 +105,7 @@ class Peeling:
         low = torch.maximum(FAR * cost[fine].min(), CLOSE * cost[fine].max())
         best = torch.nonzero(fine & (cost <= low)).flatten()
         best = best[cost[best].argsort()]
-        return self._polished(_distinct(affine.inputs(chosen[best]), 1e-3))
+        return self._polished(_distinct(affine.inputs(chosen[best]), 1e-3), found)
 
     def _search(
         self,
@@ -158,30 +159,49 @@ class Peeling:
                     worst[:, y] = torch.maximum(worst[:, y], share)
         return worst.argmin(1)
 
-    def _polished(self, h: Tensor) -> Tensor:
+    def _polished(self, h: Tensor, found: Evidence | None) -> Tensor:
         """Take last steps in the spans of the whole gradient: what was taken out before disturbs no more."""
         if not len(h):
             return h
-        problem, affine, s = self._whole(h, examine(self.network, self.spans, h).labels)
+        problem, affine, s = self._whole(h, found)
         s, _ = _in_parts(problem, s, steps=8)
         s, _ = _in_parts(problem, s, steps=4, damping=NONE)
         return _distinct(affine.inputs(s[s.isfinite().all(1)]), 1e-4)
 
-    def _whole(self, h: Tensor, labels: Tensor) -> tuple[Problem, Affine, Tensor]:
-        """Return the problem in the spans of the whole gradient, and inputs h [k, in] with labels [k] in it."""
+    def _whole(
+        self, h: Tensor, found: Evidence | None, *, of_themselves: bool = False
+    ) -> tuple[Problem, Affine, Tensor]:
+        """Return the problem in the spans of the whole gradient, and inputs h [k, in] in it, beside images found."""
         affine = Affine(self.spans[0].right)
         s = affine.unknowns(augmented(h) @ self.spans[0].right)
         if looks_forward(self.spans):
             rights = [self.spans[i].right for i in fixing_rows(self.spans)]
-            return Forward(self.network, affine, rights), affine, s
+            known = self._known(h, found, affine, of_themselves=of_themselves)
+            return Forward(self.network, affine, rights, known=known), affine, s
         columns = telling_columns(self.spans)
         lefts = [span.left if i in columns else None for i, span in enumerate(self.spans)]
+        labels = examine(self.network, self.spans, h).labels
         return Backward(self.network, affine, lefts, labels), affine, s
 
-    def wander(self, found: Evidence) -> Tensor:
-        """Return how far from each image another root is that noise cannot tell from it, relative: [k]."""
-        problem, affine, s = self._whole(found.inputs, found.labels)
-        return wander(problem, affine, s)
+    def _known(self, h: Tensor, found: Evidence | None, affine: Affine, *, of_themselves: bool) -> Known | None:
+        if found is None or not looks_forward(self.spans):
+            return None
+        return equations(self.network, self.spans, affine, found, h, of_themselves=of_themselves)
+
+    def _examined(self, h: Tensor, found: Evidence | None, *, of_themselves: bool = False) -> Evidence:
+        """Return what speaks for candidates h [k, in], beside images found."""
+        known = self._known(h, found, Affine(self.spans[0].right), of_themselves=of_themselves)
+        return examine(self.network, self.spans, h, None if known is None else (known.gram(), known.variance))
+
+    def certain(self, found: Evidence) -> tuple[Evidence, Tensor]:
+        """Return images solved for once more, each beside all others, with what speaks for each then.
+
+        And how far from each another root is that noise cannot tell from it, relative, [k].
+        """
+        problem, affine, s = self._whole(found.inputs, found, of_themselves=True)
+        s, _ = _in_parts(problem, s, steps=4, damping=NONE)
+        again = self._examined(affine.inputs(s), found, of_themselves=True)
+        return again, wander(problem, affine, s)
 
     def _accept(self, new: Evidence, found: Evidence | None) -> Evidence | None:
         """Return the images found so far with those of some candidates that pass, the strongest first."""

@@ -28,7 +28,9 @@ def batch(B: int, *, sizes=(50, 60, 60, 10), seed=0, repeated=0):
     return parameters, x, y
 
 
-def attacked(parameters, activation, x, y, *, told="B", scale=1.0, dtype=torch.float32, precision=None, head=False):
+def attacked(
+    parameters, activation, x, y, *, told: int | None = -1, scale=1.0, dtype=torch.float32, precision=None, head=False
+):
     gradients = [scale * g for g in gradients_of(parameters, activation, x, y, dtype)]
     if precision is not None:
         gradients = [g.to(precision) for g in gradients]
@@ -39,7 +41,7 @@ def attacked(parameters, activation, x, y, *, told="B", scale=1.0, dtype=torch.f
         network,
         [g.double() for g in gradients],
         precision=precision or dtype,
-        batch_size=len(x) if told == "B" else told,
+        batch_size=len(x) if told == -1 else told,
     )
 
 

@@ -9,6 +9,7 @@ from gradleak.attacks.labels.base import build
 from gradleak.attacks.labels.ilrg import recover_embeddings, solve_counts
 from gradleak.clients.observation import Observation, SideKnowledge
 from gradleak.errors import InputError
+from gradleak.victims.head import head_of
 
 
 def literal_embedding(row: list[float], bias: float) -> np.ndarray:
@@ -38,8 +39,9 @@ def literal_counts(P: list[np.ndarray], db: list[float], B: int, classes: list[i
 
 
 def literal_ilrg(observation: Observation, classes: list[int], *, alpha: float = 1.0) -> list[int]:
-    head, B = observation.model.head, observation.batch_size
+    head, B = head_of(observation.model), observation.batch_size
     assert B is not None
+    assert head.bias is not None
     W, b = head.weight.detach().double().numpy(), head.bias.detach().double().numpy()
     dW, db = observation.head_weight.tolist(), observation.head_bias.tolist()
     P = []

@@ -5,17 +5,19 @@ import torch
 from gradleak.clients.defenses import perturb
 from gradleak.clients.defenses.base import DefenseContext, build
 from gradleak.clients.defenses.perturb import soteria_scores
+from gradleak.victims.head import head_of
 
 MODELS = [("fcn", {}), ("lenet5", {"activation": "silu", "batchnorm": True})]
 
 
 def literal_scores(context: DefenseContext) -> torch.Tensor:
     """One backward pass per image and embedding unit."""
-    scores = [0.0] * context.model.head.in_features
+    head = head_of(context.model)
+    scores = [0.0] * head.in_features
     for images, _ in context.chunks():
         for image in images:
             x = image[None].clone().requires_grad_()
-            e = context.model.features(x)[0]
+            e = head.features(x)[0]
             for f in range(len(scores)):
                 (gradient,) = torch.autograd.grad(e[f], x, retain_graph=True)
                 scores[f] += gradient.double().norm().item() / (abs(e[f].item()) + 1e-10)
