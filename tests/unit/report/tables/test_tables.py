@@ -7,14 +7,12 @@ import subprocess
 
 import pandas as pd
 import pytest
-from tests.cells import columns
 
 from gradleak.errors import InputError
 from gradleak.plan.catalogue import IMAGES, find, names
 from gradleak.report import published
 from gradleak.report.summary import distinct
 from gradleak.report.tables.base import Column, Labels, Line, Table, build
-from gradleak.report.tables.batch_size_and_depth import blocks, depth
 from gradleak.report.tables.judged import verdict
 from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
 
@@ -233,31 +231,6 @@ def test_unknown_kind_and_own_caption(frame, sources):
     with pytest.raises(InputError, match="unknown table kind 'pie'; known: agreement, batch_size_and_depth"):
         make("pie", frame, sources)
     assert make("comparison", frame, sources, caption="Mine").caption == "Mine"
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        ("fcn", ("FCN", 1)),
-        ("fcn-n_hidden=0", ("FCN", 0)),
-        ("vgg16", ("VGG", 16)),
-        ("vgg16-dropout", ("VGG-dropout", 16)),
-        ("resnet152", ("ResNet", 152)),
-        ("lenet5", None),
-        ("fcn-n_dim=10", ("FCN-n_dim=10", 1)),
-        ("of-a-plug-in", None),
-    ],
-)
-def test_depth(model, expected):
-    assert depth(columns("mnist", model, 8)) == expected
-
-
-def test_blocks_sort_and_lose_nothing():
-    settings = [columns("mnist", model, size) for model, size in (("fcn", 64), ("fcn", 8), ("vgg11", 4))]
-    assert [(axis, [cell["batch_size"] for cell in group]) for axis, group in blocks(settings)] == [
-        ("batch size", [8, 64]),
-        ("other", [4]),
-    ]
 
 
 def test_verdict_of_a_setting():
