@@ -114,7 +114,11 @@ def named_by(experiments):
 
 def labels_for(experiments):
     """How a view of some experiments writes ids."""
-    return entry_labels.labels_of(GRID.config, named_by(experiments))
+    runs = (run for name in experiments for run in GRID.experiments.get(name, ()))
+    compositions = {GRID.runs[run].defenses for run in runs}
+    return entry_labels.labels_of(
+        GRID.config, named_by(experiments), sorted(compositions)
+    )
 
 
 def warn_of_labels():

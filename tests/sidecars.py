@@ -8,27 +8,24 @@ from typing import Any
 from gradleak import records
 
 ROW = records.Row(
-    "labels/x",
-    "labels",
-    "ilrg",
-    "mnist",
-    "fcn",
-    "untrained",
-    8,
-    "random",
-    "none",
-    1,
-    12,
-    0,
-    "",
-    "ok",
-    "leacc",
-    0.5,
+    run="labels/x",
+    kind="labels",
+    method="ilrg",
+    dataset="mnist",
+    model="fcn",
+    batch_size=8,
+    model_seed=1,
+    seed=12,
+    trial=0,
+    client=0,
+    metric="leacc",
+    value=0.5,
 )
 """A row of a run of labels."""
 
 RECORD: dict[str, Any] = {
     "run": "labels/a",
+    "schema": records.SCHEMA,
     "spec": {},
     "identity": {"kind": "labels", "version": 1},
     "code": "aaaaaaaa",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gradleak import __version__
-from gradleak.records import Row, write_rows, write_text
+from gradleak.records import SCHEMA, Row, write_rows, write_text
 from gradleak.sidecars import sidecar_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "snakemake")
@@ -112,11 +112,12 @@ def write_results(
 ) -> None:
     """Write the metrics of a run and then its record, see :func:`gradleak.sidecars.sidecar_of`.
 
-    The record holds the number of rows and the digest of the CSV. If the program dies between the two files, an old
-    record does not fit the new CSV, and none at all is no finished run either.
+    The record holds the version of the columns, the number of rows and the digest of the CSV. If the program dies
+    between the two files, an old record does not fit the new CSV, and none at all is no finished run either.
     """
     written = write_rows(metrics, rows)
-    write_sidecar(sidecar_of(metrics), spec, clock, run=run, device=device, metrics=asdict(written), **more)
+    results = {"schema": SCHEMA, "metrics": asdict(written)}
+    write_sidecar(sidecar_of(metrics), spec, clock, run=run, device=device, **results, **more)
 
 
 def write_sidecar(path: Path, spec: _Spec, clock: Clock, *, run: str, device: str, **more: Any) -> None:

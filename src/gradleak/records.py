@@ -13,9 +13,51 @@ from typing import Self
 
 from gradleak.errors import InputError
 
+SCHEMA = 2
+"""Version of the columns, which run.json carries. Raise it with every change of them, and say what changed."""
 
-@dataclass(frozen=True)
-class Row:
+CHANGED = "model options, stage, aggregates, scope of a defense, client, image and iteration have their own"
+"""What sets :data:`SCHEMA` apart from the version before it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is attacked: the columns that tell one cell of a table from another.
+
+    Jobs give a column its value by the option of the same name (:meth:`gradleak.plan.jobs.attack.AttackRun.setting`);
+    a job without that option has the default, and so have published figures that do not state it.
+
+    Attributes:
+        dataset: data set name.
+        model: architecture.
+        model_options: its options that are not the defaults, as a JSON object in which they have one order.
+        stage_unit: what the victim's training counts, ``epoch`` or ``iter``; empty if untrained.
+        stage_number: how many of them; 0 if untrained.
+        checkpoint: eight hex digits of the weights' SHA-256 if the user gave them, else empty.
+        batch_size: B; of an aggregate, the images of all its clients.
+        aggregated: clients whose mean is attacked as one batch; 0 where a client is attacked by itself.
+        distribution: how the classes of a batch are drawn.
+        distribution_classes: its number of classes, if it has one; else 0.
+        defense: what the client does to the gradient, e.g. ``clip-4+dp-0.01``, ``none`` if nothing.
+        defense_scope: to which gradients: ``head``, the last layer's, or ``all``; empty without a defense.
+    """
+
+    dataset: str
+    model: str
+    model_options: str = "{}"
+    stage_unit: str = ""
+    stage_number: int = 0
+    checkpoint: str = ""
+    batch_size: int
+    aggregated: int = 0
+    distribution: str = "random"
+    distribution_classes: int = 0
+    defense: str = "none"
+    defense_scope: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Setting):
     """One measured value. A new metric adds rows, not columns.
 
     Attributes:
@@ -23,16 +65,12 @@ class Row:
         kind: kind of the job, e.g. ``labels``.
         method: attack, or for figures that no attack made one of :data:`JOB`, :data:`VICTIM`, ``floor-blank``,
             ``floor-uniform``.
-        dataset: data set name.
-        model: architecture with its options.
-        stage: how far the victim was trained, ``untrained`` if not at all.
-        batch_size: B.
-        distribution: class distribution of the batches with its parameter.
-        defense: what the client did to the gradient, ``none`` if nothing.
         model_seed: seed of the victim's weights; initialisations are an axis of their own.
         seed: seed of the batches.
-        trial: number of the batch, from 0; -1 for figures of the whole run.
-        unit: what within the trial, e.g. an image's number; empty for the whole batch.
+        trial: number of the batch, or of the round of clients, from 0; -1 for figures of the whole run.
+        client: number of the client within the round, from 0; -1 for an aggregate and for figures of the whole run.
+        image: number of the image within the batch, from 0; -1 for figures of the whole batch.
+        iteration: of the attack, for figures of a snapshot; -1 for its result.
         status: ``ok``, or why the value does not count: ``diverged``, or ``not applicable`` (value NaN) where the
             attack needs a gradient that the client does not send.
         metric: name of the metric.
@@ -42,17 +80,13 @@ class Row:
     run: str
     kind: str
     method: str
-    dataset: str
-    model: str
-    stage: str
-    batch_size: int
-    distribution: str
-    defense: str
     model_seed: int
     seed: int
     trial: int
-    unit: str
-    status: str
+    client: int = -1
+    image: int = -1
+    iteration: int = -1
+    status: str = "ok"
     metric: str
     value: float
 
@@ -67,7 +101,12 @@ JOB = "job"
 VICTIM = "victim"
 """Method of the trained victim's accuracy and loss on the validation images."""
 
-COLUMNS = tuple(field.name for field in fields(Row))
+CELL = tuple(field.name for field in fields(Setting))
+"""Columns that name a setting."""
+
+_FIRST = ("run", "kind", "method")
+COLUMNS = (*_FIRST, *(field.name for field in fields(Row) if field.name not in _FIRST))
+"""Columns of a metrics CSV, in their order."""
 
 
 def is_attack(method: str) -> bool:

@@ -146,8 +146,8 @@ def test_the_command_runs(command: str, places: Path, tmp_path: Path, capsys: py
     (folder,) = tmp_path.glob("run_*")
     spec = spec_of(" ".join(argv))
     rows = list(csv.DictReader((folder / "metrics.csv").read_text(encoding="utf-8").splitlines()))
-    aggregated = [row for row in rows if "@" in row["distribution"]]
-    alone = [row for row in rows if row["unit"].startswith("client") and row["metric"] == "psnr"]
+    aggregated = [row for row in rows if row["aggregated"] != "0"]
+    alone = [row for row in rows if row["client"] != "-1" and row["metric"] == "psnr"]
     assert bool(aggregated) == (spec.reconstruct_mode != "per-client")
     assert len(alone) == (spec.num_clients * spec.batch_size if spec.reconstruct_mode != "aggregated" else 0)
     whole = {row["batch_size"] for row in aggregated}

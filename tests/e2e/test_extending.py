@@ -197,8 +197,8 @@ def test_the_defense_leaves_that_many_values(finished, loaded):
 
 def test_the_model_is_trained_and_attacked(finished, loaded):
     found = rows(finished, "convnet").query("method == 'ilrg' and metric == 'leacc' and model != 'fcn'")
-    assert set(found["model"]) == {"convnet-n_dim=64"}
-    assert set(found["stage"]) == {"untrained", "iter100"}
+    assert set(found["model_options"]) == {'{"n_dim":64}'}
+    assert set(zip(found["stage_unit"], found["stage_number"], strict=True)) == {("", 0), ("iter", 100)}
     victim = next(iter(finished.files("checkpoints/mnist-sample/convnet-n_dim=64/*/train.json")))
     record = json.loads((finished.folder / victim).read_text())
     assert record["spec"]["modules"] == ["plugins/convnet.py"]
@@ -227,10 +227,10 @@ def test_the_data_set_is_checked_and_attacked(finished, loaded):
 def test_the_table_has_a_column_per_attack(finished):
     frame = rows(finished, "batchnorm_dropout").query("metric == 'leacc'")
     shown = table(finished, "by_attack")
-    assert [line["model"] for line in shown] == ["lenet5", "lenet5-batchnorm"]
+    assert [line["model_options"] for line in shown] == ["{}", '{"batchnorm":true}']
     for line in shown:
         for method in ("ilrg", "idlg", "gi", "rlg"):
-            of_it = frame.query(f"method == '{method}' and model == '{line['model']}'")
+            of_it = frame[(frame["method"] == method) & (frame["model_options"] == line["model_options"])]
             assert float(line[f"{method}_mean"]) == pytest.approx(of_it["value"].mean())
     header = (finished.folder / "results/tables/by_attack.md").read_text().splitlines()[2]
     assert header == "| Setting | iLRG | iDLG | GI | RLG |"

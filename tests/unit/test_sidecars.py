@@ -11,6 +11,7 @@ from tests.sidecars import ROW, record
 from gradleak.errors import InputError
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.provenance import Clock, write_results, write_sidecar
+from gradleak.records import SCHEMA
 from gradleak.report.frames import read_run
 from gradleak.sidecars import read_sidecar, sidecar_of
 from gradleak.victims.training import weights
@@ -30,6 +31,7 @@ def test_what_a_job_writes_can_be_read(tmp_path):
     assert len(frame) == 4
     assert record["spec"]["dataset"] == "mnist-sample"
     assert record["metrics"]["rows"] == 4
+    assert record["schema"] == SCHEMA
 
 
 def test_no_other_csv_loses_its_record():

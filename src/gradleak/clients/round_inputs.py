@@ -1,6 +1,5 @@
 """A federated round up to the attack: the victim that the server sends, the clients' batches, what they send back."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 
 import torch
@@ -15,7 +14,6 @@ from gradleak.errors import InputError
 from gradleak.plan.jobs.attack import AttackRun
 from gradleak.plan.jobs.images import FederatedOptions
 from gradleak.plan.jobs.options import BatchOptions
-from gradleak.records import Row
 from gradleak.streams import stream
 from gradleak.victims import checkpoints
 from gradleak.victims.models.base import Victim
@@ -41,14 +39,6 @@ def make_victim(spec: AttackRun, data: ImageDataset) -> Victim:
     if weights is not None:
         checkpoints.load(model, weights)
     return model
-
-
-def stage_name(spec: AttackRun) -> str:
-    """The stage that results name; a user's own weights are named by their content, so that they are no known stage."""
-    if spec.checkpoint is None:
-        return spec.stage
-    with spec.checkpoint.open("rb") as file:
-        return f"checkpoint-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
 
 
 def client_keys(spec: BatchOptions, trial: int, client: int) -> tuple[object, ...]:
@@ -134,50 +124,3 @@ def defended(
     generator = torch.Generator().manual_seed(int(noise.integers(2**63)))
     context = DefenseContext(generator, observation.model, chunks)
     return apply(observation, spec.defenses, scope=spec.defense_scope, context=context)
-
-
-def row(
-    spec: AttackRun,
-    stage: str,
-    method: str,
-    trial: int,
-    metric: str,
-    value: float,
-    *,
-    unit: str = "",
-    status: str = "ok",
-    batch_size: int | None = None,
-    distribution: str | None = None,
-) -> Row:
-    """Return a row of a run's results.
-
-    Args:
-        spec: the run.
-        stage: what :func:`stage_name` gave.
-        method: see :class:`gradleak.records.Row`, like the others.
-        trial: see ``method``.
-        metric: see ``method``.
-        value: see ``method``.
-        unit: see ``method``.
-        status: see ``method``.
-        batch_size: B, if it is not that of one client.
-        distribution: likewise.
-    """
-    return Row(
-        run=spec.run_id,
-        kind=spec.KIND,
-        method=method,
-        dataset=spec.dataset,
-        model=spec.model_id,
-        stage=stage,
-        batch_size=spec.batch_size if batch_size is None else batch_size,
-        distribution=spec.distribution_id if distribution is None else distribution,
-        defense=spec.defense_id,
-        model_seed=spec.victim_seed,
-        seed=spec.seed,
-        trial=trial,
-        unit=unit,
-        status=status,
-        metric=metric,
-        value=value,
-    )

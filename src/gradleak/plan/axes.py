@@ -7,6 +7,7 @@ from gradleak.plan.config import Axis, Scalar
 from gradleak.plan.jobs.diffusion import DiffusionReconstruct
 from gradleak.plan.jobs.images import Reconstruct
 from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.names import UNDEFENDED
 
 Run = RestoreLabels | Reconstruct | DiffusionReconstruct
 
@@ -19,13 +20,13 @@ CATALOGUE_AXES = ("dataset", "model")
 """Axes that every experiment has; their values are names of the catalogue."""
 
 MOVED = {
-    "num_images": "is called batch_size now",
+    "num_images": "is called batch_size now; the training's batch, once called so, is train_batch_size",
     "alpha": "is an option of label attacks now: ilrg: {kind: ilrg, options: {alpha: 0.9}} under attacks",
 }
-"""Axes of earlier versions, and what has become of them. ``batch_size`` was the training's: ``train_batch_size``."""
+"""Axes of earlier versions, and what has become of them."""
 
-UNDEFENDED = "none"
-"""The value of the axis ``defense`` that stands for no defense."""
+MOVED_IN_PRIORS = {"batch_size": "is called train_batch_size now"}
+"""The same of options of priors."""
 
 _NOT_AXES = {"methods", "method", "attack", "checkpoint", "defenses", "metrics", "modules"}
 

@@ -17,6 +17,9 @@ DISTRIBUTIONS = (
     "sim",
 )
 
+CUSTOM = ("custom_imbalanced", "custom_balanced")
+"""Distributions over three classes alone."""
+
 CUSTOM_CLASSES = (0, 18, 92)
 """The classes of the two custom distributions, fixed in the released iLRG code."""
 

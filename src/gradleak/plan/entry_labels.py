@@ -4,13 +4,14 @@ An id stands for options, so entries of equal options have one id. A view writes
 experiments name.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gradleak.plan import catalogue
 from gradleak.plan.axes import IMAGE_ATTACKS
 from gradleak.plan.config import Config
 from gradleak.plan.jobs.options import VictimOptions
 from gradleak.plan.methods import method_name
+from gradleak.plan.names import composition
 
 Named = dict[str, dict[str, dict[str, None]]]
 """Part of the labels -> id -> names of the entries that an experiment calls it by, in order."""
@@ -19,7 +20,9 @@ CATALOGUES = {"dataset": "datasets", "model": "models", "method": "attacks", "de
 """Part of the labels -> the catalogue that its entries are of."""
 
 
-def labels_of(config: Config, named: Iterable[Named]) -> dict[str, dict[str, str]]:
+def labels_of(
+    config: Config, named: Iterable[Named], compositions: Iterable[Sequence[str]] = ()
+) -> dict[str, dict[str, str]]:
     """Return part -> id -> label for a view, and under ``told`` method -> what it is told besides gradients.
 
     An id that several entries stand for has the label of the first that the view's experiments name; one that they do
@@ -28,10 +31,13 @@ def labels_of(config: Config, named: Iterable[Named]) -> dict[str, dict[str, str
     Args:
         config: the catalogues.
         named: what each experiment of the view names, in the view's order.
+        compositions: ids of the defenses that runs of the view apply one after another.
     """
     labels = {part: {} for part in (*CATALOGUES, "told")}
     for part, found, entry in (*_names(named), *_catalogue(config)):
         labels[part].setdefault(found, getattr(config, CATALOGUES[part])[entry].label)
+    of_defense = labels["defense"]
+    of_defense |= {composition(ids): " + ".join(of_defense[name] for name in ids) for ids in compositions if ids}
     for name, entry in config.attacks.items():
         if entry.kind in catalogue.names("attacks") and (side := catalogue.find("attacks", entry.kind).side):
             labels["told"][method_of(config, name, "labels")] = ", ".join(side)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gradleak.errors import InputError
-from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, UNDEFENDED, Run, composed, values_of
+from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, Run, composed, values_of
 from gradleak.plan.cli import describe
 from gradleak.plan.config import Config, Experiment
 from gradleak.plan.config_sources import Sources
@@ -22,6 +22,7 @@ from gradleak.plan.jobs.spec import by_id
 from gradleak.plan.jobs.training import TrainVictim
 from gradleak.plan.lpips_files import weights_digest
 from gradleak.plan.model_options import DEFAULTS
+from gradleak.plan.names import UNDEFENDED
 from gradleak.plan.paths import check_run_id
 from gradleak.plan.trainings import victims_of
 from gradleak.plan.typed import read_value

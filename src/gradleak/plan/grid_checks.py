@@ -7,7 +7,16 @@ from pydantic import ValidationError
 
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, plugins
-from gradleak.plan.axes import CATALOGUE_AXES, IMAGE_ATTACKS, MOVED, UNDEFENDED, Run, axes_of, composed, values_of
+from gradleak.plan.axes import (
+    CATALOGUE_AXES,
+    IMAGE_ATTACKS,
+    MOVED,
+    MOVED_IN_PRIORS,
+    Run,
+    axes_of,
+    composed,
+    values_of,
+)
 from gradleak.plan.catalogue.facts import EMBEDDINGS, IMAGES, LABELS
 from gradleak.plan.cli import describe
 from gradleak.plan.config import AttackEntry, Axis, Config, Experiment, TableView, View
@@ -15,6 +24,7 @@ from gradleak.plan.config_sources import Sources
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.options import VictimOptions
 from gradleak.plan.methods import method_name
+from gradleak.plan.names import UNDEFENDED
 from gradleak.plan.paths import check_run_id
 from gradleak.plan.typed import read_value
 
@@ -136,7 +146,9 @@ def _check_attacks(config: Config, faults: Faults) -> None:
             continue
         for option, value in entry.options.items():
             where = f"attacks.{name}.options.{option}"
-            if option not in axes_of(spec) or option in RestoreLabels.model_fields:
+            if option in MOVED:
+                faults.add(where, MOVED[option])
+            elif option not in axes_of(spec) or option in RestoreLabels.model_fields:
                 own = [axis for axis in axes_of(spec) if axis not in (*RestoreLabels.model_fields, "defense")]
                 faults.unknown(where, "option", option, own)
             else:
@@ -167,6 +179,11 @@ def _check_value(where: str, spec: type[Run], option: str, value: object, faults
 
 def _check_priors(config: Config, faults: Faults) -> None:
     for name, entry in config.priors.items():
+        moved = [option for option in entry.options if option in MOVED_IN_PRIORS]
+        for option in moved:
+            faults.add(f"priors.{name}.options.{option}", MOVED_IN_PRIORS[option])
+        if moved:
+            continue
         try:
             if entry.hub is None:
                 check_run_id(entry.training().run_id)
@@ -220,7 +237,9 @@ def _check_exclude(where: str, experiment: Experiment, config: Config, faults: F
     spec, *_ = _specs_of(experiment, config)
     for number, rule in enumerate(experiment.exclude):
         for key, value in rule.items():
-            if key not in axes:
+            if key in MOVED:
+                faults.add(f"{where}.{number}.{key}", MOVED[key])
+            elif key not in axes:
                 faults.unknown(f"{where}.{number}", "axis", key, sorted(axes))
             elif key in _NAMED:
                 _check_values(f"{where}.{number}.{key}", key, value, config, faults)

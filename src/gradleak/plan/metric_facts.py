@@ -16,6 +16,9 @@ so would every mean that it takes part in."""
 IMAGE_METRICS = ("psnr", "ssim", "mse", "feature_cosine", "label_accuracy")
 """Metrics of each image that every reconstruction has."""
 
+SNAPSHOT = "psnr_snapshot"
+"""Mean PSNR of a batch as it stands at the iteration that the row names."""
+
 DIFFERENCE = "difference_"
 """What the name of a paired difference of a metric begins with; the metric's name follows."""
 

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from gradleak.errors import InputError
-from gradleak.records import COLUMNS, Row, Written, whole_file, write_text
+from gradleak.records import CHANGED, COLUMNS, SCHEMA, Row, Written, whole_file, write_text
 from gradleak.sidecars import REMEDY, read_sidecar
 
 _NUMBERS = {field.name: field.type for field in fields(Row) if field.type in (int, float)}
@@ -43,7 +43,7 @@ def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
     except ValueError as error:  # ragged lines, no text
         raise InputError(f"{path}: not a metrics CSV ({' '.join(str(error).split())}); {REMEDY}") from None
     if tuple(frame.columns[: len(COLUMNS)]) != COLUMNS:
-        raise InputError(f"{path}: columns are {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
+        raise InputError(_other_columns(path, list(frame.columns)))
     for name, kind in _NUMBERS.items():
         frame[name] = _numbers(path, frame[name], kind)
     if written is not None and Written.of(content, len(frame)) != written:
@@ -51,6 +51,18 @@ def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
         what = rows if len(frame) != written.rows else "it was edited, or its record is of another file"
         raise InputError(f"{path}: is not the file that was written: {what}; {REMEDY}")
     return frame
+
+
+def _other_columns(path: Path, columns: list[str]) -> str:
+    """Say in one line that a CSV does not have the columns of this version."""
+    if {"run", "kind", "method", "metric", "value"} <= set(columns):
+        return _of_another_version(path)
+    return f"{path}: columns are {', '.join(columns)}; expected {', '.join(COLUMNS)}"
+
+
+def _of_another_version(path: Path) -> str:
+    """Return the line on a file of another version than :data:`gradleak.records.SCHEMA`."""
+    return f"{path}: results of another version, whose columns differ (now {CHANGED}); {REMEDY}"
 
 
 def _numbers(path: Path, column: Any, kind: type) -> Any:
@@ -89,6 +101,8 @@ def read_run(metrics: Path, sidecar: Path, run: str | None = None) -> tuple[pd.D
         InputError: see :func:`read_frame` and :func:`gradleak.sidecars.read_sidecar`; or the two are not of one run.
     """
     record = read_sidecar(sidecar, run=run)
+    if record.get("schema") != SCHEMA:
+        raise InputError(_of_another_version(sidecar))
     if record["metrics"] is None:
         raise InputError(f"{sidecar}: does not say what {metrics.name} held, an older version wrote it; {REMEDY}")
     frame = read_frame(metrics, _WRITTEN.validate_python(record["metrics"]))

@@ -1,8 +1,8 @@
 """Rows of image experiments, read so that one batch is one try.
 
 A client's batch, or the aggregate of a round, is an independent draw. The long schema keeps clients and images of a
-round apart by ``unit`` (``client1image0``, ``image0`` in an aggregate, ``client1`` for figures of a whole batch); here
-each batch gets a trial number of its own, so that statistics, intervals and counts are over batches.
+round apart by columns of their own; here each batch gets a trial number of its own, so that statistics, intervals and
+counts are over batches.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,10 +12,9 @@ from typing import Any
 import pandas as pd
 
 from gradleak.errors import InputError
-from gradleak.plan.metric_facts import IMAGE_METRICS
-from gradleak.records import OK, is_attack
+from gradleak.plan.metric_facts import IMAGE_METRICS, SNAPSHOT
+from gradleak.records import CELL, OK, is_attack
 from gradleak.report.paired import Difference, paired_difference
-from gradleak.report.statistics import CELL
 from gradleak.report.summary import Measured
 
 MATCHING = "images"
@@ -29,11 +28,6 @@ KINDS = (MATCHING, DIFFUSION)
 
 BEST_SIX = "psnr_six"
 """Mean PSNR of the six images of a batch whose PSNR is highest: picked by the truth, shown for comparison only."""
-
-SNAPSHOT = "psnr_at_"
-"""What the metrics of snapshots begin with; the iteration follows."""
-
-_UNIT = r"^(?:client(?P<client>\d+))?(?:image(?P<image>\d+))?$"
 
 Cell = dict[str, Any]
 
@@ -59,18 +53,17 @@ def batches(frame: pd.DataFrame) -> pd.DataFrame:
     rows: Any = frame[frame["method"].map(is_attack).astype(bool)]
     if rows.empty:
         return rows
-    unit = rows["unit"].str.extract(_UNIT)
-    client = unit["client"].fillna("0").astype(int)
+    client = rows["client"].clip(lower=0)  # an aggregate is alone in its setting
     rows = rows.assign(trial=rows["trial"] * (client.max() + 1) + client)
     return pd.concat([rows, _best_six(rows)], ignore_index=True)
 
 
 def _best_six(rows: Any) -> pd.DataFrame:
     good = rows[(rows["metric"] == "psnr") & (rows["status"] == OK)].sort_values("value", ascending=False)
-    batch = [name for name in rows.columns if name not in ("unit", "metric", "value")]
+    batch = [name for name in rows.columns if name not in ("image", "metric", "value")]
     of_batch = good.groupby(batch, sort=False, dropna=False)["value"]
     best = of_batch.agg(lambda psnr: psnr.head(6).mean() if len(psnr) >= 6 else None)
-    found = best.dropna().reset_index().assign(unit="", metric=BEST_SIX)
+    found = best.dropna().reset_index().assign(image=-1, metric=BEST_SIX)
     return found[list(rows.columns)].astype({"value": float})
 
 
@@ -144,9 +137,8 @@ class Reconstructions:
 
     def snapshots(self, cell: Cell, method: str) -> list[int]:
         """Return the iterations of which the PSNR is known, ascending."""
-        names = self._rows(cell, method)["metric"]
-        found = {name for name in names if name.startswith(SNAPSHOT)}
-        return sorted(int(name.removeprefix(SNAPSHOT)) for name in found)
+        rows = self._rows(cell, method)
+        return sorted({int(iteration) for iteration in rows.loc[rows["metric"] == SNAPSHOT, "iteration"]})
 
     def difference(self, cell: Cell, method: str, other: str) -> Difference:
         """Return the paired difference in PSNR of two attacks on a setting, in dB."""

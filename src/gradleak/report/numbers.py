@@ -20,13 +20,14 @@ from gradleak.report.figures.accuracy_over_batch import series
 from gradleak.report.frames import concatenate
 from gradleak.report.image_rows import DIFFUSION, MATCHING, Reconstructions, only_images, without_images
 from gradleak.report.numbers_of_images import span
+from gradleak.report.settings import is_usual, models_of
 from gradleak.report.statistics import AGREES, DIFFERS, UNDECIDED, applicable
 from gradleak.report.summary import Measured, unambiguous
 from gradleak.report.tables.agreement import FRESH, pair
 from gradleak.report.tables.base import Labels, Request
 from gradleak.report.tex import duration, listing, number
 
-_PLAIN = {"distribution": "random", "stage": "untrained", "defense": "none"}
+_CIRCUMSTANCES = ("distribution", "stage", "defense")
 
 Cell = dict[str, Any]
 Views = quoted_views.Views
@@ -78,7 +79,7 @@ def gather(
     values |= _whole(whole, labels)
     values |= _extent(everything, labels)
     if "views/batch_size_and_depth" in values:
-        usual = [cell for cell in everything.cells() if all(cell[name] == word for name, word in _PLAIN.items())]
+        usual = [cell for cell in everything.cells() if all(is_usual(cell, part) for part in _CIRCUMSTANCES)]
         values |= quoted_views.series(series(usual), everything, labels)
     values |= _agreement(Request(everything, published, rerun, labels, draft=True, name="text"), labels)
     values |= quoted_images.extent(pictures, labels)
@@ -95,7 +96,7 @@ def _whole(frame: pd.DataFrame, labels: Labels) -> dict[str, str]:
     return {
         "all/runs": f"{frame['run'].nunique():,}",
         "all/data-sets": _names(frame["dataset"], labels.dataset),
-        "all/victims": _names(frame["model"], labels.model),
+        "all/victims": _names(models_of(frame), labels.model),
     }
 
 
@@ -120,7 +121,7 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
         "initialisations": span(of_methods["n_initialisations"]),
         "tries-per-run": span(tries.groupby("run").size()),
         "data-sets": _names(frame["dataset"], labels.dataset),
-        "victims": _names(frame["model"], labels.model),
+        "victims": _names(models_of(frame), labels.model),
         "methods": _names(filter(is_attack, frame["method"]), labels.method),
         "batch-sizes": listing([str(size) for size in sorted({int(size) for size in frame["batch_size"]})]),
         "diverged": f"{len(diverged.drop_duplicates()):,}",

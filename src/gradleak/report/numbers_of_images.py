@@ -15,6 +15,7 @@ from gradleak.report.image_rows import MATCHING, Reconstructions
 from gradleak.report.numbers_of_views import NOT_MEASURED
 from gradleak.report.paired import Difference
 from gradleak.report.published_images import beside
+from gradleak.report.settings import models_of, without
 from gradleak.report.statistics import AGREES, DIFFERS
 from gradleak.report.tables.base import Labels, judgement
 from gradleak.report.tex import figure, listing
@@ -43,7 +44,7 @@ def extent(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     if frame.empty:
         return {}
     psnr = frame[frame["metric"] == "psnr"]
-    batches = psnr[["run", "distribution", "seed", "trial", "status"]].drop_duplicates()
+    batches = psnr[["run", "aggregated", "seed", "trial", "status"]].drop_duplicates()
     summary: Any = pictures.measured.summary
     values = {
         "runs": f"{frame['run'].nunique():,}",
@@ -52,7 +53,7 @@ def extent(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
         "images": f"{len(psnr):,}",
         "initialisations": span(summary.loc[summary["metric"] == "psnr", "n_initialisations"]),
         "data-sets": listing([labels.dataset.get(name, name) for name in dict.fromkeys(frame["dataset"])]),
-        "victims": listing([labels.model.get(name, name) for name in dict.fromkeys(frame["model"])]),
+        "victims": listing([labels.model.get(name, name) for name in models_of(frame)]),
         "methods": listing([labels.method.get(name, name) for name in pictures.methods()]),
         "batch-sizes": listing([str(size) for size in sorted({int(size) for size in frame["batch_size"]})]),
     }
@@ -64,7 +65,7 @@ def extent(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
 
 def options(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """``images/iterations`` and ``images/restarts``: how the attacks were run."""
-    specs = [record["spec"] for record in sidecars if str(record.get("run", "")).startswith(f"{MATCHING}/")]
+    specs = [record["spec"] for record in sidecars if record["identity"]["kind"] == MATCHING]
     return {f"images/{name}": span({int(spec[name]) for spec in specs}) for name in ("iterations", "restarts") if specs}
 
 
@@ -120,10 +121,9 @@ def _aggregates(pictures: Reconstructions) -> str:
     single: dict[tuple[Any, ...], float] = {}
     together: dict[tuple[Any, ...], float] = {}
     for cell in pictures.cells():
-        drawn, aggregated, _ = cell["distribution"].partition("@")
         for method in pictures.methods(cell):
-            key = (cell["dataset"], cell["model"], cell["stage"], drawn, cell["defense"], method)
-            (together if aggregated else single)[key] = _psnr(pictures, cell, method)
+            key = (*without(cell, "batch_size", "aggregated"), method)
+            (together if cell["aggregated"] else single)[key] = _psnr(pictures, cell, method)
     both = [key for key in together if key in single and together[key] == together[key] and single[key] == single[key]]
     if not both:
         return NOT_MEASURED
@@ -134,7 +134,7 @@ def _defenses(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     """Mean PSNR without a defense, and the extremes under one, of settings that were attacked both ways."""
     groups: dict[tuple[Any, ...], dict[str, float]] = {}
     for cell in pictures.cells():
-        setting = tuple(value for name, value in cell.items() if name != "defense")
+        setting = without(cell, "defense")
         for method in pictures.methods(cell):
             mean = _psnr(pictures, cell, method)
             if mean == mean:
@@ -146,7 +146,7 @@ def _defenses(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     said = {"images/defenses/none": decibels(group["none"] for group in compared)}
     for end, (mean, name) in (("lowest", min(under)), ("highest", max(under))):
         said[f"images/defenses/{end}"] = figure("psnr", mean)
-        said[f"images/defenses/{end}/at"] = labels.defended(name.removesuffix("@all"))
+        said[f"images/defenses/{end}/at"] = labels.defense.get(name, name)
     return said
 
 

@@ -1,7 +1,7 @@
 """Published figures under our identifiers, and which of them belongs beside a measured cell."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import pandas as pd
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, metric_facts
 from gradleak.plan.jobs.options import VictimOptions, defense_name
-from gradleak.records import NOT_APPLICABLE
-from gradleak.report.statistics import AGREES, CELL, DIFFERS, UNDECIDED, verdicts
+from gradleak.plan.jobs.training import stage_parts
+from gradleak.plan.names import canonical
+from gradleak.records import CELL, NOT_APPLICABLE, Setting
+from gradleak.report.statistics import AGREES, DIFFERS, UNDECIDED, verdicts
 from gradleak.report.tex import figure
 
 VALUES: dict[str, tuple[str, str]] = {
@@ -69,20 +71,33 @@ def read_text_frame(path: Path, needed: Sequence[str]) -> pd.DataFrame:
 
 
 def setting(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns :data:`gradleak.report.statistics.CELL` of a published row, as our runs spell them."""
-    options: dict[str, Any] = {"model": row["model"], "activation": row["activation"]}
+    """Return the columns :data:`gradleak.records.CELL` of a published row.
+
+    Raises:
+        KeyError: it lacks a column.
+        ValueError: a value is not what the column holds.
+    """
+    victim: dict[str, Any] = {"model": row["model"], "activation": row["activation"]}
     if row["hidden_layers"]:
-        options["n_hidden"] = int(row["hidden_layers"])
-    options |= {name: row[name] == "True" for name in ("batchnorm", "dropout")}
-    classes, strength = row["classes_in_batch"], row["defense_value"]
-    return {
-        "dataset": row["dataset"],
-        "model": VictimOptions(**options).model_id,
-        "stage": row["stage"],
-        "batch_size": int(row["batch_size"]),
-        "distribution": f"{row['distribution']}-{classes}" if classes else row["distribution"],
-        "defense": defense_name(row["defense"], float(strength)) if strength else row["defense"],
-    }
+        victim["n_hidden"] = int(row["hidden_layers"])
+    victim |= {name: row[name] == "True" for name in ("batchnorm", "dropout")}
+    options = VictimOptions(**victim)
+    unit, number = ("", 0) if row["stage"] == "untrained" else stage_parts(row["stage"])
+    strength = row["defense_value"]
+    return asdict(
+        Setting(
+            dataset=row["dataset"],
+            model=options.model,
+            model_options=canonical(options.model_options()),
+            stage_unit=unit,
+            stage_number=number,
+            batch_size=int(row["batch_size"]),
+            distribution=row["distribution"],
+            distribution_classes=int(row["classes_in_batch"] or 0),
+            defense=defense_name(row["defense"], float(strength)) if strength else row["defense"],
+            defense_scope="head" if strength else "",  # what is published of defenses is of the last layer
+        )
+    )
 
 
 def load(path: Path) -> pd.DataFrame:
@@ -91,7 +106,7 @@ def load(path: Path) -> pd.DataFrame:
     Several logs may describe one setting; all are kept.
 
     Returns:
-        Columns ``experiment``, ``source_log``, those of :data:`gradleak.report.statistics.CELL`, ``method``,
+        Columns ``experiment``, ``source_log``, those of :data:`gradleak.records.CELL`, ``method``,
         ``metric``, ``tries`` and ``published`` (as printed, three decimals).
 
     Raises:
@@ -206,7 +221,7 @@ def match(
 
     Args:
         published: what :func:`load` gave.
-        cell: values of :data:`gradleak.report.statistics.CELL`.
+        cell: values of :data:`gradleak.records.CELL`.
         method: our name of the method.
         metric: our name of the metric.
         experiments: published experiments that the view reproduces.
@@ -214,7 +229,7 @@ def match(
     table: Any = published
     wanted = (table["method"] == method) & (table["metric"] == metric)
     wanted &= table["dataset"] == catalogue.stands_for(cell["dataset"])
-    for name in ("model", "stage", "distribution", "defense"):
+    for name in set(CELL) - {"dataset", "batch_size"}:
         wanted &= table[name] == cell[name]
     rows = table[wanted]
     own = rows[rows["experiment"].isin(list(experiments))]
@@ -251,7 +266,7 @@ def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     ours = summary.assign(measured_on=summary["dataset"], dataset=summary["dataset"].map(catalogue.stands_for))
     ours["is_sample"] = ours["measured_on"] != ours["dataset"]
     keys = [*CELL, "method", "metric"]
-    ours = ours.sort_values("is_sample", kind="stable").drop_duplicates(keys).drop(columns="is_sample")
+    ours = ours.sort_values("is_sample", kind="stable").drop_duplicates(keys).drop(columns=["is_sample", "iteration"])
     found = published.merge(ours, on=keys, how="inner")
     found["difference"] = found["mean"] - found["published"]
     judged = verdicts(found["published"], found["pi_low"], found["pi_high"])

@@ -1,5 +1,6 @@
 """Published reconstructions under our identifiers."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,21 @@ import numpy as np
 import pandas as pd
 
 from gradleak.errors import InputError
+from gradleak.records import CELL
 from gradleak.report.image_rows import BEST_SIX, Reconstructions
-from gradleak.report.published import Match, match, read_text_frame
-from gradleak.report.statistics import CELL
+from gradleak.report.published import Match, match, read_text_frame, setting
 
 VALUES = {"psnr_all": "psnr", "psnr_six": BEST_SIX}
 """Column of ``paper/published/images.csv`` -> our metric. The six are those that the publication displays."""
+
+_UNSTATED = {
+    "activation": "relu",
+    "hidden_layers": "",
+    "batchnorm": "False",
+    "dropout": "False",
+    "defense_value": "",
+}
+"""Columns of ``ilrg.csv`` of which all published images have one value."""
 
 _FIXED = ("experiment", "source_log", *CELL, "method", "iterations")
 
@@ -27,20 +37,29 @@ def load(path: Path) -> pd.DataFrame:
     """Read the published reconstructions as one row per figure, for :func:`gradleak.report.published.match`.
 
     Returns:
-        Columns ``experiment``, ``source_log``, those of :data:`gradleak.report.statistics.CELL`, ``method``,
+        Columns ``experiment``, ``source_log``, those of :data:`gradleak.records.CELL`, ``method``,
         ``iterations``, ``metric`` and ``published`` in dB (as printed, two decimals).
 
     Raises:
         InputError: the file is missing, lacks a column, or has a word where a number belongs.
     """
-    frame = read_text_frame(path, (*_FIXED, *VALUES)).replace({name: {"": np.nan} for name in VALUES})
-    try:
-        frame = frame.astype({"batch_size": int, "iterations": int, **dict.fromkeys(VALUES, float)})
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    long = frame.melt(list(_FIXED), list(VALUES), "metric", "published")
+    frame = read_text_frame(path, ("experiment", "source_log", "method", "iterations", *VALUES))
+    rows = [_row(path, number, row) for number, row in enumerate(frame.to_dict("records"), start=2)]
+    long = pd.DataFrame(rows, columns=[*_FIXED, *VALUES]).melt(list(_FIXED), list(VALUES), "metric", "published")
     long["metric"] = [VALUES[name] for name in long["metric"]]
     return long.dropna(subset="published", ignore_index=True)
+
+
+def _row(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one published set of images: its setting and its values, NaN where it states none."""
+    try:
+        values = {column: float(row[column]) if row[column] else np.nan for column in VALUES}
+        fixed = {name: row[name] for name in ("experiment", "source_log", "method")}
+        return {**fixed, **setting({**_UNSTATED, **row}), "iterations": int(row["iterations"]), **values}
+    except KeyError as error:
+        raise InputError(f"{path}: column {error.args[0]} is missing") from error
+    except ValueError as error:
+        raise InputError(f"{path}:{number}: {' '.join(str(error).split())}") from error
 
 
 def beside(
@@ -54,7 +73,7 @@ def beside(
     Args:
         figures: what :func:`load` gave.
         found: what was measured.
-        cell: values of :data:`gradleak.report.statistics.CELL`.
+        cell: values of :data:`gradleak.records.CELL`.
         method: our name of the attack.
         metric: ``psnr`` or :data:`gradleak.report.image_rows.BEST_SIX`.
     """

@@ -9,10 +9,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gradleak.errors import InputError
-from gradleak.records import NOT_APPLICABLE, OK
+from gradleak.records import CELL, NOT_APPLICABLE, OK
 from gradleak.report.frames import read_run as read_results
 from gradleak.report.image_rows import batches, only_images
-from gradleak.report.statistics import CELL
 from gradleak.report.tables.base import WITHHELD, WITHHELD_NOTE, Column, Labels, Line, Table
 from gradleak.report.tex import figure
 
@@ -86,13 +85,13 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{folder}: its metrics.csv holds no reconstructed images")
     frame = frame[frame["metric"].isin(_METRICS)]
     several = frame["trial"].nunique() > 1
-    where = [_where(trial, unit, several) for trial, unit in zip(frame["trial"], frame["unit"], strict=True)]
+    where = [_where(trial, client, several) for trial, client in zip(frame["trial"], frame["client"], strict=True)]
     return Run(batches(frame.assign(where=where)), record)
 
 
-def _where(trial: int, unit: str, several: bool) -> str:
+def _where(trial: int, client: int, several: bool) -> str:
     """Return round and client in words; the round only where there are several."""
-    who = unit.partition("image")[0].replace("client", "client ") or "aggregate"
+    who = "aggregate" if client < 0 else f"client {client}"
     return f"round {trial}, {who}" if several else who
 
 

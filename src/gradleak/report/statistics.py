@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from gradleak.plan import metric_facts
-from gradleak.records import NOT_APPLICABLE, OK
+from gradleak.records import CELL, NOT_APPLICABLE, OK
 
 LEVEL = 0.95
 """Coverage of all intervals."""
@@ -26,8 +26,8 @@ HALF_UNIT = 0.0005
 HALF_UNIT_DB = 0.005
 """The same for PSNR in dB, which is published with two decimals."""
 
-CELL = ("dataset", "model", "stage", "batch_size", "distribution", "defense")
-"""Columns that name a setting."""
+KEYS = (*CELL, "method", "metric", "iteration")
+"""Columns that name a summarised value."""
 
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
 
@@ -110,7 +110,7 @@ def per_trial(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 def summarise(
     frame: pd.DataFrame,
-    by: Sequence[str] = (*CELL, "method", "metric"),
+    by: Sequence[str] = KEYS,
 ) -> pd.DataFrame:
     """Summarise rows of the long schema over trials and initialisations.
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from gradleak.errors import InputError
-from gradleak.records import COLUMNS, NOT_APPLICABLE, OK, VICTIM
+from gradleak.records import CELL, COLUMNS, NOT_APPLICABLE, OK, VICTIM
 from gradleak.report.frames import concatenate, read_experiment
-from gradleak.report.statistics import CELL, summarise
+from gradleak.report.statistics import KEYS, summarise
 
 _TIMES = ("seconds", "peak_memory_mb")
 _SAME_CELL = [name for name in COLUMNS if name not in ("run", "status", "value")]
@@ -34,7 +34,7 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         InputError: two runs measured different values for one trial of one cell, so they differ in an option
-            that the long schema does not show (such as ``split``) and must not be averaged.
+            without a column of its own (such as ``split``) and must not be averaged.
     """
     doubled = frame.duplicated(_SAME_CELL, keep=False) & ~frame["metric"].isin(_TIMES)
     if doubled.any():
@@ -45,7 +45,7 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
             runs = ", ".join(dict.fromkeys(again.loc[same, "run"]))
             raise InputError(
                 f"runs {runs} fall into one cell but differ in an option that tables do not show "
-                "(such as split); show their experiments in separate tables"
+                "(such as split or local_epochs); show their experiments in separate tables"
             )
     return frame.drop_duplicates(_SAME_CELL, ignore_index=True)
 
@@ -97,7 +97,7 @@ class Measured:
 
     Attributes:
         frame: their rows, each value once.
-        summary: one row per cell, method and metric.
+        summary: one row per cell, method, metric and iteration.
         metrics: method -> the metrics that it has anywhere; both in order of first appearance.
     """
 
@@ -105,15 +105,15 @@ class Measured:
         self.frame = frame
         tries: Any = frame[(frame["trial"] >= 0) | (frame["method"] == VICTIM)]
         self.summary = summarise(tries)
-        keys = self.summary[[*CELL, "method", "metric"]].itertuples(index=False, name=None)
+        keys = self.summary[list(KEYS)].itertuples(index=False, name=None)
         values = self.summary[list(Value.__dataclass_fields__)].itertuples(index=False, name=None)
         self._values = {key: Value(*row) for key, row in zip(keys, values, strict=True)}
         of_method: dict[tuple[Any, ...], list[Value]] = {}
-        for (*place, _), value in self._values.items():
+        for (*place, _, _), value in self._values.items():
             of_method.setdefault(tuple(place), []).append(value)
         self._ran = set(of_method)
         self.metrics: dict[str, dict[str, None]] = {}
-        for *_, method, metric in self._values:
+        for *_, method, metric, _ in self._values:
             self.metrics.setdefault(method, {})[metric] = None
         # A method that gave nothing does not say which metrics it would have had.
         self._lost = {place: found[0] for place, found in of_method.items() if not any(v.n_trials for v in found)}
@@ -132,15 +132,15 @@ class Measured:
         lost = self._lost.get((*(cell[name] for name in CELL), method))
         return self.ran(cell, method) and (lost is None or lost.basis != NOT_APPLICABLE)
 
-    def value(self, cell: dict[str, Any], method: str, metric: str) -> Value:
-        """Return a summarised metric.
+    def value(self, cell: dict[str, Any], method: str, metric: str, iteration: int = -1) -> Value:
+        """Return a summarised metric, of the snapshot at an iteration if one is given.
 
         Its ``basis`` is ``missing`` if no run has rows for it; of a method that gave no value at all, every metric
         is as its other ones: diverged or not applicable.
         """
         place = (*(cell[name] for name in CELL), method)
-        if (*place, metric) in self._values:
-            return self._values[*place, metric]
+        if (*place, metric, iteration) in self._values:
+            return self._values[*place, metric, iteration]
         return replace(self._lost[place], metric=metric) if place in self._lost else Value(metric)
 
     def check(self, needs: Sequence[tuple[str, str]], where: str) -> None:

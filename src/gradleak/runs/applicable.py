@@ -10,7 +10,7 @@ from gradleak.notes import note
 from gradleak.plan import catalogue
 from gradleak.plan.jobs.images import ImageAttack
 from gradleak.plan.metric_facts import IMAGE_METRICS
-from gradleak.records import Row
+from gradleak.records import Row, Setting
 from gradleak.runs.image_results import Reconstruction, rows_of
 
 _NO_METHOD = ("optimise", "truth")
@@ -38,12 +38,14 @@ def alike(batches: list[Batch], client: Client) -> Iterator[tuple[list[Batch], C
         yield group, client.sending(list(names))
 
 
-def not_applicable(spec: ImageAttack, stage: str, round_: Round, batch: Batch) -> tuple[Reconstruction, list[Row]]:
+def not_applicable(
+    spec: ImageAttack, setting: Setting, round_: Round, batch: Batch
+) -> tuple[Reconstruction, list[Row]]:
     """Return what stands for a batch that cannot be attacked: grey images, and its rows, all NaN.
 
     Args:
         spec: the run.
-        stage: of the victim, as results name it.
+        setting: of a client by itself.
         round_: where the batch is from.
         batch: its images and what was sent of them.
     """
@@ -62,4 +64,4 @@ def not_applicable(spec: ImageAttack, stage: str, round_: Round, batch: Batch) -
         snapshots={},
         diverged=0,
     )
-    return made, rows_of(spec, stage, made, torch.nan)
+    return made, rows_of(spec, setting, made, torch.nan)

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from gradleak.attacks.images.problem import Found
-from gradleak.clients.round_inputs import row
 from gradleak.clients.rounds import Batch, Round
 from gradleak.metrics.images import (
     align,
@@ -20,7 +19,9 @@ from gradleak.metrics.images import (
 from gradleak.metrics.lpips import Lpips
 from gradleak.metrics.named import of_images
 from gradleak.plan.jobs.images import ImageAttack
-from gradleak.records import NOT_APPLICABLE, OK, Row
+from gradleak.plan.metric_facts import SNAPSHOT
+from gradleak.records import NOT_APPLICABLE, OK, Row, Setting
+from gradleak.runs.rows import row
 
 
 @dataclass(frozen=True)
@@ -113,43 +114,31 @@ def compare(
     )
 
 
-def rows_of(spec: ImageAttack, stage: str, made: Reconstruction, seconds: float) -> list[Row]:
-    """Return the rows of one batch: a unit per image, and figures of the batch.
+def rows_of(spec: ImageAttack, setting: Setting, made: Reconstruction, seconds: float) -> list[Row]:
+    """Return the rows of one batch: figures of each image, of the batch, and of its snapshots.
 
     Args:
         spec: the run.
-        stage: of the victim, as results name it.
+        setting: of a client by itself; an aggregate is one of its own.
         made: the batch.
         seconds: that it took.
     """
-    whole = len(made.truth)
-    aggregated = made.client < 0
-    place = f"{spec.distribution_id}@{spec.num_clients}clients" if aggregated else spec.distribution_id
-    who = "" if aggregated else f"client{made.client}"
-    values = {
-        (f"{who}image{image}", name): float(value) if made.status == OK else math.nan
-        for name, of_images in made.metrics.items()
-        for image, value in enumerate(of_images)
-        if made.status != OK or name not in spec.metrics or not value.isnan()  # NaN: it says nothing of this image
-    }
-    values |= {
-        (who, "seconds"): seconds,
-        (who, "matching_loss"): made.loss,
-        (who, "diverged_restarts"): float(made.diverged),
-    }
-    for at, shown in made.snapshots.items():
-        values[who, f"psnr_at_{at}"] = float(image_metrics(made.truth, shown)["psnr"].mean())
-    more = {"status": made.status, "batch_size": whole, "distribution": place}
-    return [
-        row(
-            spec,
-            stage,
-            spec.attack,
-            made.trial,
-            name,
-            math.nan if made.status == NOT_APPLICABLE else value,
-            unit=unit,
-            **more,
-        )
-        for (unit, name), value in values.items()
-    ]
+    if made.client < 0:
+        setting = replace(setting, batch_size=len(made.truth), aggregated=spec.num_clients)
+    rows: list[Row] = []
+
+    def add(metric: str, value: float, image: int = -1, iteration: int = -1) -> None:
+        value = math.nan if made.status == NOT_APPLICABLE else value
+        place = {"client": made.client, "image": image, "iteration": iteration, "status": made.status}
+        rows.append(row(spec, setting, spec.attack, made.trial, metric, value, **place))
+
+    for name, values in made.metrics.items():
+        for image, value in enumerate(values):
+            if made.status != OK or name not in spec.metrics or not value.isnan():  # NaN: nothing is said of this image
+                add(name, float(value) if made.status == OK else math.nan, image)
+    add("seconds", seconds)
+    add("matching_loss", made.loss)
+    add("diverged_restarts", float(made.diverged))
+    for iteration, shown in made.snapshots.items():
+        add(SNAPSHOT, float(image_metrics(made.truth, shown)["psnr"].mean()), iteration=iteration)
+    return rows

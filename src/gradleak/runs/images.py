@@ -17,7 +17,7 @@ from gradleak.attacks.images.label_policy import known_labels
 from gradleak.attacks.images.problem import Found, Problem
 from gradleak.attacks.images.starts import start
 from gradleak.clients.client import Client
-from gradleak.clients.round_inputs import client_images, row, stage_name
+from gradleak.clients.round_inputs import client_images
 from gradleak.clients.rounds import Batch, Round, aggregate, client_batches, prepare, updated
 from gradleak.data.base import ImageDataset
 from gradleak.errors import InputError
@@ -28,6 +28,7 @@ from gradleak.provenance import peak_memory_mb
 from gradleak.records import JOB, VICTIM, Row
 from gradleak.runs.applicable import alike, is_applicable, not_applicable
 from gradleak.runs.image_results import Reconstruction, compare, rows_of
+from gradleak.runs.rows import row
 from gradleak.streams import stream
 from gradleak.victims.training import victim_quality
 
@@ -142,14 +143,14 @@ def attack(
         groups.append([batch for batches in rounds for batch in batches])
     if spec.reconstruct_mode != "per-client":
         groups.append([aggregate(spec, batches) for batches in rounds])
-    stage = stage_name(spec)
+    setting = spec.setting()
     for group in groups:
         possible = []
         for batch in group:
             if is_applicable(spec, batch):
                 possible.append(batch)
                 continue
-            made, rows = not_applicable(spec, stage, round_, batch)
+            made, rows = not_applicable(spec, setting, round_, batch)
             result.reconstructions.append(made)
             result.rows += rows
         for batches, client in _with_models(spec, round_, possible, rounds):
@@ -163,10 +164,10 @@ def attack(
             for number, batch in enumerate(batches):
                 made = compare(round_, batch, found, number, lpips, spec.metrics)
                 result.reconstructions.append(made)
-                result.rows += rows_of(spec, stage, made, seconds)
+                result.rows += rows_of(spec, setting, made, seconds)
     whole = {"seconds": time.perf_counter() - began, "peak_memory_mb": peak_memory_mb()}
     for who, values in ((VICTIM, victim_quality(spec)), (JOB, whole)):
-        result.rows += [row(spec, stage, who, -1, name, value) for name, value in values.items()]
+        result.rows += [row(spec, setting, who, -1, name, value) for name, value in values.items()]
     return result
 
 

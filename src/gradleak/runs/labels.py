@@ -20,7 +20,7 @@ from gradleak.clients.observation import (
     observe_full,
     observe_head,
 )
-from gradleak.clients.round_inputs import defended, draw_batch, in_own_order, make_victim, row, stage_name
+from gradleak.clients.round_inputs import defended, draw_batch, in_own_order, make_victim
 from gradleak.clients.rounds import make_client, observe_client
 from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
@@ -31,11 +31,12 @@ from gradleak.metrics.labels import floors, label_metrics, metric_names
 from gradleak.notes import note
 from gradleak.plan import catalogue
 from gradleak.plan.catalogue.facts import MethodFacts
-from gradleak.plan.distributions import CUSTOM_CLASSES
+from gradleak.plan.distributions import CUSTOM, CUSTOM_CLASSES
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.methods import method_parts
 from gradleak.provenance import peak_memory_mb
-from gradleak.records import JOB, NOT_APPLICABLE, VICTIM, Row
+from gradleak.records import JOB, NOT_APPLICABLE, OK, VICTIM, Row
+from gradleak.runs.rows import row
 from gradleak.victims.chunks import chunk_size
 from gradleak.victims.models.base import Victim
 from gradleak.victims.training import victim_quality
@@ -79,10 +80,11 @@ def restore(spec: RestoreLabels) -> Result:
     facts = {name: catalogue.find("attacks", method_parts(name)[0]) for name in spec.methods}
     baselines = floors(spec.batch_size, data.num_classes)
     rows: list[Row] = []
-    stage = stage_name(spec)
+    setting = spec.setting()
 
-    def add(method: str, trial: int, metrics: dict[str, float], status: str = "ok") -> None:
-        rows.extend(row(spec, stage, method, trial, name, value, status=status) for name, value in metrics.items())
+    def add(method: str, trial: int, metrics: dict[str, float], status: str = OK) -> None:
+        more = {"client": min(trial, 0), "status": status}  # the one client, unless it is of the whole run
+        rows.extend(row(spec, setting, method, trial, name, value, **more) for name, value in metrics.items())
 
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
         client = _Client(spec, data, model, trains, device, trial)
@@ -165,13 +167,13 @@ def _metrics_of(spec: RestoreLabels, method: MethodFacts) -> list[str]:
     names = dict.fromkeys(metric_names(gives))
     if spec.analysis and "embeddings" in gives:
         names |= dict.fromkeys(analysis.METRICS)
-    if spec.distribution.startswith("custom") and "counts" in gives:
+    if spec.distribution in CUSTOM and "counts" in gives:
         names |= dict.fromkeys(f"restored_class_{c}" for c in CUSTOM_CLASSES)
     return [*names, *spec.metrics]
 
 
 def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:
     """Counts of the three classes that the custom distributions are made of, as the extreme-batch table shows."""
-    if not spec.distribution.startswith("custom") or guess.counts is None:
+    if spec.distribution not in CUSTOM or guess.counts is None:
         return {}
     return {f"restored_class_{c}": float(guess.counts[c]) for c in CUSTOM_CLASSES}

@@ -39,13 +39,16 @@ def of_images(made: Callable[..., Any]) -> list[Row]:
     return images.run(Reconstruct(**IMAGES, metrics=("mine",))).rows
 
 
-def mine(rows: list[Row]) -> list[tuple[str, int, str, float]]:
-    return [(row.method, row.trial, row.unit, row.value) for row in rows if row.metric == "mine"]
+def mine(rows: list[Row]) -> list[tuple[str, int, int, int, float]]:
+    return [(row.method, row.trial, row.client, row.image, row.value) for row in rows if row.metric == "mine"]
 
 
 def test_a_metric_of_labels_has_a_row_per_try_and_none_where_it_says_nothing():
     rows = of_labels(lambda guess, truth: math.nan if guess.counts is None else int(guess.counts.sum()))
-    assert mine([row for row in rows if not row.method.startswith("floor")]) == [("ilrg", 0, "", 4), ("ilrg", 1, "", 4)]
+    assert mine([row for row in rows if not row.method.startswith("floor")]) == [
+        ("ilrg", 0, 0, -1, 4),
+        ("ilrg", 1, 0, -1, 4),
+    ]
     assert {method for method, *_ in mine(rows)} == {"ilrg", "floor-blank", "floor-uniform"}
     plain = restore(RestoreLabels(**USUAL, methods=("ilrg", "gi"))).rows
     values = [(row.method, row.metric, row.value) for row in plain if row.metric not in ("seconds", "peak_memory_mb")]
@@ -54,8 +57,8 @@ def test_a_metric_of_labels_has_a_row_per_try_and_none_where_it_says_nothing():
 
 def test_a_metric_of_images_has_a_row_per_image():
     rows = of_images(lambda truth, guess: (truth - guess).abs().amax((1, 2, 3)))
-    ((method, trial, unit, value),) = mine(rows)
-    assert (method, trial, unit) == ("dlg", 0, "client0image0")
+    ((method, trial, client, image, value),) = mine(rows)
+    assert (method, trial, client, image) == ("dlg", 0, 0, 0)
     assert 0 < value <= 1
 
 

@@ -102,3 +102,12 @@ def test_labels_say_which_methods_are_told_more_than_gradients():
     grid = expand({"attacks/known": {"kind": "ilrg-simplified", "label": "known", "options": {"alpha": 2}}})
     assert labels_of(grid.config, [])["told"]["ilrg-simplified:alpha=2"] == "present_classes"
     assert "ilrg" not in labels_of(grid.config, [])["told"]
+
+
+def test_defenses_one_after_another_are_written_by_the_labels_of_each():
+    strengths = {"a": 1, "b": 2}
+    grid = expand(
+        {f"defenses/{name}": {"kind": "dp", "noise_std": std, "label": name} for name, std in strengths.items()}
+    )
+    labels = labels_of(grid.config, [], [("dp-2", "dp-1"), ("dp-1",), ()])["defense"]
+    assert labels == {"dp-1": "a", "dp-2": "b", "dp-2+dp-1": "b + a"}

@@ -173,7 +173,8 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 8}]},
-            "my.yaml: experiments.a.axes.0.num_images: is called batch_size now",
+            "my.yaml: experiments.a.axes.0.num_images: is called batch_size now; the training's batch, once"
+            " called so, is train_batch_size",
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "batch": 3}]},
@@ -202,6 +203,18 @@ def test_select_picks(select, experiments, tables, figures):
             "my.yaml: tables.t.metrics: the metrics of agreement cannot be chosen",
         ),
         ({"experiments/a/exclude": [{"modell": "x"}]}, "my.yaml: experiments.a.exclude.0: unknown axis 'modell'"),
+        (
+            {"experiments/a/exclude": [{"num_images": 8}]},
+            "my.yaml: experiments.a.exclude.0.num_images: is called batch_size now",
+        ),
+        (
+            {"attacks/x": {"kind": "matching", "label": "X", "options": {"num_images": 8}}},
+            "my.yaml: attacks.x.options.num_images: is called batch_size now",
+        ),
+        (
+            {"priors/p": {"label": "P", "options": {"batch_size": 8}}},
+            "my.yaml: priors.p.options.batch_size: is called train_batch_size now",
+        ),
         ({"models/deep/stem": "imagenet"}, "my.yaml: models.deep: model fcn: stem='imagenet' does not apply"),
         ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
         ({"tables/t/experiments": ["z"]}, "my.yaml: tables.t.experiments: unknown experiment 'z'"),

@@ -7,7 +7,7 @@ import torch
 
 from gradleak.metrics.images import image_metrics
 from gradleak.plan.jobs.labels import RestoreLabels
-from gradleak.plan.metric_facts import IMAGE_METRICS, bounds, digits, is_psnr, label
+from gradleak.plan.metric_facts import IMAGE_METRICS, SNAPSHOT, bounds, digits, is_psnr, label
 from gradleak.report.image_rows import BEST_SIX
 from gradleak.runs.labels import restore
 
@@ -24,7 +24,7 @@ def test_every_metric_of_labels_has_a_range_and_lies_in_it():
 
 
 def test_every_metric_of_images_has_a_range_and_reaches_its_ends():
-    names = [*IMAGE_METRICS, "lpips", BEST_SIX, "psnr_at_100", "seconds", "diverged_restarts"]
+    names = [*IMAGE_METRICS, "lpips", BEST_SIX, SNAPSHOT, "seconds", "diverged_restarts"]
     assert all(math.isfinite(bounds(name)[0]) for name in names)
     black, white = torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16)
     for pair, end in (((black, black), 1), ((black, white), 0)):
@@ -57,7 +57,7 @@ def test_a_difference_in_decibels_is_written_like_one():
     [
         ("leacc", "LeAcc", 3),
         ("psnr", "PSNR", 2),
-        ("psnr_at_100", "psnr_at_100", 2),
+        (SNAPSHOT, SNAPSHOT, 2),
         ("difference_psnr", "difference_psnr", 2),
         ("seconds", "s", 1),
         ("restored_class_18", "restored_class_18", 1),

@@ -1,5 +1,6 @@
 """The configurations in config/: the default one needs no download, the large ones hold every published row."""
 
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -8,8 +9,8 @@ from tests.workflow import ROOT
 
 from gradleak.plan import config as configuration
 from gradleak.plan import grid
+from gradleak.records import CELL
 from gradleak.report import published
-from gradleak.report.statistics import CELL
 
 NO_FILES = configuration.Sources({})
 
@@ -41,7 +42,7 @@ def test_the_default_grid_needs_no_download():
 
 
 PUBLISHED = published.load(ROOT / "paper" / "published" / "ilrg.csv")
-WITHOUT_GPU = PUBLISHED["dataset"].isin(["mnist", "cifar100"]) & ~PUBLISHED["stage"].str.startswith("epoch")
+WITHOUT_GPU = PUBLISHED["dataset"].isin(["mnist", "cifar100"]) & (PUBLISHED["stage_unit"] != "epoch")
 
 
 @pytest.mark.parametrize(("name", "rows"), [("cpu.yaml", PUBLISHED[WITHOUT_GPU]), ("paper.yaml", PUBLISHED)])
@@ -49,8 +50,7 @@ def test_the_large_grids_run_every_published_row_at_its_size(name, rows):
     expanded = grid.expand(configuration.load(merged("config.yaml", name), NO_FILES), NO_FILES)
     tries: dict[tuple[Any, ...], list[int]] = {}
     for spec in expanded.runs.values():
-        cell = (spec.dataset, spec.model_id, spec.stage, spec.batch_size, spec.distribution_id, spec.defense_id)
-        tries.setdefault(cell, []).append(spec.num_tries)
+        tries.setdefault(astuple(spec.setting()), []).append(spec.num_tries)
     cells = rows[[*CELL, "tries"]].drop_duplicates().itertuples(index=False, name=None)
     missing = [(*cell, size) for *cell, size in cells if max(tries.get(tuple(cell), [0])) < size]
     assert not missing

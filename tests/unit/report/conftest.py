@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.cells import columns
 from tests.workflow import ROOT
 
 from gradleak.plan.catalogue import dataset_facts
+from gradleak.plan.metric_facts import SNAPSHOT
 from gradleak.records import COLUMNS
 from gradleak.report.tables.error_analysis import QUANTITIES
 
@@ -51,22 +53,19 @@ def _rows(
         cell = {
             "run": f"labels/{dataset}/{model}/{stage}-{distribution}-B{batch_size}-seed{seed}-{defense}",
             "kind": "labels",
-            "dataset": dataset,
-            "model": model,
-            "stage": stage,
-            "batch_size": batch_size,
-            "distribution": distribution,
-            "defense": defense,
+            **columns(dataset, model, batch_size, stage=stage, distribution=distribution, defense=defense),
             "model_seed": seed,
             "seed": 12,
-            "unit": "",
+            "image": -1,
+            "iteration": -1,
             "status": "ok",
             "experiment": experiment,
         }
 
         def put(method: str, metric: str, trial: int, value: float, cell: dict[str, Any] = cell) -> None:
             value = values.get((method, metric), value)
-            rows.append({**cell, "method": method, "metric": metric, "trial": trial, "value": value})
+            at = {"method": method, "metric": metric, "trial": trial, "client": min(trial, 0)}
+            rows.append({**cell, **at, "value": value})
 
         for trial in range(tries):
             noise = 0.004 * rng.standard_normal()
@@ -132,38 +131,35 @@ def _image_rows(
         cell = {
             "run": f"{folder}/{distribution}-B{batch_size}-seed{seed}-{defense}-{clients}clients-{method}",
             "kind": "images",
-            "dataset": dataset,
-            "model": model,
-            "stage": "untrained",
-            "defense": defense,
+            **columns(dataset, model, batch_size, distribution=distribution, defense=defense),
             "model_seed": seed,
             "seed": 12,
+            "client": -1,
+            "image": -1,
+            "iteration": -1,
+            "status": "ok",
             "experiment": "made_up",
         }
-
-        def put(trial: int, unit: str, metric: str, value: float, cell: dict[str, Any], status: str = "ok") -> None:
-            rows.append({**cell, "trial": trial, "unit": unit, "status": status, "metric": metric, "value": value})
-
-        drawn = f"{distribution}@{clients}clients" if aggregated else distribution
-        at = {**cell, "method": method, "batch_size": batch_size, "distribution": drawn}
+        at = {**cell, "method": method, "aggregated": clients if aggregated else 0}
         for trial in range(rounds):
             for client in range(1 if aggregated else clients):
-                who = "" if aggregated else f"client{client}"
                 status = "diverged" if client in diverged else "ok"
+                who = {**at, "trial": trial, "client": -1 if aggregated else client, "status": status}
                 for image in range(batch_size):
                     level = psnr + image + client + 0.01 * seed
                     of_image = {"psnr": level, "mse": 10 ** (-level / 10), "ssim": 0.5, "feature_cosine": 0.9}
                     of_image |= {"label_accuracy": float(image > 0), **(more or {})}
                     for metric, value in of_image.items():
-                        put(trial, f"{who}image{image}", metric, value if status == "ok" else np.nan, at, status)
+                        value = value if status == "ok" else np.nan
+                        rows.append({**who, "image": image, "metric": metric, "value": value})
                 whole = {"seconds": 2.5, "matching_loss": 1e-3, "diverged_restarts": 2.0 if status != "ok" else 0.0}
-                whole |= {f"psnr_at_{each}": psnr - 5 + each / 100 for each in iterations}
-                for metric, value in whole.items():
-                    put(trial, who, metric, value, at, status)
+                rows += [{**who, "metric": metric, "value": value} for metric, value in whole.items()]
+                for each in iterations:
+                    rows.append({**who, "iteration": each, "metric": SNAPSHOT, "value": psnr - 5 + each / 100})
         # The job's own figures are under the clients' batch size even where only the aggregate is attacked.
         clients_own = batch_size // clients if aggregated else batch_size
-        job = {**cell, "method": "job", "batch_size": clients_own, "distribution": distribution}
-        put(-1, "", "seconds", 3.2, job)
+        job = {**cell, "method": "job", "batch_size": clients_own, "trial": -1}
+        rows.append({**job, "metric": "seconds", "value": 3.2})
     return pd.DataFrame(rows, columns=[*COLUMNS, "experiment"])
 
 

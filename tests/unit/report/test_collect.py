@@ -94,12 +94,12 @@ DAMAGES = {
     "a text for a whole number": (lambda lines: [*lines[:-1], lines[-1].replace(",8,", ",eight,")], "size is 'eight'"),
     "a fraction for a whole number": (lambda lines: [*lines[:-1], lines[-1].replace(",8,", ",8.5,")], "size is '8.5'"),
     "nothing for a whole number": (lambda lines: [*lines[:-1], lines[-1].replace(",8,", ",,")], "batch_size is ''"),
-    "a line that ends early": (lambda lines: [*lines[:-1], lines[-1][:12]], "batch_size is ''"),
+    "a line that ends early": (lambda lines: [*lines[:-1], lines[-1][:12]], "stage_number is ''"),
     "a whole number beyond all": (
         lambda lines: [*lines[:-1], lines[-1].replace(",8,", f",{10**30},")],
         "batch_size is",
     ),
-    "too many fields": (lambda lines: [*lines, "one,field,too,many" + ",x" * 20], "not a metrics CSV"),
+    "too many fields": (lambda lines: [*lines, "one,field,too,many" + ",x" * 40], "not a metrics CSV"),
     "the header alone": (lambda lines: lines[:1], "it has 0 rows, its record says 3"),
 }
 
@@ -133,6 +133,8 @@ RECORDS = {
     "of another run": ({"run": "labels/z"}, "is the record of run labels/z, not of labels/a"),
     "interrupted": ({"interrupted": True}, "its run was interrupted"),
     "of a version before digests": ({"metrics": None}, "does not say what metrics.csv held, an older version wrote it"),
+    "of an older version": ({"schema": None}, "results of another version, whose columns differ (now model options, "),
+    "of a newer version": ({"schema": records.SCHEMA + 1}, "results of another version"),
     "a digest that is none": ({"metrics": {"rows": 3}}, "(metrics: sha256: "),
 }
 

@@ -19,7 +19,7 @@ def test_rows_survive_the_round_trip(tmp_path):
     frame = frames.read_frame(path)
     assert tuple(frame.columns) == records.COLUMNS
     assert frame["defense"].tolist() == ["none"] * 3
-    assert frame["unit"].tolist() == [""] * 3
+    assert frame["checkpoint"].tolist() == [""] * 3
     assert frame["value"].iloc[1] == 1 / 3
     assert frame["value"].isna().tolist() == [False, False, True]
 
@@ -30,6 +30,16 @@ def test_other_files_are_refused(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         frames.read_frame(path)
+
+
+def test_columns_of_an_older_version_are_one_line(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("run,kind,method,dataset,model,stage,unit,metric,value\nr,labels,ilrg,mnist,fcn,iter9,,leacc,1\n")
+    with pytest.raises(InputError) as caught:
+        frames.read_frame(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: results of another version, whose columns differ (now model options, stage, ")
+    assert line.endswith("; delete it and run again")
 
 
 def test_a_missing_file_is_named(tmp_path):

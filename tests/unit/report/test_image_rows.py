@@ -38,7 +38,7 @@ def test_a_diverged_client_is_one_batch_less_and_no_image_counts(made_up_images)
 def test_the_clients_batch_size_is_no_setting_of_an_aggregate(made_up_images):
     found = Reconstructions.of(made_up_images("mnist", "lenet", 8, clients=4, aggregated=True))
     (cell,) = found.cells()
-    assert (cell["batch_size"], cell["distribution"]) == (8, "random@4clients")
+    assert (cell["batch_size"], cell["aggregated"]) == (8, 4)
 
 
 def test_the_best_six_are_of_one_batch(made_up_images):

@@ -51,6 +51,7 @@ OF_IMAGES = [kind for part in ("tables", "figures") for kind in names(part) if I
 
 def sidecar(**more) -> dict:
     return {
+        "identity": {"kind": "labels"},
         "commit": "0123456789abcdef",
         "dirty": False,
         "packages": {"python": "3.11.2", "torch": "2.12.0"},
@@ -121,7 +122,7 @@ def gather(frames, sources, sidecars=None, tables=TABLES, figures=FIGURES):
 
 def image_sidecar(iterations: int, restarts: int, **more) -> dict:
     spec = {"iterations": iterations, "restarts": restarts, "bn_eval": True, "local_steps": 1, "median": 0}
-    return sidecar(run="images/mnist/fcn/x", spec={**spec, **more})
+    return sidecar(run="images/mnist/fcn/x", identity={"kind": "images"}, spec={**spec, **more})
 
 
 def test_extent(frames, sources):

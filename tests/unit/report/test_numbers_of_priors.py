@@ -16,8 +16,7 @@ def attacked(made_up_images, gains: dict[str, list[float]]) -> tuple[Reconstruct
     frames, policies = [], {}
     for method, raised in gains.items():
         rows = made_up_images("mnist", "lenet", 2, clients=len(raised), method=method)
-        client = rows["unit"].str.extract(r"client(\d)")[0].fillna("0").astype(int)
-        rows["value"] += client.map(dict(enumerate(raised))).where(rows["metric"] == "psnr", 0.0)
+        rows["value"] += rows["client"].clip(lower=0).map(dict(enumerate(raised))).where(rows["metric"] == "psnr", 0.0)
         kind = "diffusion" if method in GUIDED else "images"
         frames.append(rows.assign(kind=kind, run=rows["run"].str.replace("images", kind, n=1)))
         if method != CONTROL:

@@ -11,8 +11,8 @@ from gradleak.report.paired import paired_difference
 
 def rows(values: dict[int, list[float]], metric: str = "psnr") -> pd.DataFrame:
     """Rows of one method: initialisation -> values of its tries."""
-    found = [(m, 12, t, "", "ok", metric, value) for m, tries in values.items() for t, value in enumerate(tries)]
-    return pd.DataFrame(found, columns=["model_seed", "seed", "trial", "unit", "status", "metric", "value"])
+    found = [(m, 12, t, -1, "ok", metric, value) for m, tries in values.items() for t, value in enumerate(tries)]
+    return pd.DataFrame(found, columns=["model_seed", "seed", "trial", "image", "status", "metric", "value"])
 
 
 def test_over_the_tries_of_one_initialisation_by_hand():
@@ -57,8 +57,8 @@ def test_other_seeds_are_other_batches():
 
 
 def test_images_of_a_batch_are_averaged_first():
-    ours = pd.concat([rows({1: [10.0, 12.0]}).assign(unit=f"image{i}") for i in range(3)])
-    ours.loc[ours["unit"] == "image0", "value"] += 3.0
+    ours = pd.concat([rows({1: [10.0, 12.0]}).assign(image=i) for i in range(3)])
+    ours.loc[ours["image"] == 0, "value"] += 3.0
     found = paired_difference(ours, rows({1: [10.0, 12.0]}), "psnr")
     assert (found.value.mean, found.value.n_trials) == (1.0, 2)
 

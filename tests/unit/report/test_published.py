@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.cells import columns
 
 from gradleak.errors import InputError
 from gradleak.report import published
@@ -17,15 +18,7 @@ def figures(paper_folder) -> pd.DataFrame:
 
 
 def cell(dataset="mnist", model="fcn", batch_size=24, **more) -> dict:
-    return {
-        "dataset": dataset,
-        "model": model,
-        "stage": "untrained",
-        "batch_size": batch_size,
-        "distribution": "random",
-        "defense": "none",
-        **more,
-    }
+    return columns(dataset, model, batch_size, **more)
 
 
 def test_all_logs_are_read(figures):
@@ -39,16 +32,22 @@ def test_all_logs_are_read(figures):
     ("log", "expected"),
     [
         ("Experiment1/exp1", {"model": "fcn", "dataset": "mnist", "distribution": "random"}),
-        ("Experiment2/dnn+mnist+layers/exp4", {"model": "fcn-n_hidden=3", "batch_size": 64}),
-        ("Experiment1/exp3-1", {"model": "lenet5-silu"}),
-        ("Experiment1/exp3-3(leaky_relu)", {"model": "lenet5-leaky_relu"}),
-        ("batchnorm&dropout/exp4", {"model": "vgg16-dropout"}),
-        ("data_distributions/exp4", {"distribution": "balanced-32"}),
-        ("data_distributions/exp1", {"distribution": "extreme"}),
-        ("DefenseStrategy/exp8", {"defense": "dp-0.01", "stage": "epoch100"}),
+        ("Experiment2/dnn+mnist+layers/exp4", {"model": "fcn", "model_options": '{"n_hidden":3}', "batch_size": 64}),
+        ("Experiment1/exp3-1", {"model": "lenet5", "model_options": '{"activation":"silu"}'}),
+        ("Experiment1/exp3-3(leaky_relu)", {"model_options": '{"activation":"leaky_relu"}'}),
+        ("batchnorm&dropout/exp4", {"model": "vgg16", "model_options": '{"dropout":true}'}),
+        ("data_distributions/exp4", {"distribution": "balanced", "distribution_classes": 32}),
+        ("data_distributions/exp1", {"distribution": "extreme", "distribution_classes": 0}),
+        (
+            "DefenseStrategy/exp8",
+            {"defense": "dp-0.01", "defense_scope": "head", "stage_unit": "epoch", "stage_number": 100},
+        ),
         ("DefenseStrategy/exp2", {"defense": "dp-0.0001"}),
         ("DefenseStrategy/exp10", {"defense": "sparse-20"}),
-        ("TrainingStage/MNIST/exp10", {"stage": "iter100", "defense": "none"}),
+        (
+            "TrainingStage/MNIST/exp10",
+            {"stage_unit": "iter", "stage_number": 100, "defense": "none", "defense_scope": ""},
+        ),
     ],
 )
 def test_settings_are_spelt_as_ours(figures, log, expected):
@@ -58,11 +57,11 @@ def test_settings_are_spelt_as_ours(figures, log, expected):
         assert set(rows[name]) == {value}
 
 
-def test_batchnorm_in_lenet5_is_in_the_model_id():
+def test_batchnorm_in_lenet5_is_an_option_of_the_model():
     row = {"dataset": "cifar100", "model": "lenet5", "activation": "relu", "hidden_layers": ""}
     row |= {"batchnorm": "True", "dropout": "False", "batch_size": "128", "distribution": "random"}
     row |= {"classes_in_batch": "", "stage": "untrained", "defense": "none", "defense_value": ""}
-    assert published.setting(row)["model"] == "lenet5-batchnorm"
+    assert published.setting(row)["model_options"] == '{"batchnorm":true}'
 
 
 def test_exact_setting(figures):
@@ -106,7 +105,16 @@ def test_several_logs_of_one_setting_are_kept(figures):
     assert found.verdict(0.1, 0.2) == "differs"
 
 
-@pytest.mark.parametrize("change", [{"model": "resnet50-imagenet"}, {"defense": "clip-4"}, {"stage": "epoch3"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "resnet50-imagenet"},
+        {"defense": "clip-4"},
+        {"defense": "dp-0.01@all"},
+        {"stage": "epoch3"},
+        {"aggregated": 2},
+    ],
+)
 def test_other_settings_match_nothing(figures, change):
     found = published.match(figures, cell(**change), "ilrg", "leacc", ("comparison",))
     assert (found.values, found.text(), found.verdict(0, 1)) == ((), "—", "—")

@@ -62,7 +62,7 @@ def test_the_means_alone(dlg_run):
 
 def test_what_could_not_be_tried_is_shown_as_such(made_up_images, tmp_path):
     frame = made_up_images("mnist", "lenet", 2, clients=2)
-    withheld = frame["unit"].str.startswith("client1")
+    withheld = frame["client"] == 1
     frame.loc[withheld, ["status", "value"]] = [NOT_APPLICABLE, np.nan]
     made = table([read_run(write_run(tmp_path / "run_3", frame))])
     second, mean = (line.cells for line in made.lines[-2:])
@@ -94,6 +94,14 @@ def test_it_is_escaped_latex_with_booktabs(dlg_run, paper_folder):
 def test_a_folder_without_results_is_named(dlg_run, name):
     (dlg_run / name).unlink()
     with pytest.raises(InputError, match=rf"run_1: has no {name}, so it is not the folder of a reconstruction run"):
+        read_run(dlg_run)
+
+
+def test_a_run_of_an_older_version_is_one_line(dlg_run):
+    record = json.loads((dlg_run / "run.json").read_text())
+    del record["schema"]
+    (dlg_run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"^[^\n]*run_1/run\.json: results of another version[^\n]*run again$"):
         read_run(dlg_run)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from tests.cells import columns
 
 from gradleak.records import NOT_APPLICABLE
 from gradleak.report.statistics import compare_means, student, summarise, verdicts
@@ -17,8 +18,7 @@ def long(values: dict[int, list[float]], *, metric: str = "made_up", status: str
         for trial, value in enumerate(tries)
     ]
     frame = pd.DataFrame(rows, columns=["model_seed", "seed", "trial", "value", "method", "metric", "status"])
-    cell = {"dataset": "d", "model": "m", "stage": "s", "batch_size": 4, "distribution": "r", "defense": "n"}
-    return frame.assign(**cell)
+    return frame.assign(**columns("mnist", "fcn", 4), iteration=-1)
 
 
 def test_means_are_taken_within_an_initialisation_first():

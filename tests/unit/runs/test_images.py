@@ -19,6 +19,7 @@ from gradleak.plan.aliases import ReconstructShorthand
 from gradleak.plan.jobs.diffusion import DiffusionReconstruct
 from gradleak.plan.jobs.images import Reconstruct
 from gradleak.plan.jobs.labels import RestoreLabels
+from gradleak.plan.metric_facts import SNAPSHOT
 from gradleak.runs import images as experiment
 from gradleak.streams import stream
 
@@ -177,13 +178,15 @@ def test_rows_of_both_modes():
     result = experiment.run(spec(num_clients=2, batch_size=2, reconstruct_mode="both", num_tries=2, log_every=1))
     assert len(result.reconstructions) == 2 * 2 + 2
     psnr = [row for row in result.rows if row.metric == "psnr"]
-    alone = {(row.trial, row.unit) for row in psnr if row.distribution == "random"}
-    assert alone == {(t, f"client{c}image{i}") for t in (0, 1) for c in (0, 1) for i in (0, 1)}
-    together = [row for row in psnr if row.distribution == "random@2clients"]
-    assert {(row.trial, row.unit, row.batch_size) for row in together} == {
-        (t, f"image{i}", 4) for t in (0, 1) for i in range(4)
-    }
-    assert {row.metric for row in result.rows} >= {"ssim", "mse", "feature_cosine", "label_accuracy", "psnr_at_2"}
+    alone = {(row.trial, row.client, row.image, row.batch_size) for row in psnr if not row.aggregated}
+    assert alone == {(t, c, i, 2) for t in (0, 1) for c in (0, 1) for i in (0, 1)}
+    together = {(row.trial, row.client, row.image, row.batch_size) for row in psnr if row.aggregated == 2}
+    assert together == {(t, -1, i, 4) for t in (0, 1) for i in range(4)}
+    assert len(alone) + len(together) == len(psnr)
+    snapshots = {(row.image, row.iteration) for row in result.rows if row.metric == SNAPSHOT}
+    assert snapshots >= {(-1, 1), (-1, 2)}
+    assert {row.iteration for row in result.rows if row.metric != SNAPSHOT} == {-1}
+    assert {row.metric for row in result.rows} >= {"ssim", "mse", "feature_cosine", "label_accuracy"}
     assert {row.method for row in result.rows} == {"dlg", "job"}
 
 

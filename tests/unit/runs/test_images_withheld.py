@@ -15,6 +15,7 @@ from gradleak.clients.client import Client
 from gradleak.clients.local_training import LocalTraining
 from gradleak.plan import plugins
 from gradleak.plan.jobs.images import Reconstruct
+from gradleak.plan.metric_facts import SNAPSHOT
 from gradleak.records import Row
 from gradleak.runs import images as experiment
 from gradleak.runs.image_job import execute
@@ -119,7 +120,7 @@ def test_without_what_the_attack_needs_all_its_rows_say_so(options):
     assert {row.status for row in attacked(found.rows)} == {"not applicable"}
     assert all(math.isnan(row.value) for row in attacked(found.rows))
     had, has = (
-        sorted((r.trial, r.unit, r.distribution, r.metric) for r in attacked(rows) if "psnr_at" not in r.metric)
+        sorted((r.trial, r.client, r.image, r.aggregated, r.metric) for r in attacked(rows) if r.metric != SNAPSHOT)
         for rows in (usual.rows, found.rows)
     )
     assert has == had
@@ -140,9 +141,9 @@ def test_each_batch_is_matched_on_what_its_client_sent():
     plain = experiment.run(mine.model_copy(update={"defenses": ()}))
     even = [bool((made.true_labels % 2 == 0).any()) for made in plain.reconstructions]
     assert 0 < sum(even) < len(even)
-    psnr = {(r.trial, r.unit): r for r in found.rows if r.metric == "psnr"}
+    psnr = {(r.trial, r.client, r.image): r for r in found.rows if r.metric == "psnr"}
     for made, withheld in zip(plain.reconstructions, even, strict=True):
-        row = psnr[made.trial, f"client{made.client}image0"]
+        row = psnr[made.trial, made.client, 0]
         assert row.status == ("not applicable" if withheld else "ok")
         if not withheld:
             assert row.value == pytest.approx(float(made.metrics["psnr"][0]), abs=0.2)  # rounding in larger batches

@@ -169,6 +169,8 @@ class ModelFacts(Facts):
     Attributes:
         options: those of :data:`MODEL_OPTIONS` that it has; every other one must keep its default.
         activations: values of the option ``activation``, if it has it.
+        family: name of the models that differ from it in depth alone, which is the option ``n_hidden`` or its argument
+            ``depth``; empty if there are none.
         arguments: what it is called with besides classes, channels, image size and options.
         min_image_size: height and width of the smallest image that it reads.
         size_step: number that the image size must be a multiple of.
@@ -178,6 +180,7 @@ class ModelFacts(Facts):
 
     options: Annotated[tuple[str, ...], AfterValidator(_known_options)] = ()
     activations: tuple[str, ...] = ("relu", "silu", "gelu", "leaky_relu", "sigmoid")
+    family: str = ""
     arguments: dict[str, int | float | str] = Field(default_factory=dict)
     min_image_size: int = Field(default=1, ge=1)
     size_step: int = Field(default=1, ge=1)

@@ -7,12 +7,12 @@ from gradleak.plan.catalogue.facts import ModelFacts
 
 def _vgg(depth: int) -> ModelFacts:
     place = "gradleak.victims.models.vgg:VGG"  # it halves the image five times
-    return ModelFacts(object=place, arguments={"depth": depth}, options=("dropout",), size_step=32)
+    return ModelFacts(object=place, family="VGG", arguments={"depth": depth}, options=("dropout",), size_step=32)
 
 
 def _resnet(depth: int) -> ModelFacts:
     place = "gradleak.victims.models.resnet:ResNet"
-    return ModelFacts(object=place, arguments={"depth": depth}, options=("stem",), pretrained=True)
+    return ModelFacts(object=place, family="ResNet", arguments={"depth": depth}, options=("stem",), pretrained=True)
 
 
 def _small(place: str, options: tuple[str, ...], **more: Any) -> ModelFacts:
@@ -20,7 +20,9 @@ def _small(place: str, options: tuple[str, ...], **more: Any) -> ModelFacts:
 
 
 KINDS = {
-    "fcn": _small("gradleak.victims.models.fcn:FCN", ("n_hidden", "n_dim", "activation"), spellings=("dnn",)),
+    "fcn": _small(
+        "gradleak.victims.models.fcn:FCN", ("n_hidden", "n_dim", "activation"), family="FCN", spellings=("dnn",)
+    ),
     "lenet5": ModelFacts(
         object="gradleak.victims.models.lenet5:LeNet5",
         options=("activation", "batchnorm"),

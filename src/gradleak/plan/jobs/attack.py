@@ -1,16 +1,18 @@
 """Options that all attacks have in common."""
 
+import hashlib
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak.plan import catalogue
+from gradleak.plan import catalogue, names
 from gradleak.plan.catalogue import Kind
 from gradleak.plan.jobs.local_training import LocalTrainingOptions
 from gradleak.plan.jobs.options import DefenseOptions, RuntimeOptions, VictimOptions
 from gradleak.plan.jobs.spec import Names, runtime
-from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training
+from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, check_training, stage_parts
+from gradleak.records import CELL, Setting
 
 
 class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOptions, DefenseOptions):
@@ -68,6 +70,25 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
         training = TrainVictim(**{**shared, "seed": self.victim_seed, "model_seed": None, "output": None})
         return training.with_modules()
 
+    def setting(self) -> Setting:
+        """Return the columns of results that name what is attacked, of a client by itself.
+
+        A column that has the name of an option has its value, 0 or 1 of a boolean.
+        """
+        options = {name: getattr(self, name) for name in CELL if name in type(self).model_fields}
+        values: dict[str, Any] = {
+            name: int(value) if isinstance(value, bool) else value for name, value in options.items()
+        }
+        # The user's own weights are named by their content, so that they pass for no known stage.
+        values["checkpoint"] = "" if self.checkpoint is None else _digest(self.checkpoint)
+        if self.stage != "untrained":
+            values["stage_unit"], values["stage_number"] = stage_parts(self.stage)
+        values["model_options"] = names.canonical(self.model_options())
+        values["distribution_classes"] = self.distribution_classes
+        values["defense"] = names.composition(self.defenses)
+        values["defense_scope"] = self.defense_scope if self.defenses else ""
+        return Setting(**values)
+
     @property
     def victim_seed(self) -> int:
         """Seed of the victim's weights."""
@@ -85,3 +106,9 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
     def run_id(self) -> str:
         """Readable path plus the digest: the run's folder under results/runs."""
         return f"{self.KIND}/{self.dataset}/{self.model_id}/{self.setting_id}-{self.digest}"
+
+
+def _digest(weights: Path) -> str:
+    """Return eight hex digits that name the content of a file."""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:8]

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gradleak.plan import catalogue, plugins
+from gradleak.plan import catalogue, names, plugins
 from gradleak.plan.catalogue import Kind
 from gradleak.plan.distributions import DISTRIBUTIONS, check_batch
 from gradleak.plan.jobs.spec import Names, Spec, runtime
@@ -147,8 +147,12 @@ class BatchOptions(TrainSplitOptions):
     @property
     def distribution_id(self) -> str:
         """The distribution with its parameter, e.g. ``balanced-32``."""
-        number = self.num_uniform_cls or self.num_target_cls
-        return f"{self.distribution}-{number}" if number else self.distribution
+        return names.distribution_name(self.distribution, self.distribution_classes)
+
+    @property
+    def distribution_classes(self) -> int:
+        """Number of classes of the distribution, 0 if it has none."""
+        return self.num_uniform_cls or self.num_target_cls or 0
 
 
 class VictimOptions(Spec):
@@ -186,10 +190,7 @@ class VictimOptions(Spec):
     @property
     def model_id(self) -> str:
         """The architecture with its options, e.g. ``fcn-n_hidden=3`` or ``lenet5-silu``."""
-        parts = [self.model]
-        for name, value in self.model_options().items():
-            parts.append(name if value is True else f"{name}={value}" if isinstance(value, int) else str(value))
-        return "-".join(parts)
+        return names.model_name(self.model, self.model_options())
 
 
 def check_model(dataset: str, model: str, image_size: int | None = None) -> None:
@@ -269,6 +270,6 @@ class DefenseOptions(Spec):
 
     @property
     def defense_id(self) -> str:
-        """The defenses in order, e.g. ``clip-4+dp-0.01``, or ``none``."""
-        scope = "" if self.defense_scope == "head" or not self.defenses else "@all"
-        return "+".join(self.defenses) + scope if self.defenses else "none"
+        """Part of run ids: the defenses in order, and their scope if it is not the last layer."""
+        scope = "@all" if self.defenses and self.defense_scope == "all" else ""
+        return names.composition(self.defenses) + scope

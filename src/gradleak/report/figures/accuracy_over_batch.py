@@ -8,6 +8,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from gradleak.report.figures.base import Request
 from gradleak.report.figures.panels import Series, attacks_of, cells_of, panels
+from gradleak.report.settings import without
 
 Cell = dict[str, Any]
 
@@ -19,8 +20,7 @@ def series(cells: list[Cell]) -> list[list[Cell]]:
     """
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        key = tuple(value for name, value in cell.items() if name != "batch_size")
-        groups.setdefault(key, []).append(cell)
+        groups.setdefault(without(cell, "batch_size"), []).append(cell)
     lines = [sorted(group, key=lambda cell: cell["batch_size"]) for group in groups.values()]
     return [line for line in lines if len(line) > 1] or lines
 

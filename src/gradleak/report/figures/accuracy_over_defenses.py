@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from gradleak.report.figures.base import WIDTH, Request
 from gradleak.report.figures.panels import Series, attacks_of, beside, cells_of, panels
+from gradleak.report.settings import part_of, without
 
 Cell = dict[str, Any]
 
@@ -14,19 +15,20 @@ def draw(request: Request) -> Figure:
     """Draw one panel per accuracy, a marker per attack, victim and stage; defenses as the configuration orders them."""
     attacks = attacks_of(request)
     cells = cells_of(request, attacks)
-    defenses = list(dict.fromkeys(cell["defense"] for cell in cells))
+    defenses = {part_of(cell, "defense"): request.labels.defended(cell) for cell in cells}
+    places = {defense: place for place, defense in enumerate(defenses)}
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(tuple(value for name, value in cell.items() if name != "defense"), []).append(cell)
+        groups.setdefault(without(cell, "defense"), []).append(cell)
     lines = []
     for number, group in enumerate(groups.values()):
         aside = beside(number, len(groups))
-        points = sorted(((defenses.index(c["defense"]) + aside, c) for c in group), key=lambda point: point[0])
+        points = sorted(((places[part_of(c, "defense")] + aside, c) for c in group), key=lambda point: point[0])
         lines.append(Series(request.labels.setting(group[0], without=("defense",)), points))
     figure = panels(request, attacks, lines, "", ("defenses",), names=True)
     figure.set_size_inches(WIDTH, 4.2)
     for axes in figure.axes:
-        axes.set_xticks(range(len(defenses)), [request.labels.defended(name) for name in defenses])
+        axes.set_xticks(range(len(defenses)), list(defenses.values()))
         axes.tick_params(axis="x", rotation=60, labelsize=7.5)
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("right")

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradleak.errors import InputError
-from gradleak.plan.jobs.training import stage_parts
 from gradleak.records import VICTIM
 from gradleak.report.figures.base import Request, add_legend
 from gradleak.report.figures.panels import Series, attacks_of, cells_of, panels
+from gradleak.report.settings import without
 
 _GREY = "#555555"
 
@@ -23,7 +23,7 @@ def unit(cells: list[Cell]) -> str | None:
     Raises:
         InputError: they count both, which one axis cannot show.
     """
-    units = {stage_parts(cell["stage"])[0] for cell in cells if cell["stage"] != "untrained"}
+    units = {cell["stage_unit"] for cell in cells if cell["stage_unit"]}
     if len(units) > 1:
         raise InputError("one figure over stages cannot show both iterations and epochs; make one of each")
     return next(iter(units), None)
@@ -36,9 +36,8 @@ def draw(request: Request) -> Figure:
     counted = unit(cells)
     groups: dict[tuple[Any, ...], list[tuple[float, Cell]]] = {}
     for cell in cells:
-        key = tuple(value for name, value in cell.items() if name != "stage")
-        place = 0.0 if cell["stage"] == "untrained" else float(stage_parts(cell["stage"])[1])
-        groups.setdefault(key, []).append((place, cell))
+        key = without(cell, "stage")
+        groups.setdefault(key, []).append((float(cell["stage_number"]), cell))
     lines = [
         Series(request.labels.setting(points[0][1], without=("stage",)), sorted(points, key=lambda point: point[0]))
         for points in groups.values()
@@ -63,7 +62,7 @@ def _victims(axes: Axes, request: Request, lines: list[Series], *, last: bool) -
     right.set_ylim(axes.get_ylim())
     right.grid(visible=False)
     for line in lines:
-        trained = [(place, cell) for place, cell in line.points if cell["stage"] != "untrained"]
+        trained = [(place, cell) for place, cell in line.points if cell["stage_unit"]]
         heights = [request.measured.value(cell, VICTIM, "accuracy").mean for _, cell in trained]
         right.plot([place for place, _ in trained], heights, color=_GREY, linestyle="--", linewidth=1.0)
     if last:

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gradleak.errors import InputError
-from gradleak.records import is_attack
+from gradleak.records import CELL, is_attack
 from gradleak.report.figures.base import Request
 from gradleak.report.figures.pictures import Block, drawn, read_archive
 from gradleak.report.image_rows import DIFFUSION, only_images
-from gradleak.report.statistics import CELL, applicable
+from gradleak.report.statistics import applicable
 
 _STEPS = 4
 """Iterates of a path that are shown at most, besides the original and the result."""
@@ -31,7 +31,7 @@ def draw(request: Request) -> Figure:
                 continue
             archive = read_archive(request, run, ("truth", "guess", "client", "path", "path_at"))
             # An archive has the path of its first batch: of an aggregate only if no client was attacked by itself.
-            if (archive["client"][0] < 0) == ("@" in setting["distribution"]):
+            if (archive["client"][0] < 0) == bool(setting["aggregated"]):
                 paths[request.labels.method.get(str(method), str(method))] = archive
         if paths:
             blocks.append(_block(request.labels.setting(setting), paths))

@@ -9,9 +9,13 @@ from matplotlib.lines import Line2D
 from gradleak.errors import InputError
 from gradleak.report.figures.base import COLOURS, MARKERS, Request, add_legend, grid, set_title
 from gradleak.report.image_rows import Reconstructions, check
+from gradleak.report.settings import part_of, without
 from gradleak.report.statistics import applicable
 
 Cell = dict[str, Any]
+
+Defense = tuple[Any, ...]
+"""What is done to the gradients, and to which."""
 
 
 def draw(request: Request) -> Figure:
@@ -24,10 +28,10 @@ def draw(request: Request) -> Figure:
     pictures = Reconstructions.of(applicable(request.measured.frame))
     if not pictures.cells():
         raise InputError(f"figure {request.name}: its experiments have no attack that could be tried")
-    defenses = list(dict.fromkeys(cell["defense"] for cell in pictures.cells()))
+    defenses = list(dict.fromkeys(part_of(cell, "defense") for cell in pictures.cells()))
     settings: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in pictures.cells():
-        settings.setdefault(tuple(value for name, value in cell.items() if name != "defense"), []).append(cell)
+        settings.setdefault(without(cell, "defense"), []).append(cell)
     figure, panels, columns = grid(len(settings), 2.4)
     for axes, cells in zip(panels, settings.values(), strict=True):
         _panel(axes, request, pictures, cells, defenses)
@@ -50,25 +54,26 @@ def _looks(pictures: Reconstructions) -> dict[str, tuple[str, str]]:
     }
 
 
-def _panel(axes: Axes, request: Request, pictures: Reconstructions, cells: list[Cell], defenses: list[str]) -> None:
+def _panel(axes: Axes, request: Request, pictures: Reconstructions, cells: list[Cell], defenses: list[Defense]) -> None:
     looks = _looks(pictures)
     for number, (method, (colour, marker)) in enumerate(looks.items()):
         attacked = [cell for cell in cells if method in pictures.methods(cell)]
         # Beside each other, so that no marker hides another.
         shift = 0.5 * (number + 0.5) / len(looks) - 0.25
-        places = [defenses.index(cell["defense"]) + shift for cell in attacked]
+        places = [defenses.index(part_of(cell, "defense")) + shift for cell in attacked]
         values = [pictures.measured.value(cell, method, "psnr") for cell in attacked]
         of_one = [value.basis == "initialisations" for value in values]
         low = [value.pi_low if several else value.ci_low for value, several in zip(values, of_one, strict=True)]
         high = [value.pi_high if several else value.ci_high for value, several in zip(values, of_one, strict=True)]
         axes.vlines(places, low, high, color=colour, alpha=0.5, linewidth=1.0)
         axes.plot(places, [value.mean for value in values], color=colour, marker=marker, linestyle="none")
-    axes.set_xticks(range(len(defenses)), [request.labels.defended(name.removesuffix("@all")) for name in defenses])
+    axes.set_xticks(range(len(defenses)), [request.labels.defense.get(name, name) for name, _ in defenses])
     axes.set_xlim(-0.5, len(defenses) - 0.5)
     axes.tick_params(axis="x", rotation=40)
     for label in axes.get_xticklabels():
         label.set_horizontalalignment("right")
         label.set_rotation_mode("anchor")
-    if any(name.endswith("@all") for name in defenses):
-        every = all(name.endswith("@all") for name in defenses if name != "none")
+    scopes = {scope for _, scope in defenses if scope}
+    if "all" in scopes:
+        every = scopes == {"all"}
         axes.set_xlabel("Defense of all layers' gradients" if every else "Defense")

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradleak.errors import InputError
+from gradleak.plan.metric_facts import SNAPSHOT
 from gradleak.report.figures.base import COLOURS, MARKERS, Request, add_legend, grid, set_title
-from gradleak.report.image_rows import SNAPSHOT, Reconstructions, check
+from gradleak.report.image_rows import Reconstructions, check
 from gradleak.report.statistics import applicable
 
 
@@ -41,7 +42,7 @@ def _panel(axes: Axes, request: Request, pictures: Reconstructions, cell: dict[s
     for place, method in enumerate(here):
         number = methods.index(method)
         iterations = pictures.snapshots(cell, method)
-        means = [pictures.measured.value(cell, method, f"{SNAPSHOT}{each}").mean for each in iterations]
+        means = [pictures.measured.value(cell, method, SNAPSHOT, each).mean for each in iterations]
         every = max(1, len(iterations) // 8)  # more markers than that would hide the line
         below = len(here) - 1 - place  # wider, so that a line on top does not hide it where they coincide
         look = {"linewidth": 1.2 + 1.0 * below, "markersize": 3.5 + 2.0 * below, "markevery": every}

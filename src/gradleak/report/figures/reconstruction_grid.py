@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gradleak.errors import InputError
-from gradleak.records import is_attack
+from gradleak.records import CELL, is_attack
 from gradleak.report.figures.base import Request
 from gradleak.report.figures.pictures import Block, Pixels, drawn, read_archive
 from gradleak.report.image_rows import only_images
-from gradleak.report.statistics import CELL, applicable
+from gradleak.report.statistics import applicable
 
 MOST = 8
 """Images of a setting that are shown at most: the first ones."""
@@ -38,7 +38,7 @@ def _blocks(request: Request) -> list[Block]:
             run = str(of_method.sort_values("model_seed", kind="stable")["run"].iloc[0])
             if run not in request.images and request.draft:
                 continue
-            originals, guess = _read(request, run, aggregated="@" in cell["distribution"])
+            originals, guess = _read(request, run, aggregated=bool(cell["aggregated"]))
             if truth is None:
                 truth, first = originals, run
                 rows.append(("original", truth[:MOST]))

@@ -10,9 +10,10 @@ import pandas as pd
 
 from gradleak.plan import metric_facts
 from gradleak.plan.catalogue import is_sample, stands_for
-from gradleak.records import NOT_APPLICABLE
+from gradleak.records import CELL, NOT_APPLICABLE
 from gradleak.report.published import NO_VERDICT, covered
-from gradleak.report.statistics import AGREES, CELL, DIFFERS, compare_means, verdicts
+from gradleak.report.settings import part_of
+from gradleak.report.statistics import AGREES, DIFFERS, compare_means, verdicts
 from gradleak.report.tables.base import WITHHELD, Column, Labels, Line, Request, Table
 from gradleak.report.tex import figure
 
@@ -93,7 +94,7 @@ def needs(cell: Mapping[str, Any]) -> str:
     wants = []
     if cell["dataset"] == "imagenet":
         wants.append("ImageNet")
-    if cell["stage"].startswith("epoch"):
+    if cell["stage_unit"] == "epoch":
         wants.append("a victim trained on a GPU")
     return " and ".join(wants)
 
@@ -102,7 +103,7 @@ def not_run(cells: Iterable[dict[str, Any]], labels: Labels) -> str:
     """List settings of logs that were not run, grouped by what they need and then by victim and data.
 
     Args:
-        cells: the columns :data:`gradleak.report.statistics.CELL` of each log.
+        cells: the columns :data:`gradleak.records.CELL` of each log.
         labels: names to write.
 
     Returns:
@@ -136,7 +137,7 @@ def _sizes(cells: list[dict[str, Any]], labels: Labels) -> str:
 
 def _natural(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     """Order settings by batch size and then by the numbers in their names as numbers."""
-    words = [re.split(r"(\d+)", str(cell[name])) for name in _CIRCUMSTANCES]
+    words = [re.split(r"(\d+)", str(value)) for value in part_of(cell, *_CIRCUMSTANCES)]
     return (cell["batch_size"], *([int(word) if word.isdigit() else word for word in each] for each in words))
 
 

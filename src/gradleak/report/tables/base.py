@@ -9,12 +9,11 @@ import pandas as pd
 
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, plugins
-from gradleak.plan.jobs.training import stage_parts
-from gradleak.records import NOT_APPLICABLE
-from gradleak.report import published_images
+from gradleak.records import CELL, NOT_APPLICABLE
+from gradleak.report import published_images, settings
 from gradleak.report.attacks import Attacks, attacks_with, check_attacks
 from gradleak.report.published import NO_VERDICT, Match, match
-from gradleak.report.statistics import CELL
+from gradleak.report.settings import Cell
 from gradleak.report.summary import Measured, Value
 from gradleak.report.tex import figure, listing
 
@@ -101,45 +100,55 @@ class Labels:
     defense: Mapping[str, str] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
 
-    def stage(self, stage: str) -> str:
-        """Return a stage in words, e.g. ``100 iterations``."""
-        if stage == "untrained" or stage.startswith("checkpoint-"):
-            return stage
-        unit, number = stage_parts(stage)
-        return f"{number} {'epoch' if unit == 'epoch' else 'iteration'}{'s' if number != 1 else ''}"
+    def model_of(self, cell: Cell) -> str:
+        """Return the model of a setting, e.g. ``FCN-3``."""
+        name = settings.model_of(cell)
+        return self.model.get(name, name)
 
-    def distribution(self, distribution: str) -> str:
-        """Return a distribution in words, e.g. ``balanced, 32 classes`` or ``random, 4 clients aggregated``."""
-        drawn, _, clients = distribution.partition("@")
-        name, _, classes = drawn.partition("-")
-        words = name.replace("_", " ") + (f", {classes} classes" if classes else "")
-        return f"{words}, {clients.removesuffix('clients')} clients aggregated" if clients else words
+    def dataset_of(self, cell: Cell) -> str:
+        """Return the data set of a setting, e.g. ``MNIST``."""
+        return self.dataset.get(cell["dataset"], cell["dataset"])
 
-    def defended(self, defense: str) -> str:
-        """Return a composition of defenses in words, e.g. ``clipping at 4 + noise 1e-2``."""
-        names, _, scope = defense.partition("@")
-        words = " + ".join(self.defense.get(name, name) for name in names.split("+"))
-        return f"{words} (all layers)" if scope else words
+    def defended(self, cell: Cell) -> str:
+        """Return the defense of a setting, e.g. ``clipping at 4 + noise 1e-2 (all layers)``."""
+        name = self.defense.get(cell["defense"], cell["defense"])
+        return f"{name} (all layers)" if cell["defense_scope"] == "all" else name
 
-    def where(self, cell: Mapping[str, Any], without: Collection[str] = ()) -> str:
+    def part(self, cell: Cell, part: str) -> str:
+        """Return one part of a setting (:data:`gradleak.report.settings.PARTS`) in words."""
+        match part:
+            case "model":
+                return self.model_of(cell)
+            case "dataset":
+                return self.dataset_of(cell)
+            case "batch_size":
+                return f"B={cell['batch_size']}"
+            case "defense":
+                return self.defended(cell)
+            case _:
+                return settings.words_of(cell, part)
+
+    def where(self, cell: Cell, without: Collection[str] = ()) -> str:
         """Return what sets the cell apart from random batches of an untrained, undefended victim."""
-        words = {
-            "distribution": ("random", self.distribution),
-            "stage": ("untrained", self.stage),
-            "defense": ("none", self.defended),
-        }
-        unusual = [name for name, (usual, _) in words.items() if name not in without and cell[name] != usual]
-        return ", ".join(words[name][1](cell[name]).removeprefix("random, ") for name in unusual)
+        parts = (name for name in settings.PARTS if name not in without and not settings.is_usual(cell, name))
+        unusual = (name for name in sorted(parts, key=_place) if name not in _ALWAYS)
+        return ", ".join(self.part(cell, name) for name in unusual)
 
-    def setting(self, cell: Mapping[str, Any], *, without: Collection[str] = ()) -> str:
-        """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``, without some columns of the schema."""
-        words = {
-            "model": self.model.get(cell["model"], cell["model"]),
-            "dataset": self.dataset.get(cell["dataset"], cell["dataset"]),
-            "batch_size": f"B={cell['batch_size']}",
-            "": self.where(cell, without),
-        }
-        return ", ".join(word for name, word in words.items() if word and name not in without)
+    def setting(self, cell: Cell, *, without: Collection[str] = ()) -> str:
+        """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``, without some of its parts."""
+        always = [self.part(cell, name) for name in _ALWAYS if name not in without]
+        return ", ".join(filter(None, [*always, self.where(cell, without)]))
+
+
+_ALWAYS = ("model", "dataset", "batch_size")
+"""Parts that stand in every setting's words."""
+
+_ORDER = ("distribution", "aggregated", "stage", "defense")
+
+
+def _place(part: str) -> int:
+    """Return where a part stands among those that are unusual."""
+    return _ORDER.index(part) if part in _ORDER else len(_ORDER)
 
 
 @dataclass(frozen=True)

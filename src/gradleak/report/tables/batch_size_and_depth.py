@@ -1,10 +1,13 @@
 """Experiment 2: label restoration over batch size and depth, judged against the published figures."""
 
-import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from gradleak.plan import catalogue
+from gradleak.plan.catalogue.facts import MODEL_OPTIONS
+from gradleak.plan.names import model_name
+from gradleak.report.settings import options_of, part_of
 from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import Group, judged
 
@@ -13,21 +16,23 @@ Cell = dict[str, Any]
 CAPTION = "{attacks} over batch size and depth."
 
 
-def depth(model: str) -> tuple[str, int] | None:
-    """Return the family and depth of a model id, None if it belongs to no family.
+def depth(cell: Cell) -> tuple[str, int] | None:
+    """Return the family and depth of a setting's model, None if it belongs to no family.
 
-    The depth is the number of hidden layers after the first for the FCN, the number in the name for VGG and
-    ResNet.
+    The depth is the number of hidden layers after the first where that is an option, else the one that the kind has.
     """
-    if matched := re.fullmatch(r"fcn(?:-n_hidden=(\d+))?", model):
-        return "FCN", int(matched[1] or 1)
-    if matched := re.fullmatch(r"(vgg|resnet)(\d+)((?:-.+)?)", model):
-        return {"vgg": "VGG", "resnet": "ResNet"}[matched[1]] + matched[3], int(matched[2])
-    return None
+    if cell["model"] not in catalogue.names("models"):
+        return None
+    facts, options = catalogue.find("models", cell["model"]), options_of(cell)
+    if not facts.family:
+        return None
+    has_layers = "n_hidden" in facts.options
+    number = options.pop("n_hidden", MODEL_OPTIONS["n_hidden"]) if has_layers else facts.arguments["depth"]
+    return model_name(facts.family, options), int(number)
 
 
-def _same(cell: Cell, *names: str) -> tuple[Any, ...]:
-    return tuple(cell[name] for name in (*names, "distribution", "stage", "defense"))
+def _same(cell: Cell, *parts: str) -> tuple[Any, ...]:
+    return part_of(cell, *parts, "distribution", "stage", "defense")
 
 
 def _gather(cells: list[Cell], key: Any) -> Iterator[list[Cell]]:
@@ -52,12 +57,11 @@ def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
     ]
 
     def family(cell: Cell) -> tuple[Any, ...] | None:
-        at = depth(cell["model"])
+        at = depth(cell)
         return (at[0], *_same(cell, "dataset", "batch_size")) if at else None
 
     arranged += [
-        ("depth", sorted(group, key=lambda cell: (depth(cell["model"]) or ("", 0))[1]))
-        for group in _gather(cells, family)
+        ("depth", sorted(group, key=lambda cell: (depth(cell) or ("", 0))[1])) for group in _gather(cells, family)
     ]
     placed = [cell for _, group in arranged for cell in group]
     rest = [cell for cell in cells if cell not in placed]
@@ -76,17 +80,17 @@ def build(request: Request) -> Table:
 
 def _setting(request: Request, axis: str, cell: Cell) -> str:
     """What changes within a block."""
-    model = request.labels.model.get(cell["model"], cell["model"])
+    model = request.labels.model_of(cell)
     return {"batch size": f"B={cell['batch_size']}", "depth": model}.get(axis, f"{model}, B={cell['batch_size']}")
 
 
 def _heading(request: Request, axis: str, cell: Cell) -> str:
     labels = request.labels
     where = f", {labels.where(cell)}" if labels.where(cell) else ""
-    dataset = labels.dataset.get(cell["dataset"], cell["dataset"])
+    dataset = labels.dataset_of(cell)
     if axis == "batch size":
-        return f"Batch size: {labels.model.get(cell['model'], cell['model'])}, {dataset}{where}"
+        return f"Batch size: {labels.model_of(cell)}, {dataset}{where}"
     if axis == "depth":
-        family = depth(cell["model"])
+        family = depth(cell)
         return f"Depth: {family[0] if family else cell['model']}, {dataset}, B={cell['batch_size']}{where}"
     return f"Single settings: {dataset}{where}"

@@ -12,6 +12,5 @@ NOTE = (
 
 def build(request: Request) -> Table:
     """Build the table: one line per victim, under the data set and the batch size."""
-    labels = request.labels
-    groups = over(request, "model", lambda cell: labels.model.get(cell["model"], cell["model"]))
+    groups = over(request, "model", request.labels.model_of)
     return judged(request, list(groups), caption=CAPTION, experiments=("batchnorm_dropout",), note=NOTE)

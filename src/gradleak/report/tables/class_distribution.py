@@ -8,5 +8,5 @@ CAPTION = "{attacks} over the distribution of classes in a batch."
 
 def build(request: Request) -> Table:
     """Build the table: one line per distribution, under the victim and the batch size."""
-    groups = over(request, "distribution", lambda cell: request.labels.distribution(cell["distribution"]))
+    groups = over(request, "distribution", lambda cell: request.labels.part(cell, "distribution"))
     return judged(request, list(groups), caption=CAPTION, experiments=("class_distribution",))

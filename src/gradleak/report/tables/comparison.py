@@ -50,8 +50,8 @@ def build(request: Request) -> Table:
             continue
         floor = {metric: measured.value(cell, BLANK, metric) for metric in floored}
         where = labels.where(cell)
-        model = labels.model.get(cell["model"], cell["model"])
-        dataset = labels.dataset.get(cell["dataset"], cell["dataset"])
+        model = labels.model_of(cell)
+        dataset = labels.dataset_of(cell)
         values = [with_confidence(value) if asked else "—" for (value, _), asked in zip(pairs, ran, strict=True)]
         blanks = [plain(floor[metric]) if metric in floor else "" for _, metric in shown]
         n = tries(pairs[ran.index(True)][0])

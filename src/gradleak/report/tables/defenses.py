@@ -13,5 +13,5 @@ NOTE = (
 
 def build(request: Request) -> Table:
     """Build the table: one line per defense, under the victim and its stage."""
-    groups = over(request, "defense", lambda cell: request.labels.defended(cell["defense"]))
+    groups = over(request, "defense", request.labels.defended)
     return judged(request, list(groups), caption=CAPTION, experiments=("defenses",), note=NOTE)

@@ -4,6 +4,7 @@ from itertools import product
 
 import pandas as pd
 
+from gradleak.report.settings import part_of
 from gradleak.report.statistics import DIFFERS
 from gradleak.report.tables.base import (
     RANGE_NOTE,
@@ -53,7 +54,7 @@ def build(request: Request) -> Table:
     """Build the table: a block per setting and attack, a line per quantity."""
     attacks = request.attacks([f"{name}_{error}" for name in QUANTITIES for error in ("mse", "mre")])
     measured, lines, numbers = request.measured, [], []
-    cells = sorted(measured.cells(), key=lambda cell: (cell["dataset"], cell["model"], *stage_order(cell)))
+    cells = sorted(measured.cells(), key=lambda cell: (*part_of(cell, "dataset", "model"), *stage_order(cell)))
     for cell, method in product(cells, attacks):
         if not measured.ran(cell, method):
             continue

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gradleak.plan.distributions import CUSTOM, CUSTOM_CLASSES
 from gradleak.report.tables.base import WITHHELD, Request, Table, plain
 from gradleak.report.tables.judged import Further, judged, over
 
@@ -10,7 +11,7 @@ NOTE = (
     "Custom imbalanced: 1, B − 2 and 1 images of the classes 0, 18 and 92. Instances: mean restored number of these "
     "three, to be compared with 1, B − 2 and 1. Extreme: all images of one random class."
 )
-_COUNTS = tuple(f"restored_class_{c}" for c in (0, 18, 92))
+_COUNTS = tuple(f"restored_class_{c}" for c in CUSTOM_CLASSES)
 
 
 def build(request: Request) -> Table:
@@ -26,7 +27,7 @@ def build(request: Request) -> Table:
         return shown, {name: value.mean for name, value in zip(_COUNTS, counts, strict=True)}
 
     cells = measured.cells()
-    custom = any(cell["distribution"].startswith("custom") for cell in cells)
+    custom = any(cell["distribution"] in CUSTOM for cell in cells)
     return judged(
         request,
         list(groups),

@@ -11,7 +11,8 @@ import pandas as pd
 from gradleak.plan import metric_facts
 from gradleak.report.attacks import BLANK, UNIFORM
 from gradleak.report.published import NO_VERDICT
-from gradleak.report.statistics import AGREES, CELL, DIFFERS, UNDECIDED
+from gradleak.report.settings import without
+from gradleak.report.statistics import AGREES, DIFFERS, UNDECIDED
 from gradleak.report.tables.base import (
     RANGE_NOTE,
     Column,
@@ -89,17 +90,17 @@ def verdict(words: dict[str, str]) -> str:
 def over(
     request: Request, varying: str, label: Callable[[Cell], str], order: Callable[[Cell], Any] | None = None
 ) -> Iterator[Group]:
-    """Group settings that differ in one column of the schema alone, in order of first appearance.
+    """Group settings that differ in one part alone, in order of first appearance.
 
     Args:
         request: what the builder got; its cells are grouped.
-        varying: the column.
+        varying: the part, see :mod:`gradleak.report.settings`.
         label: what a line calls a setting.
         order: sorts the lines of a group; order of first appearance if omitted.
     """
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in request.measured.cells():
-        groups.setdefault(tuple(cell[name] for name in CELL if name != varying), []).append(cell)
+        groups.setdefault(without(cell, varying), []).append(cell)
     for cells in groups.values():
         lines = sorted(cells, key=order) if order else cells
         yield Group(request.labels.setting(cells[0], without=(varying,)), [(label(cell), cell) for cell in lines])

@@ -11,6 +11,7 @@ from gradleak.report.image_rows import BEST_SIX, Reconstructions, check
 from gradleak.report.paired import Difference
 from gradleak.report.published import NO_VERDICT, Match
 from gradleak.report.published_images import beside
+from gradleak.report.settings import is_usual
 from gradleak.report.statistics import DIFFERS
 from gradleak.report.summary import Value
 from gradleak.report.tables.base import (
@@ -136,7 +137,7 @@ def build(request: Request) -> Table:
     note = NOTE + (PUBLISHED_NOTE.format(iterations=_iterations(request)) if has_published else "")
     note += (DIFFERENCE_NOTE if alone else "") + (SIX_NOTE if has_six else "")
     numbers = pd.DataFrame([_numbers(pictures, entry) for entry in entries])
-    defended = any(cell["defense"] != "none" for cell, _ in blocks)
+    defended = any(not is_usual(cell, "defense") for cell, _ in blocks)
     caption = CAPTION.format(where=", under defenses of the gradient" if defended else "")
     return Table(caption, note.strip(), tuple(columns), tuple(lines), numbers)
 

@@ -18,7 +18,7 @@ HEADERS = {
 
 def build(request: Request) -> Table:
     """Build the table: one line per stage, under the victim and the batch size."""
-    groups = over(request, "stage", lambda cell: request.labels.stage(cell["stage"]), stage_order)
+    groups = over(request, "stage", lambda cell: request.labels.part(cell, "stage"), stage_order)
     return judged(
         request,
         list(groups),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from gradleak.plan.jobs.training import stage_parts
 from gradleak.report.tables.base import Request, Table, plain
 from gradleak.report.tables.judged import Further, judged, over
 
@@ -14,16 +13,16 @@ NOTE = "Victim: its accuracy on the validation images."
 
 def stage_order(cell: dict[str, Any]) -> tuple[str, int]:
     """Sort stages: untrained, then by length."""
-    return ("", 0) if cell["stage"] == "untrained" else stage_parts(cell["stage"])
+    return cell["stage_unit"], cell["stage_number"]
 
 
 def build(request: Request) -> Table:
     """Build the table: one line per stage, under the victim and the batch size."""
-    groups = over(request, "stage", lambda cell: request.labels.stage(cell["stage"]), stage_order)
+    groups = over(request, "stage", lambda cell: request.labels.part(cell, "stage"), stage_order)
 
     def accuracy(cell: dict[str, Any], _: str) -> tuple[str, dict[str, Any]]:
         value = request.measured.value(cell, "victim", "accuracy")
-        shown = "—" if cell["stage"] == "untrained" else plain(value)
+        shown = plain(value) if cell["stage_unit"] else "—"
         return shown, {"victim_accuracy": value.mean, "victim_accuracy_sd": value.sd}
 
     return judged(

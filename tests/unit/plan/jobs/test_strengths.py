@@ -1,6 +1,7 @@
 """Strengths of defenses in ids: exact, short, and without the sign that joins composed defenses."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.small_grid import expand
 
 from gradleak.plan.catalogue import defenses
 from gradleak.plan.catalogue.facts import DefenseFacts
+from gradleak.plan.entry_labels import labels_of
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.plan.jobs.options import canonical_defense
 from gradleak.report.tables.base import Labels
@@ -65,5 +67,8 @@ def test_strengths_that_differ_in_the_seventh_digit_are_two_runs():
 
 def test_a_composition_with_a_large_bound_has_its_labels():
     spec = RestoreLabels.model_validate(FCN | {"defenses": "clip-1e6,dp-0.01"})
-    labels = Labels(defense=dict(zip(spec.defenses, ("clipping at 1e6", "noise 1e-2"), strict=True)))
-    assert labels.defended(spec.defense_id) == "clipping at 1e6 + noise 1e-2"
+    entries = {"c": {"kind": "clip", "clip_bound": 1e6, "label": "clipping at 1e6"}}
+    entries |= {"n": {"kind": "dp", "noise_std": 0.01, "label": "noise 1e-2"}}
+    config = expand({f"defenses/{name}": entry for name, entry in entries.items()}).config
+    labels = Labels(defense=labels_of(config, [], [spec.defenses])["defense"])
+    assert labels.defended(asdict(spec.setting())) == "clipping at 1e6 + noise 1e-2"

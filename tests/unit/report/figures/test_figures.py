@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import rcParams
+from tests.cells import columns
 
 from gradleak.errors import InputError
 from gradleak.report import published
@@ -104,15 +105,16 @@ def test_iterations_and_epochs_share_no_axis(stages, figures, made_up):
 
 def test_defenses_are_names_and_no_scale(made_up, figures):
     frame = pd.concat([made_up("mnist", "fcn", 8, defense=name) for name in ("none", "dp-0.01", "clip-4+dp-0.01")])
-    drawn = build("accuracy_over_defenses", frame, figures, Labels(defense={"dp-0.01": "noise", "clip-4": "clip"}))
+    labels = Labels(defense={"dp-0.01": "noise", "clip-4+dp-0.01": "clip + noise"})
+    drawn = build("accuracy_over_defenses", frame, figures, labels)
     axes = drawn.axes[0]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "noise", "clip + noise"]
     assert not [line for line in axes.get_lines() if line.get_linestyle() == "-"]
 
 
 def test_series_are_sorted():
-    cells = [{"model": "m", "batch_size": size} for size in (8, 4)] + [{"model": "n", "batch_size": 2}]
-    assert series(cells) == [[{"model": "m", "batch_size": 4}, {"model": "m", "batch_size": 8}]]
+    large, small, other = (columns("mnist", *rest) for rest in (("fcn", 8), ("fcn", 4), ("fcn-n_hidden=3", 2)))
+    assert series([large, small, other]) == [[small, large]]
 
 
 def test_unknown_kind():

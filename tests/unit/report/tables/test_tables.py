@@ -13,7 +13,6 @@ from gradleak.plan.catalogue import IMAGES, find, names
 from gradleak.report import published
 from gradleak.report.summary import distinct
 from gradleak.report.tables.base import Labels, Table, build
-from gradleak.report.tables.batch_size_and_depth import blocks, depth
 from gradleak.report.tables.judged import verdict
 from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
 
@@ -21,7 +20,7 @@ LABELS = Labels(
     {"mnist": "MNIST", "cifar100-sample": "CIFAR-100 (20 images)"},
     {"fcn": "FCN-3", "lenet5-silu": "LeNet-5 (SiLU) & co_"},
     {"ilrg": "iLRG", "idlg": "iDLG"},
-    {"dp-0.01": "noise 1e-2", "clip-4": "clipping at 4"},
+    {"dp-0.01": "noise 1e-2", "clip-4+dp-0.01": "clipping at 4 + noise 1e-2"},
 )
 OF_LABELS = [kind for kind in names("tables") if IMAGES not in find("tables", kind).needs]
 HAS_TEX = shutil.which("latexmk") is not None and shutil.which("pdflatex") is not None
@@ -232,31 +231,6 @@ def test_unknown_kind_and_own_caption(frame, sources):
     with pytest.raises(InputError, match="unknown table kind 'pie'; known: agreement, batch_size_and_depth"):
         make("pie", frame, sources)
     assert make("comparison", frame, sources, caption="Mine").caption == "Mine"
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        ("fcn", ("FCN", 1)),
-        ("fcn-n_hidden=0", ("FCN", 0)),
-        ("vgg16", ("VGG", 16)),
-        ("vgg16-dropout", ("VGG-dropout", 16)),
-        ("resnet152", ("ResNet", 152)),
-        ("lenet5", None),
-        ("fcn-n_dim=10", None),
-    ],
-)
-def test_depth(model, expected):
-    assert depth(model) == expected
-
-
-def test_blocks_sort_and_lose_nothing():
-    base = {"dataset": "mnist", "stage": "untrained", "distribution": "random", "defense": "none"}
-    settings = [base | {"model": m, "batch_size": b} for m, b in (("fcn", 64), ("fcn", 8), ("vgg11", 4))]
-    assert [(axis, [cell["batch_size"] for cell in group]) for axis, group in blocks(settings)] == [
-        ("batch size", [8, 64]),
-        ("other", [4]),
-    ]
 
 
 def test_verdict_of_a_setting():
