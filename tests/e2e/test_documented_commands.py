@@ -190,9 +190,9 @@ def test_documented_attacks_run(command: str, places: list[str], tmp_path: Path,
     restored = {f"restored_class_{c}" for c in (0, 18, 92)}
     assert restored & set(values["ilrg"]) == (restored if "custom_imbalanced" in command else set())
 
-    stage = "untrained"
+    unit, number = "", "0"
     if "--trained_model" in command:
-        stage = "iter2" if "--iter_train" in command else "epoch1"
+        unit, number = ("iter", "2") if "--iter_train" in command else ("epoch", "1")
         assert set(values["victim"]) == {"accuracy", "loss"}
         assert 0 <= values["victim"]["accuracy"] <= 1
     defense = "none"
@@ -200,7 +200,8 @@ def test_documented_attacks_run(command: str, places: list[str], tmp_path: Path,
         strength = argument(command, "--noise_std") or argument(command, "--sparse_ratio") or ""
         defense = f"{kind}-{float(strength):g}"
     constant = {
-        "stage": stage,
+        "stage_unit": unit,
+        "stage_number": number,
         "defense": defense,
         "batch_size": argument(command, "--num_images"),
         "distribution": argument(command, "--distribution") or "random",
