@@ -4,12 +4,12 @@ With the head alone (no layer before it) this is head consistency: softmax(W h +
 of the last layer's gradient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
-from gradleak.attacks.exact.network import Network, second_derivative
+from gradleak.attacks.exact.network import Network, Pass, second_derivative
 
 
 class Backward:
@@ -54,26 +54,10 @@ class Backward:
 
     def residuals(self, s: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return f [m, out] and its derivative by s [m, out, q] for every layer that takes part."""
-        network = self.network
-        passed = network.forward(self.affine.inputs(s))
-        errors = network.errors(passed, self.labels)
-        tangents = []  # of every layer's a, [m, out, q] or [1, out, q] for the first
-        T = self.slope[None]
-        for layer, slope in zip(network.layers[1:], passed.slopes, strict=True):
-            tangents.append(T)
-            T = layer.weight @ (slope[..., None] * T)
-        p = passed.probabilities
-        tangent = p[..., None] * (T - (p[:, None] @ T))
+        passed = self.network.forward(self.affine.inputs(s))
+        errors = self.network.errors(passed, self.labels)
         found = []
-        for index in reversed(range(len(network.layers))):
-            if index + 1 < len(network.layers):
-                following = network.layers[index + 1].weight
-                curved = second_derivative(network.layers[index], passed.outputs[index]) * (
-                    errors[index + 1] @ following
-                )
-                tangent = curved[..., None] * tangents[index] + passed.slopes[index][..., None] * (
-                    following.T @ tangent
-                )
+        for index, tangent in error_tangents(self.network, passed, errors, self.slope):
             U, delta = self.lefts[index], errors[index]
             if U is None:
                 continue
@@ -83,6 +67,33 @@ class Backward:
             along = (delta[:, None] @ tangent)[:, 0] / size.square()
             found.append((f, J / size[..., None] - f[..., None] * along[:, None]))
         return found
+
+
+def error_tangents(
+    network: Network, passed: Pass, errors: Sequence[Tensor], slope: Tensor
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield every layer's number and the derivative of its errors by the unknowns, [m, out, q], the last layer first.
+
+    Args:
+        network: the layers.
+        passed: m inputs on their way.
+        errors: theirs, of every layer.
+        slope: derivative of the first layer's outputs by the unknowns, [out, q].
+    """
+    tangents = []  # of every layer's a, [m, out, q] or [1, out, q] for the first
+    T = slope[None]
+    for layer, of_activation in zip(network.layers[1:], passed.slopes, strict=True):
+        tangents.append(T)
+        T = layer.weight @ (of_activation[..., None] * T)
+    p = passed.probabilities
+    tangent = p[..., None] * (T - (p[:, None] @ T))
+    yield len(network.layers) - 1, tangent
+    for index in reversed(range(len(network.layers) - 1)):
+        following = network.layers[index + 1].weight
+        curved = second_derivative(network.layers[index], passed.outputs[index]) * (errors[index + 1] @ following)
+        straight = passed.slopes[index][..., None] * (following.T @ tangent)
+        tangent = curved[..., None] * tangents[index] + straight
+        yield index, tangent
 
 
 def outside(x: Tensor, space: Tensor) -> Tensor:

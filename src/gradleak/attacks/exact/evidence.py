@@ -7,12 +7,16 @@ import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
-from gradleak.attacks.exact.backward import Backward, outside
+from gradleak.attacks.exact.backward import Backward, error_tangents, outside
 from gradleak.attacks.exact.network import Network, Pass, augmented
 from gradleak.attacks.exact.spans import Span
+from gradleak.attacks.exact.uncertainty import Uncertainty
 
 EXCESS = 4
 """Equations beyond the number of unknowns that a search needs: each makes a root by chance less likely by far."""
+
+LOOSE = 1e-2
+"""Predicted relative error of an input beyond which its delta is looked at by itself."""
 
 _CHUNK = 2**25
 """Numbers of the errors of all labels that are computed at once."""
@@ -30,6 +34,8 @@ class Evidence:
         backward: [k] the same of the errors and their column spaces, in the worst layer.
         margin: [k] how many times farther the second-best label's errors are outside, over their length.
         error: [k] predicted relative error of h, root mean square.
+        of_errors: [k] the same of delta, in the worst layer. Delta may be known where h is not: see
+            :meth:`gradleak.attacks.exact.peel.Peeling.run`.
         strength: [k] the smaller, the stronger an image is in the gradient: length of its input's dual.
         errors: delta of every layer, [k, out].
     """
@@ -40,6 +46,7 @@ class Evidence:
     backward: Tensor
     margin: Tensor
     error: Tensor
+    of_errors: Tensor
     strength: Tensor
     errors: tuple[Tensor, ...]
 
@@ -115,13 +122,44 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Ten
     spread = _spread(network, spans, passed, noise)
     labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
     errors = network.errors(passed, labels)
+    size, beyond = h.norm(dim=1), noise.square() * (h.shape[1] - spans[0].rank)
     if rows:
-        forward, inside = _row_spaces(network, spans, passed, spread, rows, known)
+        forward, uncertainty = _row_spaces(network, spans, passed, spread, rows, known)
+        error = torch.sqrt(uncertainty.of_unknowns().square() + beyond) / size
+        of_errors = _of_errors(network, spans, passed, errors, uncertainty, error)
     else:
-        forward, inside = h.new_zeros(len(h)), _column_spaces(network, spans, h, labels, noise)
-    error = torch.sqrt(inside.square() + noise.square() * (h.shape[1] - spans[0].rank)) / h.norm(dim=1)
-    backward = _backward(spans, passed, errors, error)
-    return Evidence(h, labels, forward, backward, margin, error, (t / spans[0].values).norm(dim=1), errors)
+        forward = h.new_zeros(len(h))
+        error = torch.sqrt(_column_spaces(network, spans, h, labels, noise).square() + beyond) / size
+        of_errors = error
+    backward = _backward(spans, passed, errors, of_errors)
+    strength = (t / spans[0].values).norm(dim=1)
+    return Evidence(h, labels, forward, backward, margin, error, of_errors, strength, errors)
+
+
+def _of_errors(
+    network: Network,
+    spans: Sequence[Span],
+    passed: Pass,
+    errors: Sequence[Tensor],
+    uncertainty: Uncertainty,
+    error: Tensor,
+) -> Tensor:
+    """Return the predicted relative error of delta, [k]: that of the input, but where an input is not fixed.
+
+    The units that a ReLU holds at 0 change neither the next layer's input nor any delta.
+    """
+    h = passed.inputs[0]
+    result = error.clone()
+    slope = network.layers[0].weight @ Affine(spans[0].right).basis
+    loose = torch.nonzero(error > LOOSE).flatten()
+    for part in loose.split(max(1, _CHUNK // slope.numel())) if slope.numel() else ():
+        inside = uncertainty.of(part).through(
+            error_tangents(network, passed.of(part), [delta[part] for delta in errors], slope),
+            [delta[part].norm(dim=1) for delta in errors],
+            bound=h[part].norm(dim=1),
+        )
+        result[part] = torch.minimum(error[part], inside + spans[0].input_noise(augmented(h[part]) @ spans[0].right))
+    return result
 
 
 def _spread(network: Network, spans: Sequence[Span], passed: Pass, noise: Tensor) -> list[Tensor]:
@@ -142,8 +180,8 @@ def _row_spaces(
     spread: list[Tensor],
     rows: list[int],
     known: tuple[Tensor, Tensor] | None,
-) -> tuple[Tensor, Tensor]:
-    """Return residual over expected residual, worst layer, and predicted error within the first row space, each [k].
+) -> tuple[Tensor, Uncertainty]:
+    """Return residual over expected residual, worst layer, [k], and what is uncertain within the first row space.
 
     All telling layers test, but only those that fix the inputs count for the error: the search solved their equations.
     """
@@ -169,17 +207,7 @@ def _row_spaces(
     assert noisy is not None
     if known is not None:
         gram, noisy = gram + known[0], noisy + known[1][:, None, None] * known[0]
-    return ratio, _propagated(gram, noisy)
-
-
-def _propagated(gram: Tensor, noisy: Tensor) -> Tensor:
-    """Root of the trace of (J^T J)^-1 J^T N J (J^T J)^-1, [k]: what noise N of the residuals does to the unknowns."""
-    odd = ~(gram.isfinite().all((1, 2)) & noisy.isfinite().all((1, 2)))
-    gram = torch.where(odd[:, None, None], torch.zeros_like(gram), gram)
-    values, vectors = torch.linalg.eigh(gram)
-    values = values.clamp(min=1e-30 * values[:, -1:].clamp(min=1e-300))
-    middle = vectors.mT @ noisy @ vectors
-    return torch.sqrt((middle.diagonal(dim1=1, dim2=2) / values.square()).sum(1)).nan_to_num(torch.inf)
+    return ratio, Uncertainty(gram, noisy)
 
 
 def _column_spaces(network: Network, spans: Sequence[Span], h: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
@@ -205,7 +233,7 @@ def _column_spaces(network: Network, spans: Sequence[Span], h: Tensor, labels: T
         noisy = variance[:, None, None] * square if noisy is None else noisy + variance[:, None, None] * square
     assert gram is not None
     assert noisy is not None
-    return _propagated(gram, noisy)
+    return Uncertainty(gram, noisy).of_unknowns()
 
 
 def own_rounding(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor]) -> Tensor:
@@ -216,13 +244,13 @@ def own_rounding(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor]) 
     return rounded / errors[-1].norm(dim=1).clamp(min=1e-300)
 
 
-def _backward(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor], error: Tensor) -> Tensor:
-    ratio = torch.zeros_like(error)
+def _backward(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor], of_errors: Tensor) -> Tensor:
+    ratio = torch.zeros_like(of_errors)
     own = own_rounding(spans, passed, errors)
     for i in telling_columns(spans):
         span, delta = spans[i], errors[i]
         noise = span.error_noise(delta @ span.left).square() * (len(span.left) - span.rank)
-        expected = torch.sqrt(noise + ((error + own) * delta.norm(dim=1)).square())
+        expected = torch.sqrt(noise + ((of_errors + own) * delta.norm(dim=1)).square())
         ratio = torch.maximum(ratio, outside(delta, span.left).norm(dim=1) / expected)
     return ratio
 

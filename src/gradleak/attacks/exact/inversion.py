@@ -82,12 +82,13 @@ def invert(
     found = peeling.run()
     rank = spans[0].rank
     kind = "forward" if looks_forward(spans) else "head" if last == 0 else "backward"
-    if found is None:
+    certain = None if found is None else peeling.certain(found)
+    if certain is None:
         none = torch.zeros(0, dtype=torch.int64)
         inputs = torch.zeros(0, network.layers[0].weight.shape[1], dtype=torch.float64)
         error, no = inputs[:, 0], none.bool()
         return Inversion(inputs, none, none, none, error, no, no, rank, float(batch_size or 0), kind)
-    found, wandering = peeling.certain(found)
+    found, wandering = certain
     pairs = pairings(network, spans, found)
     times = multiplicities(pairs, batch_size)
     stated = torch.maximum(STATED * found.error, 2 * wandering)

@@ -65,7 +65,7 @@ def equations(
     strength = (t / span.values).norm(dim=1)
     passed = network.forward(found.inputs)
     own = own_rounding(spans, passed, found.errors)
-    shaken = (found.error + own) * c.norm(dim=1) + span.error_noise(c) * span.rank**0.5
+    shaken = (found.of_errors + own) * c.norm(dim=1) + span.error_noise(c) * span.rank**0.5
     size = c_dual.norm(dim=1)
     moved = span.input_noise(t)[:, None] * size
     variance = moved.square() + (shaken * strength[:, None]).square() + (span.noise * size * strength[:, None]).square()

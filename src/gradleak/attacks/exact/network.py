@@ -50,6 +50,13 @@ class Pass:
     logits: Tensor
     probabilities: Tensor
 
+    def of(self, index: Tensor) -> "Pass":
+        """Return that of some inputs."""
+        inputs, outputs, slopes = (
+            tuple(each[index] for each in field) for field in (self.inputs, self.outputs, self.slopes)
+        )
+        return Pass(inputs, outputs, slopes, self.logits[index], self.probabilities[index])
+
 
 @dataclass(frozen=True)
 class Network:

@@ -28,10 +28,12 @@ class Pairings:
     Attributes:
         values: [k, k], row n error, column m input.
         noise: [k, k], what noise would add to each.
+        fixed: [k] bool, whose inputs are known; the pairings of the others with themselves say nothing.
     """
 
     values: Tensor
     noise: Tensor
+    fixed: Tensor
 
     @property
     def own(self) -> Tensor:
@@ -55,18 +57,20 @@ def pairings(network: Network, spans: Sequence[Span], found: Evidence) -> Pairin
         t, c = augmented(h) @ span.right, delta @ span.left
         t_dual, c_dual = t / span.values, c / span.values
         moved = found.error * h.norm(dim=1) + span.input_noise(t) * span.rank**0.5
-        shaken = (found.error + own) * delta.norm(dim=1) + span.error_noise(c) * span.rank**0.5
+        shaken = (found.of_errors + own) * delta.norm(dim=1) + span.error_noise(c) * span.rank**0.5
         noise = (
             c_dual.norm(dim=1)[:, None] * moved
             + shaken[:, None] * t_dual.norm(dim=1)
             + span.noise * c_dual.norm(dim=1)[:, None] * t_dual.norm(dim=1)
         )
-        these = Pairings(c_dual @ t.T, noise)
+        these = Pairings(c_dual @ t.T, noise, found.error < 1)
         if best is None:
             best = these
             continue
         closer = these.noise < best.noise
-        best = Pairings(torch.where(closer, these.values, best.values), torch.where(closer, these.noise, best.noise))
+        best = Pairings(
+            torch.where(closer, these.values, best.values), torch.where(closer, these.noise, best.noise), best.fixed
+        )
     assert best is not None
     return best
 
@@ -79,7 +83,7 @@ def contradicted(pairs: Pairings) -> Tensor:
     k = len(pairs.own)
     off = pairs.values - torch.diag(pairs.own)
     wrong = off.abs() > _LIMIT * pairs.noise + 1e-9
-    wrong |= torch.diag(pairs.own <= 0)
+    wrong |= torch.diag((pairs.own <= 0) & pairs.fixed)
     out = torch.zeros(k, dtype=torch.bool, device=off.device)
     while True:
         open_ = wrong & ~out[:, None] & ~out[None]
@@ -116,7 +120,7 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
         batch_size: B, or None.
     """
     own = pairs.own
-    sure = (pairs.own_noise < 0.02) & (own > 0)
+    sure = (pairs.own_noise < 0.02) & (own > 0) & pairs.fixed
     if not bool(sure.any()):
         ones = torch.ones_like(own, dtype=torch.int64)
         return Multiplicities(ones, ones, float(batch_size or 0), sure)

@@ -40,6 +40,9 @@ NEAR = 6.0
 MARGIN = 5.0
 """How many times worse the second-best label must fit."""
 
+KNOWN = 1e-2
+"""Predicted relative error of delta up to which an image counts as found, though its input is not fixed yet."""
+
 
 @dataclass(frozen=True)
 class Peeling:
@@ -54,7 +57,12 @@ class Peeling:
     spans: tuple[Span, ...]
 
     def run(self) -> Evidence | None:
-        """Return the images that pass all tests together, or None if there are none."""
+        """Return the images that pass all tests together, or None if there are none.
+
+        Of some the next layer fixes only what it reads: with fewer active ReLU units than unknowns, a root has
+        neighbours. Their errors are known all the same, and that is enough to take them out of the spans and to give
+        the others equations. In the end each is solved for beside all others, which may fix it.
+        """
         generator = torch.Generator().manual_seed(0)
         found: Evidence | None = None
         fruitless, rank = 0, self.spans[0].rank
@@ -134,7 +142,7 @@ class Peeling:
             return [(span.left, span.right, span.left * span.values) for span in self.spans]
         inputs = self.network.forward(found.inputs).inputs
         return [
-            span.rest(delta, augmented(h))
+            span.rest(delta, augmented(h), fixed=found.error < 1)
             if span.holds_all_of(self.spans[0])
             else (span.left, span.right, span.left * span.values)
             for span, delta, h in zip(self.spans, found.errors, inputs, strict=True)
@@ -188,20 +196,20 @@ class Peeling:
         known = self._known(h, found, Affine(self.spans[0].right), of_themselves=of_themselves)
         return examine(self.network, self.spans, h, None if known is None else (known.gram(), known.variance))
 
-    def certain(self, found: Evidence) -> tuple[Evidence, Tensor]:
-        """Return images solved for once more, each beside all others, without those that then contradict others.
+    def certain(self, found: Evidence) -> tuple[Evidence, Tensor] | None:
+        """Return images solved for once more, each beside all others, if that fixes them and contradicts no other.
 
-        And how far from each another root is that noise cannot tell from it, relative, [k].
+        And how far from each another root is that noise cannot tell from it, relative, [k]. None if none is left.
         """
         problem, affine, s = self._whole(found.inputs, found, of_themselves=True)
         s, _ = _in_parts(problem, s, steps=4, damping=NONE)
         again = self._examined(affine.inputs(s), found, of_themselves=True)
-        kept = torch.nonzero(~contradicted(pairings(self.network, self.spans, again))).flatten()
-        return again.select(kept), wander(problem, affine, s)[kept]
+        kept = torch.nonzero((again.error < 1) & ~contradicted(pairings(self.network, self.spans, again))).flatten()
+        return (again.select(kept), wander(problem, affine, s)[kept]) if len(kept) else None
 
     def _accept(self, new: Evidence, found: Evidence | None) -> Evidence | None:
         """Return the images found so far with those of some candidates that pass, the strongest first."""
-        passes = (new.forward < NEAR) & (new.backward < NEAR) & (new.margin > MARGIN) & (new.error < 1)
+        passes = (new.forward < NEAR) & (new.backward < NEAR) & (new.margin > MARGIN) & (new.of_errors < KNOWN)
         new = new.select(torch.nonzero(passes).flatten())
         new = new.select(new.strength.argsort())
         together = new if found is None else found.joined(new)

@@ -70,7 +70,7 @@ class Span:
         beyond = (weights * self.edge / self.values).norm(dim=1) / size.clamp(min=1e-300)
         return torch.maximum(rounded, self.noise * size) * (1 + 3 * beyond)
 
-    def rest(self, errors: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def rest(self, errors: Tensor, inputs: Tensor, *, fixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take known images out of the spans.
 
         The gradient is multiplied by projectors that remove their errors from the left and their inputs from the right:
@@ -79,22 +79,24 @@ class Span:
         Args:
             errors: delta [k, out] of the images.
             inputs: augmented inputs [k, in + 1] of the images.
+            fixed: [k] bool, whose inputs are known; the errors of all are.
 
         Returns:
             Column space [out, r - k] and row space [in + 1, r - k] of the others, and rows [out, r - k] of what is left
-            of the gradient, in coordinates of that row space.
+            of the gradient, in coordinates of that row space. The column space is larger by the errors of images whose
+            inputs are not known.
         """
         k = len(errors)
         C = torch.diag(self.values)
         if not k:
             return self.left, self.right, self.left * self.values
-        known_errors, known_inputs = _basis((errors @ self.left).T), _basis((inputs @ self.right).T)
+        known_errors, known_inputs = _basis((errors @ self.left).T), _basis((inputs[fixed] @ self.right).T)
         without_errors = C - known_errors @ (known_errors.T @ C)
         without_inputs = C - (C @ known_inputs) @ known_inputs.T
         U, S, Vh = torch.linalg.svd(without_errors)
         columns = torch.linalg.svd(without_inputs)[0]
-        few = max(self.rank - k, 0)
-        return self.left @ columns[:, :few], self.right @ Vh[:few].T, (self.left @ U[:, :few]) * S[:few]
+        few, wide = max(self.rank - k, 0), max(self.rank - int(fixed.sum()), 0)
+        return self.left @ columns[:, :wide], self.right @ Vh[:few].T, (self.left @ U[:, :few]) * S[:few]
 
 
 def _basis(vectors: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The closed forms against autograd, and the spans against what they were made of."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.network import augmented
 from gradleak.attacks.exact.smoothing import smoothed
 from gradleak.attacks.exact.spans import decompose
+from gradleak.attacks.exact.uncertainty import Uncertainty
 
 SMOOTH = [nn.SiLU(), nn.GELU(), nn.Sigmoid(), nn.Tanh()]
 
@@ -96,12 +98,16 @@ def test_known_images_leave_the_spans_of_the_others():
     network, spans, x, y = made(nn.SiLU())
     passed = network.forward(x)
     for span, h, delta in zip(spans, passed.inputs, network.errors(passed, y), strict=True):
-        left, right, rows = span.rest(7 * delta[:2], augmented(h)[:2])  # the size of an error plays no part
+        known = 7 * delta[:2], augmented(h)[:2]  # the size of an error plays no part
+        left, right, rows = span.rest(*known, fixed=torch.tensor([True, True]))
         assert left.shape[1] == right.shape[1] == rows.shape[1] == len(x) - 2
         z = augmented(h)[2:]
         assert torch.allclose((z @ right) @ right.T, z, atol=1e-6)
         assert torch.allclose((delta[2:] @ left) @ left.T, delta[2:], atol=1e-7)
         assert float((augmented(h)[:2] - (augmented(h)[:2] @ right) @ right.T).norm()) > 0.1
+        wider, same, _ = span.rest(*known, fixed=torch.tensor([True, False]))  # the second one's error alone is known
+        assert (wider.shape[1], same.shape[1]) == (len(x) - 1, len(x) - 2)
+        assert torch.allclose((delta[2:] @ wider) @ wider.T, delta[2:], atol=1e-7)
 
 
 @pytest.mark.parametrize(("out", "width"), [(40, 90), (700, 800)])
@@ -129,3 +135,19 @@ def test_smoothing_takes_away_kinks_alone():
     assert bool((activation(a) > -1e-9).all())
     far = a.abs() > 2.9  # where no node of the blur crosses the kink
     assert torch.allclose(activation(a)[far & (a > 0)], a[far & (a > 0)], atol=0.05)
+
+
+def test_what_noise_does_to_unknowns_and_to_what_depends_on_them():
+    J, noise = torch.tensor([[[2.0, 0.0], [0.0, 0.5]]], dtype=torch.float64), 0.1
+    regular = Uncertainty(J.mT @ J, noise**2 * J.mT @ J)
+    assert float(regular.of_unknowns()) == pytest.approx(noise * math.hypot(1 / 2, 1 / 0.5))
+    tangent = torch.tensor([[[3.0, 0.0]]], dtype=torch.float64)
+    size, bound = torch.tensor([4.0]).double(), torch.tensor([10.0]).double()
+    assert float(regular.through([(0, tangent)], [size], bound=bound)) == pytest.approx(3 * noise / 2 / 4)
+    # Nothing fixes the second unknown: it may be off by the bound, which the vector does not notice or does.
+    J[0, 1, 1] = 0
+    loose = Uncertainty(J.mT @ J, noise**2 * J.mT @ J)
+    assert float(loose.of_unknowns()) > 1e3
+    assert float(loose.through([(0, tangent)], [size], bound=bound)) == pytest.approx(3 * noise / 2 / 4)
+    tangent[..., 1] = 2
+    assert float(loose.through([(0, tangent)], [size], bound=bound)) == pytest.approx(math.hypot(3 * noise / 2, 20) / 4)

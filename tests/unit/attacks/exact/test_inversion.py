@@ -64,6 +64,14 @@ def test_every_image_and_label_of_an_untrained_network(activation, B):
     assert float(inversion.error.max()) < 1e-2
 
 
+def test_images_that_activate_fewer_units_than_there_are_unknowns_fix_one_another():
+    ((W, b), *others), x, y = batch(20)
+    parameters = [(W, b - (x @ W.T).std()), *others]
+    active = (x @ W.T + parameters[0][1] > 0).sum(1)
+    assert int(active.max()) < len(x) - 1  # the next layer alone fixes none of them
+    assert right(attacked(parameters, nn.ReLU(), x, y), x, y) == len(x)
+
+
 def test_a_smooth_network_of_one_hidden_layer_by_its_errors():
     parameters, x, y = batch(12, sizes=(50, 60, 10))
     inversion = attacked(parameters, nn.SiLU(), x, y)
