@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -138,7 +138,7 @@ def observe_client(client: Client, server: Victim, images: Tensor, labels: Tenso
     """
     sent = client.send(images, one_hot(labels, num_classes).to(images))
     gradients = dict(zip(client.names, (g.detach() for g in sent), strict=True))
-    return Observation(gradients, server, len(labels))
+    return Observation(gradients, server, len(labels), input_shape=tuple(images.shape[1:]))
 
 
 def _whole(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -165,10 +165,9 @@ def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
         for name in names
     }
     labels = torch.cat([batch.labels for batch in batches])
-    model = batches[0].observation.model
     images = torch.cat([batch.images for batch in batches])
     indices = torch.cat([batch.indices for batch in batches])
-    sent = Observation(gradients, model, len(labels), precision=batches[0].observation.precision)
+    sent = replace(batches[0].observation, gradients=gradients, batch_size=len(labels))
     return Batch(batches[0].trial, -1, indices, images, labels, sent)
 
 

@@ -215,9 +215,7 @@ def own_rounding(network: Network, passed: Pass, errors: Sequence[Tensor]) -> Te
     return rounded / errors[-1].norm(dim=1).clamp(min=1e-300)
 
 
-def _backward(
-    network: Network, spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor], error: Tensor
-) -> Tensor:
+def _backward(network: Network, spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor], error: Tensor) -> Tensor:
     ratio = torch.zeros_like(error)
     own = own_rounding(network, passed, errors)
     for i in telling_columns(spans):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 # Of float64 the rounding of the many sums here.
 ROUNDING = {torch.float64: 2.0**-47, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 """Largest relative rounding error of a number of each type."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gradleak.attacks.exact.inversion import Inversion, invert
 from gradleak.attacks.exact.network import ROUNDING, Layer, Network
+from gradleak.attacks.exact.spans import Span, decomposed
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
 from gradleak.victims.head import head_of, role_names
@@ -35,6 +36,10 @@ class Seen:
     def shows_images(self) -> bool:
         """Whether the inputs of the first layer are the images themselves."""
         return self.first == 0 and self.chain.reads_input
+
+    def spans(self, batch_size: int | None) -> list[Span]:
+        """Return the row and column spaces of the layers' gradients."""
+        return decomposed(self.gradients, precision=self.precision, batch_size=batch_size)
 
     def invert(self, batch_size: int | None) -> Inversion:
         """Find the inputs of the first layer and the labels, see :func:`gradleak.attacks.exact.inversion.invert`."""

@@ -1,6 +1,7 @@
 """Row and column space of a layer's gradient, and the noise in it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -148,6 +149,15 @@ def decompose(
     # The decomposition is exact for a matrix that differs from the gradient by rounding of its norm.
     noise = max(noise, 2.0**-48 * float(S[0]) / (math.sqrt(out) + math.sqrt(width)))
     return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, floor, noise, edge, saturated)
+
+
+def decomposed(gradients: Sequence[Tensor], *, precision: torch.dtype, batch_size: int | None) -> list[Span]:
+    """Decompose the gradients of linear layers in a row, of which the last is the head; see :func:`decompose`."""
+    last = len(gradients) - 1
+    return [
+        decompose(gradient, precision=precision, batch_size=batch_size, is_head=i == last)
+        for i, gradient in enumerate(gradients)
+    ]
 
 
 def _svd(gradient: Tensor, most: int, least: float) -> tuple[Tensor, Tensor, Tensor, float]:
