@@ -13,13 +13,10 @@ from typing import Any
 
 from gradleak.metrics.precision_law import LAW_CONSTANT
 from gradleak.plan.jobs.images import Reconstruct
-from gradleak.plan.metric_facts import PSNR_CAP
+from gradleak.plan.metric_facts import PSNR_CAP, RECOVERED
 from gradleak.runs.images import run
 
 PRECISIONS = ("float32", "float16", "bfloat16")
-
-RECOVERED = 40.0
-"""PSNR in dB from which an image counts as recovered."""
 
 
 def numbers(text: str) -> list[int]:
