@@ -27,9 +27,10 @@ def predicted_psnr(observation: Observation, images: Tensor, std: Tensor) -> Ten
 
         h' = h0 - M J^+ f,    PSNR = c - 10 log10( mean over pixels j of (s_j (h'_j - h_j))^2 ),
 
-    with s_j the divisor of the normalisation and c :data:`LAW_CONSTANT`. For an error E of the gradient, h0 - h is to first
-    order the part of B E^T d outside the row space, d being the image's dual: its row of the pseudo-inverse of the errors of
-    all images. So an image whose error is small beside the others', or nearly a mixture of theirs, is lost first.
+    with s_j the divisor of the normalisation and c :data:`LAW_CONSTANT`. For an error E of the gradient, h0 - h is to
+    first order the part of B E^T d outside the row space, d being the image's dual: its row of the pseudo-inverse of
+    the errors of all images. So an image whose error is small beside the others', or nearly a mixture of theirs, is
+    lost first.
 
     Args:
         observation: what the server sees.

@@ -106,7 +106,7 @@ class FederatedOptions(AttackRun):
         return self
 
     def to_argv(self, *, identity_only: bool = False) -> list[str]:
-        """See :class:`gradleak.plan.jobs.spec.Spec`; a sigmoid is told to models of which it is not the usual activation."""
+        """See :class:`gradleak.plan.jobs.spec.Spec`; a sigmoid is told to models whose usual activation is another."""
         argv = super().to_argv(identity_only=identity_only)
         told = self.model != "lenet" and not self._is_set("activation")
         return [*argv, "--activation", self.activation] if told else argv

@@ -57,9 +57,7 @@ def _name(request: Request, cells: list[Cell], cell: Cell, method: str, certifyi
     """Return what tells a line from the others: the data set only where there are several, as the attack."""
     left_out = ["batch_size", *(["dataset"] if len({each["dataset"] for each in cells}) == 1 else [])]
     setting = request.labels.setting(cell, without=left_out)
-    trained = cell["stage_unit"] or cell["checkpoint"]
-    mixed = len({without(each, "stage", "batch_size") for each in cells}) < len(
-        {without(each, "batch_size") for each in cells}
-    )
-    words = setting if trained or not mixed else f"{setting}, untrained"
-    return words if len(certifying) == 1 else f"{words}: {request.named(method)}"
+    victims = {without(each, "stage", "batch_size") for each in cells if each["stage_unit"]}
+    if without(cell, "stage", "batch_size") in victims and not cell["stage_unit"]:
+        setting = f"{setting}, untrained"  # beside the same victim at other stages
+    return setting if len(certifying) == 1 else f"{setting}: {request.named(method)}"
