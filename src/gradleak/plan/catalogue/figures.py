@@ -1,6 +1,7 @@
 """Figures of the paper."""
 
 from gradleak.plan.catalogue.facts import IMAGES, LABELS, FigureFacts
+from gradleak.plan.metric_facts import RECOVERED
 
 _MARKS = (
     "Filled markers: mean over initialisations. Bands or bars: 95 % prediction interval for one initialisation, within "
@@ -32,6 +33,20 @@ KINDS = {
         caption="The path of the denoising: the iterate of the first image of the first initialisation after some of "
         "the denoising steps (numbers above the columns), from noise to the result, for each setting and attack with a "
         "diffusion prior. The original is on the left of each row.",
+    ),
+    "precision_law": FigureFacts(
+        object="gradleak.report.figures.precision_law:draw",
+        needs=(IMAGES,),
+        caption="PSNR of every image beside the one that the gradient as it was sent allows, for each type in which "
+        f"gradients are sent. Crosses at the bottom: images that were missed although {RECOVERED:.0f} dB or more "
+        "(right of the dotted line) are predicted. Images that are neither recovered nor predicted to be are left out.",
+    ),
+    "recovered_over_batch": FigureFacts(
+        object="gradleak.report.figures.recovered_over_batch:draw",
+        needs=(IMAGES,),
+        caption="Images that exact inversion certifies, and images that are recovered, over the batch size, by the "
+        "activation and the training of the victim. Markers: mean over all images. Bars: 95 % confidence interval of "
+        "the mean between initialisations or, where there is one only, between batches.",
     ),
     "psnr_over_defenses": FigureFacts(
         object="gradleak.report.figures.psnr_over_defenses:draw",
