@@ -172,7 +172,9 @@ def test_images_do_not_count_as_restored_labels(frames, of_images, sources):
     differs = {key for key, value in labels.items() if both.get(key) != value}
     # What both have in common, and the tables that are put into the text.
     assert {"all/runs", "all/data-sets", "all/victims"} <= differs
-    assert all(key.startswith(("all/", "images/")) for key in differs - {"views/exact_inversion", "refs/exact_inversion"})
+    assert all(
+        key.startswith(("all/", "images/")) for key in differs - {"views/exact_inversion", "refs/exact_inversion"}
+    )
     assert {key.split("/")[0] for key in set(both) - set(labels)} == {
         *("figures", "images", "ref", "refs", "tables", "views")
     }
