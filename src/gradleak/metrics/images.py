@@ -78,7 +78,12 @@ def image_metrics(truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
     x, y = _compared(truth, guess)
     mse = (x - y).square().flatten(1).mean(dim=1)
     psnr = -10 * torch.log10(mse.clamp(min=10 ** (-PSNR_CAP / 10)))
-    return {"mse": mse, "psnr": psnr, "ssim": ssim(x, y), "recovered": (psnr >= RECOVERED).double()}
+    return {
+        "mse": mse,
+        "psnr": psnr,
+        "ssim": ssim(x, y),
+        "recovered": torch.where(psnr.isnan(), psnr, (psnr >= RECOVERED).double()),
+    }
 
 
 def feature_cosine(model: nn.Module, truth: Tensor, guess: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,5 +1,7 @@
 """Figures of exact inversion: what their lines and points are."""
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -28,6 +30,11 @@ def drawn(kind: str, frame: pd.DataFrame):
     return build(kind, frame, pd.DataFrame(), LABELS)
 
 
+def points(line: Any) -> tuple[list[float], list[float]]:
+    """Return where the points of a line are, across and up."""
+    return line.get_xdata().tolist(), line.get_ydata().tolist()
+
+
 def test_a_line_for_every_victim_and_stage_over_the_batch_sizes(exact):
     frame = pd.concat(
         [
@@ -37,13 +44,13 @@ def test_a_line_for_every_victim_and_stage_over_the_batch_sizes(exact):
         ]
     )
     figure = drawn("recovered_over_batch", frame)
-    certified, recovered = ([list(line.get_ydata()) for line in axes.lines] for axes in figure.axes)
+    certified, recovered = ([points(line)[1] for line in axes.lines] for axes in figure.axes)
     assert certified == [[1.0, 0.5], [0.25, 0.25], [0.0, 0.0]]
     assert recovered == [[1.0, 1.0], [0.75, 0.75], [0.0, 0.0]]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["FCN-3, untrained", "FCN-3, 100 iterations", "FCN-3 (SiLU)"]
     for line in figure.axes[0].lines:
-        assert [round(place / size, 1) for place, size in zip(line.get_xdata(), (8, 32), strict=True)] == [1.0, 1.0]
+        assert [round(place / size, 1) for place, size in zip(points(line)[0], (8, 32), strict=True)] == [1.0, 1.0]
 
 
 def test_attacks_that_certify_nothing_have_no_line(made_up_images):
@@ -64,12 +71,11 @@ def test_measured_stands_over_predicted_and_misses_at_the_bottom(exact):
         "sent as float32\n0 of 3 missed",
         "sent as float16\n2 of 2 missed",
     ]
-    found, missed = figure.axes[0].lines[0], figure.axes[1].lines[1]
-    assert list(found.get_xdata()) == [61.0, 61.0, 61.0]
-    assert [round(float(value)) for value in found.get_ydata()] == [60, 61, 62]
-    assert list(missed.get_xdata()) == [55.0, 55.0]
-    assert {float(value) for value in missed.get_ydata()} == {24.0}
-    assert sum(len(line.get_xdata()) for line in figure.axes[1].lines[2:4]) == 0
+    (predicted, measured), (missed, bottom) = points(figure.axes[0].lines[0]), points(figure.axes[1].lines[1])
+    assert predicted == [61.0, 61.0, 61.0]
+    assert [round(value) for value in measured] == [60, 61, 62]
+    assert (missed, bottom) == ([55.0, 55.0], [24.0, 24.0])
+    assert [points(line) for line in figure.axes[1].lines[2:4]] == [([], []), ([], [])]
 
 
 def test_images_without_a_prediction_are_left_out(exact):
