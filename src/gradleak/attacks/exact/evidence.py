@@ -168,9 +168,19 @@ def _spread(network: Network, passed: Pass, noise: Tensor) -> list[Tensor]:
     for i, layer in enumerate(network.layers[:-1]):
         through = torch.sqrt(spread[-1].square() @ layer.weight.T.square())
         size = torch.sqrt(passed.inputs[i].square() @ layer.weight.T.square()) + layer.bias.abs()
-        rounded = 2 * network.rounding * size
+        rounded = torch.maximum(2 * network.rounding * size, _computed(network, i, passed.inputs[i]))
         spread.append(passed.slopes[i].abs() * torch.sqrt(through.square() + rounded.square()))
     return spread
+
+
+def _computed(network: Network, number: int, h: Tensor) -> Tensor:
+    """Return how far a layer's outputs are off when they are computed in the client's type, root mean square, [k, 1].
+
+    Sums round by the size of what they add up on the way, which may be far above that of their terms.
+    """
+    layer, dtype = network.layers[number], network.computed_in
+    coarse = torch.nn.functional.linear(h.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype))
+    return (coarse.double() - h @ layer.weight.T - layer.bias).square().mean(1, keepdim=True).sqrt()
 
 
 def _row_spaces(

@@ -68,21 +68,26 @@ class Network:
 
     Attributes:
         layers: from the first to the head.
-        rounding: relative rounding error of what the client computes, which may send coarser numbers.
+        computed_in: type in which the client computes; it may send a coarser one.
     """
 
     layers: tuple[Layer, ...]
-    rounding: float = ROUNDING[torch.float32]
+    computed_in: torch.dtype = torch.float32
 
     @property
     def num_classes(self) -> int:
         """C."""
         return len(self.layers[-1].bias)
 
+    @property
+    def rounding(self) -> float:
+        """Largest relative rounding error of a number that the client computes."""
+        return ROUNDING[self.computed_in]
+
     def to(self, dtype: torch.dtype) -> "Network":
         """Return the network with numbers of another type."""
         layers = (Layer(each.weight.to(dtype), each.bias.to(dtype), each.activation) for each in self.layers)
-        return Network(tuple(layers), self.rounding)
+        return Network(tuple(layers), self.computed_in)
 
     def forward(self, h: Tensor) -> Pass:
         """Pass inputs h [n, in] of the first layer through all layers."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.inversion import Inversion, invert
-from gradleak.attacks.exact.network import ROUNDING, Layer, Network
+from gradleak.attacks.exact.network import Layer, Network
 from gradleak.attacks.exact.spans import Span, decomposed
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
@@ -48,7 +48,7 @@ class Seen:
     def head(self) -> "Seen":
         """Return the last layer alone."""
         last = len(self.network.layers) - 1
-        network = Network(self.network.layers[last:], self.network.rounding)
+        network = Network(self.network.layers[last:], self.network.computed_in)
         return Seen(network, self.gradients[last:], self.precision, self.first + last, self.chain)
 
 
@@ -86,6 +86,6 @@ def see(observation: Observation) -> Seen:
             f"exact inversion needs the gradients of {chain.layers[-1].weight} and of its bias, which the client does "
             "not send"
         )
-    network = Network(tuple(layers), ROUNDING[parameters[chain.layers[-1].weight].dtype])
+    network = Network(tuple(layers), parameters[chain.layers[-1].weight].dtype)
     precision = observation.precision or sent[0].dtype
     return Seen(network, tuple(stacked), precision, len(chain.layers) - len(layers), chain)

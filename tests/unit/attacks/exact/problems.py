@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gradleak.attacks.exact.inversion import Inversion, invert
-from gradleak.attacks.exact.network import ROUNDING, Layer, Network
+from gradleak.attacks.exact.network import Layer, Network
 
 ACTIVATIONS = [nn.ReLU(), nn.SiLU(), nn.GELU(), nn.Sigmoid(), nn.Tanh(), nn.LeakyReLU(0.1)]
 
@@ -101,7 +101,7 @@ def network_of(parameters: Parameters, activation: nn.Module, dtype: torch.dtype
     """The network as the attack knows it, of a client that computes in ``dtype``."""
     functions = [activation] * (len(parameters) - 1) + [None]
     layers = (Layer(W.double(), b.double(), f) for (W, b), f in zip(parameters, functions, strict=True))
-    return Network(tuple(layers), ROUNDING[dtype])
+    return Network(tuple(layers), dtype)
 
 
 def draw(seed: int) -> Problem:

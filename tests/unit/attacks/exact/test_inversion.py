@@ -36,7 +36,7 @@ def attacked(
         gradients = [g.to(precision) for g in gradients]
     network = network_of(parameters, activation, dtype)
     if head:
-        network, gradients = Network(network.layers[-1:], network.rounding), gradients[-1:]
+        network, gradients = Network(network.layers[-1:], network.computed_in), gradients[-1:]
     return invert(
         network,
         [g.double() for g in gradients],
