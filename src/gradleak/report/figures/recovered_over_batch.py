@@ -4,6 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
 from gradleak.errors import InputError
 from gradleak.plan.metric_facts import RECOVERED
@@ -17,6 +18,9 @@ PANELS = (("certified", "certified"), ("recovered", f"recovered (PSNR of {RECOVE
 
 _ASIDE = 2**0.03
 """Factor between the places of two lines at one batch size, so that no marker hides another."""
+
+_TICKS = 7
+"""Batch sizes that an axis has room for."""
 
 Cell = dict[str, Any]
 
@@ -37,7 +41,7 @@ def draw(request: Request) -> Figure:
     for axes, (metric, title) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True):
         handles = []
         for number, (line, method) in enumerate(drawn):
-            look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+            look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
             values = [pictures.measured.value(cell, method, metric) for cell in line]
             places = [cell["batch_size"] * _ASIDE ** (number - (len(drawn) - 1) / 2) for cell in line]
             low, high = [value.ci_low for value in values], [value.ci_high for value in values]
@@ -49,6 +53,10 @@ def draw(request: Request) -> Figure:
         axes.set_ylim(-0.03, 1.04)
     figure.axes[0].set_ylabel("Share")
     scale_by_batch(figure, lines)
+    sizes = sorted({cell["batch_size"] for cell in cells})
+    if len(sizes) <= _TICKS:  # few enough to be named, also those that are no power of two
+        for axes in figure.axes:
+            axes.xaxis.set_major_locator(FixedLocator(sizes))
     add_legend(figure, handles)
     return figure
 
