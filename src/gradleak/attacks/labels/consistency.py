@@ -1,4 +1,4 @@
-"""Labels by exact inversion: certified one by one, and the rest by iLRG on what is left of the gradient."""
+"""Labels by exact inversion, certified one by one, and the rest by iLRG on what is left of the gradient."""
 
 from dataclasses import replace
 
@@ -16,9 +16,10 @@ from gradleak.errors import InputError
 
 
 def consistency(observation: Observation) -> LabelGuess:
-    """Count the labels of the images that exact inversion certifies, and estimate those of the others.
+    """Count the labels of the images that exact inversion finds, and estimate those of the others.
 
-    The certified images are taken out of the last layer's gradient; iLRG (Ma et al., ICLR 2023) restores the rest.
+    They are taken out of the last layer's gradient; iLRG (Ma et al., ICLR 2023) restores the rest. Where no following
+    layer confirms an image (backward and head consistency), it must be certified to count.
 
     Args:
         observation: what the server sees; with gradients of several linear layers their inputs are fixed by forward
@@ -55,16 +56,20 @@ def counts_of(observation: Observation, seen: Seen, inversion: Inversion) -> Lab
     C = seen.network.num_classes
     certified = torch.zeros(C, dtype=torch.int64)
     certified.index_add_(0, inversion.labels.cpu(), _certified(inversion).cpu())
-    left = observation.batch_size - int(certified.sum())
-    if left < 0:  # the batch is larger than was told
+    if int(certified.sum()) > observation.batch_size:  # the batch is larger than was told
         return LabelGuess(certified > 0, certified, None, certified=certified)
+    times = inversion.multiplicity if inversion.kind == "forward" else _certified(inversion)
+    if int(times.sum()) > observation.batch_size:
+        times = _certified(inversion)
+    known = torch.zeros(C, dtype=torch.int64).index_add_(0, inversion.labels.cpu(), times.cpu())
+    left = observation.batch_size - int(known.sum())
     if left == 0:
-        return LabelGuess(certified > 0, certified, certified, certified=certified)
-    rest = ilrg(_rest(observation, seen, inversion, left))
+        return LabelGuess(known > 0, known, known, certified=certified)
+    rest = ilrg(_rest(observation, seen, inversion, times, left))
     assert rest.counts is not None
     assert rest.assignable_counts is not None
-    counts = certified + rest.counts
-    return LabelGuess(counts > 0, counts, certified + rest.assignable_counts, certified=certified)
+    counts = known + rest.counts
+    return LabelGuess(counts > 0, counts, known + rest.assignable_counts, certified=certified)
 
 
 def _certified(inversion: Inversion) -> Tensor:
@@ -72,13 +77,13 @@ def _certified(inversion: Inversion) -> Tensor:
     return inversion.multiplicity * inversion.labels_certified
 
 
-def _rest(observation: Observation, seen: Seen, inversion: Inversion, left: int) -> Observation:
-    """Return the last layer's gradient of the images that are not certified, as of a batch of them alone."""
+def _rest(observation: Observation, seen: Seen, inversion: Inversion, times: Tensor, left: int) -> Observation:
+    """Return the last layer's gradient of the images left when those found are taken out ``times`` [k] each."""
     assert observation.batch_size is not None
     passed = seen.network.forward(inversion.inputs)
     errors = seen.network.errors(passed, inversion.labels)[-1]
-    times = _certified(inversion).double() / observation.batch_size
-    known = (times[:, None] * errors).T @ augmented(passed.inputs[-1])
+    weights = times.double() / observation.batch_size
+    known = (weights[:, None] * errors).T @ augmented(passed.inputs[-1])
     rest = (seen.gradients[-1] - known) * (observation.batch_size / left)
     gradients = {"head.weight": rest[:, :-1], "head.bias": rest[:, -1]}
     return replace(observation, gradients=gradients, batch_size=left)
