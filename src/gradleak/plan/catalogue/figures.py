@@ -4,8 +4,8 @@ from gradleak.plan.catalogue.facts import IMAGES, LABELS, FigureFacts
 
 _MARKS = (
     "Filled markers: mean over initialisations. Bands or bars: 95 % prediction interval for one initialisation, "
-    "clipped to the range of the metric. Open markers: published figures at the same setting. Dotted lines: score of the "
-    "answer “no class is present” on the data set of the same shade; 0 for IRec."
+    "clipped to the range of the metric. Open markers: published figures at the same setting. Dotted lines: score of "
+    "the answer “no class is present” on the data set of the same shade; 0 for IRec."
 )
 
 KINDS = {
@@ -30,8 +30,8 @@ KINDS = {
         needs=(IMAGES,),
         shows_images=True,
         caption="Denoising path: the first image of the first initialisation after selected denoising steps (numbers "
-        "above the columns), from noise to the result, for each setting and attack with a diffusion prior. The original "
-        "is at the left of each row.",
+        "above the columns), from noise to the result, for each setting and attack with a diffusion prior. The "
+        "original is at the left of each row.",
     ),
     "psnr_over_defenses": FigureFacts(
         object="gradleak.report.figures.psnr_over_defenses:draw",
