@@ -13,10 +13,10 @@ from typing import Self
 
 from gradleak.errors import InputError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the columns, which run.json carries. Raise it with every change of them, and say what changed."""
 
-CHANGED = "model options, stage, aggregates, scope of a defense, client, image and iteration have their own"
+CHANGED = "the type in which gradients are sent has its own"
 """What sets :data:`SCHEMA` apart from the version before it."""
 
 
@@ -40,6 +40,7 @@ class Setting:
         distribution_classes: its number of classes, if it has one; else 0.
         defense: what the client does to the gradient, e.g. ``clip-4+dp-0.01``, ``none`` if nothing.
         defense_scope: to which gradients: ``head``, the last layer's, or ``all``; empty without a defense.
+        precision: type in which gradients are sent.
     """
 
     dataset: str
@@ -54,6 +55,7 @@ class Setting:
     distribution_classes: int = 0
     defense: str = "none"
     defense_scope: str = ""
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)

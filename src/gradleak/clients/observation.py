@@ -48,6 +48,8 @@ class Observation:
         batch_size: B, or None if the client does not tell it.
         side: optional further knowledge.
         input_shape: shape of one image as the model reads it.
+        precision: type in which the gradients were sent, if it is coarser than that of the tensors, which hold what
+            arrived; see :func:`gradleak.clients.precision.rounded`.
     """
 
     gradients: dict[str, Tensor]
@@ -55,6 +57,7 @@ class Observation:
     batch_size: int | None
     side: SideKnowledge = field(default_factory=SideKnowledge)
     input_shape: tuple[int, ...] = ()
+    precision: torch.dtype | None = None
 
     def example(self) -> Tensor:
         """Return two images [2, *input_shape] of no meaning, from which one sees how the model's layers are joined."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gradleak.clients.defenses.base import DefenseContext, apply
 from gradleak.clients.observation import Observation
+from gradleak.clients.precision import rounded
 from gradleak.data import batches
 from gradleak.data.base import ImageDataset
 from gradleak.data.subsets import train_subset
@@ -102,25 +103,26 @@ def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tenso
     return [list(chosen.split(spec.batch_size))]
 
 
-def defended(
+def as_sent(
     spec: AttackRun,
     observation: Observation,
     chunks: Callable[[], Iterable[tuple[Tensor, Tensor]]],
     trial: int,
     client: int = 0,
 ) -> Observation:
-    """Return what the server sees of a client that defends its gradient as the spec says.
+    """Return what the server sees of a client that defends its gradient, and rounds it, as the spec says.
 
     Args:
-        spec: names the defenses.
+        spec: names the defenses and the type that is sent.
         observation: the undefended gradient.
         chunks: the client's batch, see :class:`gradleak.clients.defenses.base.DefenseContext`.
         trial: the round.
         client: number of the client.
     """
     if not spec.defenses:
-        return observation
+        return rounded(observation, spec.precision)
     noise = stream("defense", *client_keys(spec, trial, client), spec.victim_seed)
     generator = torch.Generator().manual_seed(int(noise.integers(2**63)))
     context = DefenseContext(generator, observation.model, chunks)
-    return apply(observation, spec.defenses, scope=spec.defense_scope, context=context)
+    sent = apply(observation, spec.defenses, scope=spec.defense_scope, context=context)
+    return rounded(sent, spec.precision)

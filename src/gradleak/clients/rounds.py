@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from gradleak.clients.client import Client
 from gradleak.clients.local_training import LocalTraining
 from gradleak.clients.observation import Observation, sent_names, trainable
-from gradleak.clients.round_inputs import client_images, defended, make_victim
+from gradleak.clients.round_inputs import as_sent, client_images, make_victim
 from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
 from gradleak.devices import choose_device
@@ -121,7 +121,7 @@ def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch
             images, labels = round_.data.fetch(chosen), round_.data.labels[chosen]
             on_device = images.to(round_.device)
             observation = observe_client(round_.client, round_.server, on_device, labels, round_.data.num_classes)
-            seen = defended(spec, observation, partial(_whole, images, labels), trial, client)
+            seen = as_sent(spec, observation, partial(_whole, images, labels), trial, client)
             found.append(Batch(trial, client, chosen, on_device, labels, seen))
         yield found
 
@@ -138,7 +138,7 @@ def observe_client(client: Client, server: Victim, images: Tensor, labels: Tenso
     """
     sent = client.send(images, one_hot(labels, num_classes).to(images))
     gradients = dict(zip(client.names, (g.detach() for g in sent), strict=True))
-    return Observation(gradients, server, len(labels))
+    return Observation(gradients, server, len(labels), input_shape=tuple(images.shape[1:]))
 
 
 def _whole(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -165,10 +165,10 @@ def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
         for name in names
     }
     labels = torch.cat([batch.labels for batch in batches])
-    model = batches[0].observation.model
     images = torch.cat([batch.images for batch in batches])
     indices = torch.cat([batch.indices for batch in batches])
-    return Batch(batches[0].trial, -1, indices, images, labels, Observation(gradients, model, len(labels)))
+    sent = replace(batches[0].observation, gradients=gradients, batch_size=len(labels))
+    return Batch(batches[0].trial, -1, indices, images, labels, sent)
 
 
 def updated(server: Victim, gradients: dict[str, Tensor], lr: float) -> Victim:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from gradleak.metrics.ssim import ssim
-from gradleak.plan.metric_facts import PSNR_CAP
+from gradleak.plan.metric_facts import PSNR_CAP, RECOVERED
 from gradleak.victims.chunks import chunk_size
 from gradleak.victims.head import head_of
 from gradleak.victims.layers import linear_chain
@@ -63,6 +63,7 @@ def image_metrics(truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
     - ``psnr``: peak signal-to-noise ratio 10 log10(1 / mse) in dB, at most :data:`PSNR_CAP`. A mean of it is the
       mean over images, not the PSNR of their mean error.
     - ``ssim``: structural similarity, see :func:`gradleak.metrics.ssim.ssim`.
+    - ``recovered``: 1 for a PSNR of at least :data:`gradleak.plan.metric_facts.RECOVERED` dB, else 0.
 
     Args:
         truth: [n, channels, h, w] in [0, 1].
@@ -77,7 +78,12 @@ def image_metrics(truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
     x, y = _compared(truth, guess)
     mse = (x - y).square().flatten(1).mean(dim=1)
     psnr = -10 * torch.log10(mse.clamp(min=10 ** (-PSNR_CAP / 10)))
-    return {"mse": mse, "psnr": psnr, "ssim": ssim(x, y)}
+    return {
+        "mse": mse,
+        "psnr": psnr,
+        "ssim": ssim(x, y),
+        "recovered": torch.where(psnr.isnan(), psnr, (psnr >= RECOVERED).double()),
+    }
 
 
 def feature_cosine(model: nn.Module, truth: Tensor, guess: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:

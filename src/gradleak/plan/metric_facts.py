@@ -13,6 +13,9 @@ PSNR_CAP = 100.0
 """Largest PSNR in dB: that of a mean squared error of 1e-10 or less. A perfect image would have an infinite one, and
 so would every mean that it takes part in."""
 
+RECOVERED = 40.0
+"""PSNR in dB from which an image counts as recovered: an error of a hundredth of the range of a pixel."""
+
 IMAGE_METRICS = ("psnr", "ssim", "mse", "feature_cosine", "label_accuracy")
 """Metrics of each image that every reconstruction has."""
 

@@ -22,6 +22,8 @@ _BESIDE = {
     "accuracy_over_stage": "training_stage",
     "accuracy_over_defenses": "defenses",
     "soteria_embedding": "error_analysis",
+    "recovered_over_batch": "exact_inversion",
+    "precision_law": "exact_inversion",
 }
 """Kind of view -> the subsection that it stands in, where that has another name."""
 
@@ -32,7 +34,7 @@ Frames = Mapping[str, pd.DataFrame]
 def section_of(part: Literal["tables", "figures"], view: Mapping[str, Any], frames: Frames) -> str:
     """Return the subsection of a view; those of images go by what their experiments are about."""
     kind = str(view["kind"])
-    if catalogue.IMAGES not in catalogue.find(part, kind).needs:
+    if kind in _BESIDE or catalogue.IMAGES not in catalogue.find(part, kind).needs:
         return _BESIDE.get(kind, kind)
     shown: Any = only_images(concatenate(frames[name] for name in view["experiments"]))
     if (shown["kind"] == DIFFUSION).any():

@@ -79,6 +79,8 @@ def words_of(cell: Cell, part: str) -> str:
         case "distribution":
             classes = cell["distribution_classes"]
             return cell["distribution"].replace("_", " ") + (f", {classes} classes" if classes else "")
+        case "precision":
+            return f"sent as {cell['precision']}"
         case "aggregated":
             return f"{cell['aggregated']} clients aggregated"
         case _:

@@ -50,7 +50,7 @@ def not_applicable(
         batch: its images and what was sent of them.
     """
     truth = round_.pixels(batch.images.cpu())
-    metrics = [*IMAGE_METRICS, *(["lpips"] if spec.lpips_weights else []), *spec.metrics]
+    metrics = [*IMAGE_METRICS, "recovered", *(["lpips"] if spec.lpips_weights else []), *spec.metrics]
     made = Reconstruction(
         trial=batch.trial,
         client=batch.client,

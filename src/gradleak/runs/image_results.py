@@ -18,6 +18,7 @@ from gradleak.metrics.images import (
 )
 from gradleak.metrics.lpips import Lpips
 from gradleak.metrics.named import of_images
+from gradleak.metrics.precision_law import predicted_psnr
 from gradleak.plan.jobs.images import ImageAttack
 from gradleak.plan.metric_facts import SNAPSHOT
 from gradleak.records import NOT_APPLICABLE, OK, Row, Setting
@@ -93,6 +94,8 @@ def compare(
     if certified is not None:
         metrics["relative_error"] = relative_error(batch.images.cpu(), found.images[number].cpu()[order])
         metrics["certified"] = certified.double()[order]
+        predicted = predicted_psnr(batch.observation, batch.images, round_.constants(batch.images)[1])
+        metrics |= {} if predicted is None else {"predicted_psnr": predicted}
     inputs = None
     if found.inputs is not None:  # what the first linear layer reads has an order of its own
         inputs = found.inputs[number].cpu()

@@ -206,6 +206,7 @@ def _problem(spec: ImageAttack, round_: Round, client: Client, batches: list[Bat
         label_start=torch.stack(logits).to(device),
         low=(0 - mean) / std,
         high=(1 - mean) / std,
+        precision=batches[0].observation.precision,
     )
 
 

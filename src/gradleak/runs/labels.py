@@ -20,7 +20,7 @@ from gradleak.clients.observation import (
     observe_full,
     observe_head,
 )
-from gradleak.clients.round_inputs import defended, draw_batch, in_own_order, make_victim
+from gradleak.clients.round_inputs import as_sent, draw_batch, in_own_order, make_victim
 from gradleak.clients.rounds import make_client, observe_client
 from gradleak.data import datasets
 from gradleak.data.base import ImageDataset
@@ -148,7 +148,7 @@ class _Client:
             # Where the closed form does, what methods of the last layer see does not depend on what others see.
             last = {} if self.trains is not None or defends_all else observation.gradients
             observation = replace(whole, gradients={**whole.gradients, **last})
-        return defended(spec, observation, self.chunks, self.trial), truth
+        return as_sent(spec, observation, self.chunks, self.trial), truth
 
     def _observe_all(self, images: Tensor, labels: Tensor) -> Observation:
         if self.trains is None:

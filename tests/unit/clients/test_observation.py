@@ -166,7 +166,8 @@ def test_bias_gradient_and_mean_probability_give_the_counts(name: str):
 def test_observation_holds_no_truth():
     images, labels = batch(4)
     observation, truth = observe_head(victim("fcn"), [(images, labels)])
-    assert {field.name for field in fields(Observation)} == {"gradients", "model", "batch_size", "side", "input_shape"}
+    known = {"gradients", "model", "batch_size", "side", "input_shape", "precision"}
+    assert {field.name for field in fields(Observation)} == known
     assert all(getattr(observation.side, field.name) is None for field in fields(observation.side))
     hidden = {t.data_ptr() for t in (images, labels, *(getattr(truth, f.name) for f in fields(truth)))}
     assert hidden.isdisjoint(t.data_ptr() for t in observation.gradients.values())

@@ -63,7 +63,7 @@ def test_mse_and_psnr_by_hand():
 def test_a_perfect_guess():
     truth = images(2, 3, 20, 20)
     values = image_metrics(truth, truth.clone())
-    assert list(values) == ["mse", "psnr", "ssim"]
+    assert list(values) == ["mse", "psnr", "ssim", "recovered"]
     assert values["mse"].tolist() == [0, 0]
     assert values["psnr"].tolist() == [PSNR_CAP] * 2 == [100.0] * 2
     assert values["ssim"].tolist() == pytest.approx([1, 1], abs=1e-12)

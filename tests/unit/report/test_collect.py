@@ -133,7 +133,7 @@ RECORDS = {
     "of another run": ({"run": "labels/z"}, "is the record of run labels/z, not of labels/a"),
     "interrupted": ({"interrupted": True}, "its run was interrupted"),
     "of a version before digests": ({"metrics": None}, "does not say what metrics.csv held, an older version wrote it"),
-    "of an older version": ({"schema": None}, "results of another version, whose columns differ (now model options, "),
+    "of an older version": ({"schema": None}, "results of another version, whose columns differ (now the type in "),
     "of a newer version": ({"schema": records.SCHEMA + 1}, "results of another version"),
     "a digest that is none": ({"metrics": {"rows": 3}}, "(metrics: sha256: "),
 }

@@ -38,7 +38,7 @@ def test_columns_of_an_older_version_are_one_line(tmp_path):
     with pytest.raises(InputError) as caught:
         frames.read_frame(path)
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{path}: results of another version, whose columns differ (now model options, stage, ")
+    assert line.startswith(f"{path}: results of another version, whose columns differ (now the type in ")
     assert line.endswith("; delete it and run again")
 
 

@@ -119,7 +119,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Ten
     t = augmented(h) @ spans[0].right
     noise = spans[0].input_noise(t)  # of an entry of h
     rows = fixing_rows(spans) if looks_forward(spans) else []
-    spread = _spread(network, spans, passed, noise)
+    spread = _spread(network, passed, noise)
     labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
     errors = network.errors(passed, labels)
     size, beyond = h.norm(dim=1), noise.square() * (h.shape[1] - spans[0].rank)
@@ -131,7 +131,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Ten
         forward = h.new_zeros(len(h))
         error = torch.sqrt(_column_spaces(network, spans, h, labels, noise).square() + beyond) / size
         of_errors = error
-    backward = _backward(spans, passed, errors, of_errors)
+    backward = _backward(network, spans, passed, errors, of_errors)
     strength = (t / spans[0].values).norm(dim=1)
     return Evidence(h, labels, forward, backward, margin, error, of_errors, strength, errors)
 
@@ -162,15 +162,25 @@ def _of_errors(
     return result
 
 
-def _spread(network: Network, spans: Sequence[Span], passed: Pass, noise: Tensor) -> list[Tensor]:
+def _spread(network: Network, passed: Pass, noise: Tensor) -> list[Tensor]:
     """Standard deviations of the entries of every layer's input: noise of the first's, and rounding of the client's."""
     spread = [noise[:, None].expand(-1, passed.inputs[0].shape[1])]
     for i, layer in enumerate(network.layers[:-1]):
         through = torch.sqrt(spread[-1].square() @ layer.weight.T.square())
         size = torch.sqrt(passed.inputs[i].square() @ layer.weight.T.square()) + layer.bias.abs()
-        rounded = 2 * spans[i].rounding * size
+        rounded = torch.maximum(2 * network.rounding * size, _computed(network, i, passed.inputs[i]))
         spread.append(passed.slopes[i].abs() * torch.sqrt(through.square() + rounded.square()))
     return spread
+
+
+def _computed(network: Network, number: int, h: Tensor) -> Tensor:
+    """Return how far a layer's outputs are off when they are computed in the client's type, root mean square, [k, 1].
+
+    Sums round by the size of what they add up on the way, which may be far above that of their terms.
+    """
+    layer, dtype = network.layers[number], network.computed_in
+    coarse = torch.nn.functional.linear(h.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype))
+    return (coarse.double() - h @ layer.weight.T - layer.bias).square().mean(1, keepdim=True).sqrt()
 
 
 def _row_spaces(
@@ -222,7 +232,7 @@ def _column_spaces(network: Network, spans: Sequence[Span], h: Tensor, labels: T
     gram, noisy = None, None
     for (_, J), i in zip(problem.residuals(s), reversed(columns), strict=True):
         delta, span = errors[i], spans[i]
-        own = own_rounding(spans, passed, errors)
+        own = own_rounding(network, passed, errors)
         size = delta.norm(dim=1)
         through = noise * torch.linalg.matrix_norm(J) / h.shape[1] ** 0.5
         variance = (
@@ -236,17 +246,18 @@ def _column_spaces(network: Network, spans: Sequence[Span], h: Tensor, labels: T
     return Uncertainty(gram, noisy).of_unknowns()
 
 
-def own_rounding(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor]) -> Tensor:
+def own_rounding(network: Network, passed: Pass, errors: Sequence[Tensor]) -> Tensor:
     """Relative error of the client's own errors, [k]: those of p - y, which is small where the network is sure."""
-    unit = spans[-1].rounding
     p = passed.probabilities
-    rounded = unit * (0.5 + 2 * (1 + passed.logits.abs().amax(1)) * p.norm(dim=1))
+    rounded = network.rounding * (0.5 + 2 * (1 + passed.logits.abs().amax(1)) * p.norm(dim=1))
     return rounded / errors[-1].norm(dim=1).clamp(min=1e-300)
 
 
-def _backward(spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor], of_errors: Tensor) -> Tensor:
+def _backward(
+    network: Network, spans: Sequence[Span], passed: Pass, errors: Sequence[Tensor], of_errors: Tensor
+) -> Tensor:
     ratio = torch.zeros_like(of_errors)
-    own = own_rounding(spans, passed, errors)
+    own = own_rounding(network, passed, errors)
     for i in telling_columns(spans):
         span, delta = spans[i], errors[i]
         noise = span.error_noise(delta @ span.left).square() * (len(span.left) - span.rank)

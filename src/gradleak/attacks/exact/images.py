@@ -38,7 +38,9 @@ def invert_images(
     try:
         for number in tqdm(range(P), desc="batches", unit="batch", disable=not progress, dynamic_ncols=True):
             sent = {name: values[number] for name, values in zip(problem.client.names, problem.observed, strict=True)}
-            observation = Observation(sent, problem.client.model, n, input_shape=tuple(shape))
+            observation = Observation(
+                sent, problem.client.model, n, input_shape=tuple(shape), precision=problem.precision
+            )
             seen = see(observation)
             inversion = seen.invert(n)
             rows = _rows(inversion)[:n]

@@ -10,7 +10,7 @@ from gradleak.attacks.exact.evidence import looks_forward, telling_columns
 from gradleak.attacks.exact.network import Network
 from gradleak.attacks.exact.pairing import multiplicities, pairings
 from gradleak.attacks.exact.peel import Peeling
-from gradleak.attacks.exact.spans import decompose
+from gradleak.attacks.exact.spans import decomposed
 from gradleak.attacks.exact.whole import contradicts
 
 STATED = 10.0
@@ -73,15 +73,11 @@ def invert(
         precision: type in which the client sent them.
         batch_size: B, or None if unknown.
     """
-    last = len(gradients) - 1
-    spans = [
-        decompose(gradient, precision=precision, batch_size=batch_size, is_head=i == last)
-        for i, gradient in enumerate(gradients)
-    ]
+    spans = decomposed(gradients, precision=precision, batch_size=batch_size)
     peeling = Peeling(network, tuple(spans))
     found = peeling.run()
     rank = spans[0].rank
-    kind = "forward" if looks_forward(spans) else "head" if last == 0 else "backward"
+    kind = "forward" if looks_forward(spans) else "head" if len(spans) == 1 else "backward"
     certain = None if found is None else peeling.certain(found)
     if certain is None:
         none = torch.zeros(0, dtype=torch.int64)

@@ -64,7 +64,7 @@ def equations(
     t = augmented(h) @ span.right
     strength = (t / span.values).norm(dim=1)
     passed = network.forward(found.inputs)
-    own = own_rounding(spans, passed, found.errors)
+    own = own_rounding(network, passed, found.errors)
     shaken = (found.of_errors + own) * c.norm(dim=1) + span.error_noise(c) * span.rank**0.5
     size = c_dual.norm(dim=1)
     moved = span.input_noise(t)[:, None] * size

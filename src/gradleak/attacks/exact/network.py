@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Of float64 the rounding of the many sums here.
+ROUNDING = {torch.float64: 2.0**-47, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+"""Largest relative rounding error of a number of each type."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -64,20 +68,26 @@ class Network:
 
     Attributes:
         layers: from the first to the head.
+        computed_in: type in which the client computes; it may send a coarser one.
     """
 
     layers: tuple[Layer, ...]
+    computed_in: torch.dtype = torch.float32
 
     @property
     def num_classes(self) -> int:
         """C."""
         return len(self.layers[-1].bias)
 
+    @property
+    def rounding(self) -> float:
+        """Largest relative rounding error of a number that the client computes."""
+        return ROUNDING[self.computed_in]
+
     def to(self, dtype: torch.dtype) -> "Network":
         """Return the network with numbers of another type."""
-        return Network(
-            tuple(Layer(each.weight.to(dtype), each.bias.to(dtype), each.activation) for each in self.layers)
-        )
+        layers = (Layer(each.weight.to(dtype), each.bias.to(dtype), each.activation) for each in self.layers)
+        return Network(tuple(layers), self.computed_in)
 
     def forward(self, h: Tensor) -> Pass:
         """Pass inputs h [n, in] of the first layer through all layers."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gradleak.attacks.exact.inversion import Inversion, invert
 from gradleak.attacks.exact.network import Layer, Network
+from gradleak.attacks.exact.spans import Span, decomposed
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
 from gradleak.victims.head import head_of, role_names
@@ -36,6 +37,10 @@ class Seen:
         """Whether the inputs of the first layer are the images themselves."""
         return self.first == 0 and self.chain.reads_input
 
+    def spans(self, batch_size: int | None) -> list[Span]:
+        """Return the row and column spaces of the layers' gradients."""
+        return decomposed(self.gradients, precision=self.precision, batch_size=batch_size)
+
     def invert(self, batch_size: int | None) -> Inversion:
         """Find the inputs of the first layer and the labels, see :func:`gradleak.attacks.exact.inversion.invert`."""
         return invert(self.network, self.gradients, precision=self.precision, batch_size=batch_size)
@@ -43,9 +48,8 @@ class Seen:
     def head(self) -> "Seen":
         """Return the last layer alone."""
         last = len(self.network.layers) - 1
-        return Seen(
-            Network(self.network.layers[last:]), self.gradients[last:], self.precision, self.first + last, self.chain
-        )
+        network = Network(self.network.layers[last:], self.network.computed_in)
+        return Seen(network, self.gradients[last:], self.precision, self.first + last, self.chain)
 
 
 def see(observation: Observation) -> Seen:
@@ -82,5 +86,6 @@ def see(observation: Observation) -> Seen:
             f"exact inversion needs the gradients of {chain.layers[-1].weight} and of its bias, which the client does "
             "not send"
         )
-    precision = sent[0].dtype
-    return Seen(Network(tuple(layers)), tuple(stacked), precision, len(chain.layers) - len(layers), chain)
+    network = Network(tuple(layers), parameters[chain.layers[-1].weight].dtype)
+    precision = observation.precision or sent[0].dtype
+    return Seen(network, tuple(stacked), precision, len(chain.layers) - len(layers), chain)

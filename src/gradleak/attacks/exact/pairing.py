@@ -49,7 +49,7 @@ class Pairings:
 def pairings(network: Network, spans: Sequence[Span], found: Evidence) -> Pairings:
     """Return the pairings of accepted images, from the layer in which noise disturbs each least."""
     passed = network.forward(found.inputs)
-    own = own_rounding(spans, passed, found.errors)
+    own = own_rounding(network, passed, found.errors)
     best: Pairings | None = None
     for span, h, delta in zip(spans, passed.inputs, found.errors, strict=True):
         if not span.holds_all_of(spans[0]):

@@ -37,7 +37,7 @@ def smoothed(network: Network, h: Tensor, width: float, units: Tensor | None = N
         shift = width * a.std(0)
         shift = shift if units is None or layers else shift[units]
         layers.append(Layer(layer.weight, layer.bias, _blurred(layer.activation, shift)))
-    return Network((*layers, network.layers[-1]))
+    return Network((*layers, network.layers[-1]), network.computed_in)
 
 
 def _blurred(activation: Callable[[Tensor], Tensor], width: Tensor) -> Callable[[Tensor], Tensor]:

@@ -1,13 +1,17 @@
 """Row and column space of a layer's gradient, and the noise in it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# Of float64 the rounding of the many sums here, not of the gradient.
-_ROUNDING = {torch.float64: 2.0**-47, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+from gradleak.attacks.exact.network import ROUNDING
+
+_FLOOR = {torch.float16: 2.0**-25}
+"""Rounding error of the smallest numbers of types whose range ends among a gradient's entries."""
+
 ABOVE = 2.0
 """Singular values count from this multiple of the largest one that noise would have: a direction that is half noise
 would fix nothing."""
@@ -26,6 +30,7 @@ class Span:
         right: V [in + 1, r]; its column space holds the augmented inputs of all images.
         gradient: G [out, in + 1], float64.
         rounding: relative rounding error of an entry of G.
+        floor: rounding error of an entry of G that is too small for the relative one, up to 0.
         noise: standard deviation of an entry of G around its part of rank r.
         edge: singular value from which a direction counts, :data:`ABOVE` times the largest that noise would have.
         saturated: whether the layer's shape may bound the rank, so that images may be missing in the spans.
@@ -36,6 +41,7 @@ class Span:
     right: Tensor
     gradient: Tensor
     rounding: float
+    floor: float
     noise: float
     edge: float
     saturated: bool
@@ -64,8 +70,9 @@ class Span:
     def _noise(self, t: Tensor, side: Tensor, gradient: Tensor) -> Tensor:
         weights = t / self.values
         dual = weights @ side.T
-        rounded = self.rounding * (dual.square() @ gradient.square()).mean(1).sqrt()
         size = weights.norm(dim=1)
+        relative = self.rounding**2 * (dual.square() @ gradient.square()).mean(1)
+        rounded = torch.sqrt(relative + (self.floor * size).square())
         # To first order in the noise; where the singular values are hardly above it, more has to be allowed for.
         beyond = (weights * self.edge / self.values).norm(dim=1) / size.clamp(min=1e-300)
         return torch.maximum(rounded, self.noise * size) * (1 + 3 * beyond)
@@ -116,8 +123,8 @@ def decompose(
     """
     out, width = gradient.shape
     limit = min(out - is_head, width)
-    unit = _ROUNDING[precision]
-    least = max(3 * ABOVE * unit * _spectral_norm_of_noise(gradient), 1e-15 * float(gradient.norm()))
+    unit, floor = ROUNDING[precision], _FLOOR.get(precision, 0.0)
+    least = max(3 * ABOVE * _spectral_norm_of_noise(gradient, unit, floor), 1e-15 * float(gradient.norm()))
     U, S, V, left_over = _svd(gradient, limit if batch_size is None else min(limit, batch_size), least)
     above = min(limit, int((least < S).count_nonzero()))
     # Where nearly all values are above rounding, something else than rounding disturbs them.
@@ -129,7 +136,7 @@ def decompose(
         noise = math.sqrt(max(rest, 0.0) / ((out - r) * (width - r)))
         return noise, max(least, ABOVE * noise * (math.sqrt(out - r) + math.sqrt(width - r)))
 
-    noise, edge = unit * float(gradient.square().mean().sqrt()), least
+    noise, edge = math.hypot(unit * float(gradient.square().mean().sqrt()), floor), least
     if r < min(out, width):
         while r < above and float(S[r]) > max(least, 1.1 / ABOVE * noise_and_edge(r)[1]):
             r += 1
@@ -143,7 +150,16 @@ def decompose(
     saturated = r >= limit or (r != batch_size and r > 0.7 * limit)
     # The decomposition is exact for a matrix that differs from the gradient by rounding of its norm.
     noise = max(noise, 2.0**-48 * float(S[0]) / (math.sqrt(out) + math.sqrt(width)))
-    return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, noise, edge, saturated)
+    return Span(U[:, :r], S[:r], V[:, :r], gradient, unit, floor, noise, edge, saturated)
+
+
+def decomposed(gradients: Sequence[Tensor], *, precision: torch.dtype, batch_size: int | None) -> list[Span]:
+    """Decompose the gradients of linear layers in a row, of which the last is the head; see :func:`decompose`."""
+    last = len(gradients) - 1
+    return [
+        decompose(gradient, precision=precision, batch_size=batch_size, is_head=i == last)
+        for i, gradient in enumerate(gradients)
+    ]
 
 
 def _svd(gradient: Tensor, most: int, least: float) -> tuple[Tensor, Tensor, Tensor, float]:
@@ -172,11 +188,11 @@ def _rises(S: Tensor, most: int) -> bool:
     return float(S[most]) > 5 * float(S[-1])
 
 
-def _spectral_norm_of_noise(gradient: Tensor) -> float:
-    """Largest singular value of G times standard normal numbers, entry by entry, by power iteration."""
+def _spectral_norm_of_noise(gradient: Tensor, unit: float, floor: float) -> float:
+    """Largest singular value of normal numbers as large as each entry's rounding error, by power iteration."""
     generator = torch.Generator().manual_seed(0)
     draws = torch.randn(gradient.shape, dtype=torch.float64, generator=generator).to(gradient.device)
-    product = gradient * draws
+    product = unit * gradient * draws if not floor else torch.sqrt((unit * gradient).square() + floor**2) * draws
     x = product.sum(0)
     size = 0.0
     for _ in range(15):

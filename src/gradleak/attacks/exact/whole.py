@@ -26,7 +26,7 @@ def contradicts(network: Network, spans: Sequence[Span], found: Evidence, times:
         size: batch size over the scale of the gradient.
     """
     passed = network.forward(found.inputs)
-    own = own_rounding(spans, passed, found.errors)
+    own = own_rounding(network, passed, found.errors)
     weight = times / size
     for span, delta, h in zip(spans, found.errors, passed.inputs, strict=True):
         made = (weight[:, None] * delta).T @ augmented(h)

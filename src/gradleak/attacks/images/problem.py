@@ -22,6 +22,7 @@ class Problem:
         label_start: [P, R, n, C], logits of the labels to begin with; used if they are not known.
         low: [c, 1, 1], normalised black.
         high: [c, 1, 1], normalised white.
+        precision: type in which the gradients were sent, if it is coarser than that of the tensors.
     """
 
     client: Client
@@ -31,6 +32,7 @@ class Problem:
     label_start: Tensor
     low: Tensor
     high: Tensor
+    precision: torch.dtype | None = None
 
 
 @dataclass(frozen=True)

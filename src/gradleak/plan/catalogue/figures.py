@@ -1,6 +1,7 @@
 """Figures of the paper."""
 
 from gradleak.plan.catalogue.facts import IMAGES, LABELS, FigureFacts
+from gradleak.plan.metric_facts import RECOVERED
 
 _MARKS = (
     "Filled markers: mean over initialisations. Bands or bars: 95 % prediction interval for one initialisation, "
@@ -32,6 +33,20 @@ KINDS = {
         caption="Denoising path: the first image of the first initialisation after selected denoising steps (numbers "
         "above the columns), from noise to the result, for each setting and attack with a diffusion prior. The "
         "original is at the left of each row.",
+    ),
+    "precision_law": FigureFacts(
+        object="gradleak.report.figures.precision_law:draw",
+        needs=(IMAGES,),
+        caption="PSNR of every image against the PSNR that the precision of the sent gradient allows, for each type in "
+        f"which gradients are sent. Crosses at the bottom: images that were missed although {RECOVERED:.0f} dB or more "
+        "(right of the dotted line) were predicted. Images that are neither recovered nor predicted to be are left out.",
+    ),
+    "recovered_over_batch": FigureFacts(
+        object="gradleak.report.figures.recovered_over_batch:draw",
+        needs=(IMAGES,),
+        caption="Shares of images that exact inversion certifies and recovers, by batch size, for each activation and "
+        "training stage of the victim. Markers: mean over all images. Bars: 95 % confidence interval of the mean between "
+        "initialisations or, where there is only one, between batches.",
     ),
     "psnr_over_defenses": FigureFacts(
         object="gradleak.report.figures.psnr_over_defenses:draw",

@@ -30,6 +30,8 @@ KINDS = {
     "probability_cosine": _cosine("labels", "prob. cos."),
     "soteria_embedding_cosine": _cosine("labels", "Soteria emb. cos."),
     "psnr": MetricFacts(of="images", low=0, high=PSNR_CAP, digits=2, label="PSNR", unit="dB"),
+    "recovered": _share("images"),
+    "predicted_psnr": MetricFacts(of="images", high=PSNR_CAP, digits=2, label="predicted PSNR", unit="dB"),
     "ssim": _cosine("images", "SSIM"),
     "mse": _share("images", "MSE"),  # images are in [0, 1]
     "lpips": _positive("images", "LPIPS"),

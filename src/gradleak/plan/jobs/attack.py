@@ -100,6 +100,8 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
         batch = f"{self.distribution_id}-B{self.batch_size}-seed{self.victim_seed}"
         if self.stage != "untrained":
             batch = f"{self.stage}-{batch}"
+        if self._is_set("precision"):
+            batch = f"{batch}-{self.precision}"
         return f"{batch}-{self.defense_id}" if self.defenses else batch
 
     @property

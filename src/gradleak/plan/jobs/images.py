@@ -105,6 +105,12 @@ class FederatedOptions(AttackRun):
             raise ValueError("agg_lr needs apply_agg_step")
         return self
 
+    def to_argv(self, *, identity_only: bool = False) -> list[str]:
+        """See :class:`gradleak.plan.jobs.spec.Spec`; a sigmoid is told to models whose usual activation is another."""
+        argv = super().to_argv(identity_only=identity_only)
+        told = self.model != "lenet" and not self._is_set("activation")
+        return [*argv, "--activation", self.activation] if told else argv
+
     @property
     def lpips_weights(self) -> Path | None:
         """The weights of LPIPS, if they are given and the images are large enough for it."""

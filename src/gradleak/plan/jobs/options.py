@@ -248,7 +248,7 @@ def canonical_defense(name: str) -> str:
 
 
 class DefenseOptions(Spec):
-    """What the client does to its gradient before sending it."""
+    """What the client does to its gradient before sending it, and how it sends it."""
 
     defenses: Names = Field(
         default=(),
@@ -257,6 +257,9 @@ class DefenseOptions(Spec):
     defense_scope: Literal["head", "all"] = Field(
         default="head",
         description="defend the last layer's gradients alone, or those of all parameters together",
+    )
+    precision: Literal["float32", "float16", "bfloat16"] = Field(
+        default="float32", description="type that gradients are rounded to when they are sent"
     )
 
     @field_validator("defenses")

@@ -34,13 +34,18 @@ def draw(request: Request) -> Figure:
         for cells in lines
     ]
     figure = panels(request, attacks, shown, "Batch size B", ("batch_size_and_depth",))
+    scale_by_batch(figure, lines)
+    return figure
+
+
+def scale_by_batch(figure: Figure, lines: list[list[Cell]]) -> None:
+    """Give every panel a logarithmic axis over the batch sizes of some settings."""
     sizes = sorted({cell["batch_size"] for cells in lines for cell in cells})
     for axes in figure.axes:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator(_ticks(sizes)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    return figure
 
 
 def _ticks(sizes: list[int]) -> list[float]:

@@ -143,7 +143,7 @@ class Labels:
 _ALWAYS = ("model", "dataset", "batch_size")
 """Parts that stand in every setting's words."""
 
-_ORDER = ("distribution", "aggregated", "stage", "defense")
+_ORDER = ("distribution", "aggregated", "stage", "defense", "precision")
 
 
 def _place(part: str) -> int:

@@ -97,10 +97,11 @@ def _loss(flat: list[Tensor], activation: nn.Module, h: Tensor, y: Tensor) -> Te
     return cross_entropy(h @ W.T + b, y)
 
 
-def network_of(parameters: Parameters, activation: nn.Module) -> Network:
-    """The network as the attack knows it."""
+def network_of(parameters: Parameters, activation: nn.Module, dtype: torch.dtype) -> Network:
+    """The network as the attack knows it, of a client that computes in ``dtype``."""
     functions = [activation] * (len(parameters) - 1) + [None]
-    return Network(tuple(Layer(W.double(), b.double(), f) for (W, b), f in zip(parameters, functions, strict=True)))
+    layers = (Layer(W.double(), b.double(), f) for (W, b), f in zip(parameters, functions, strict=True))
+    return Network(tuple(layers), dtype)
 
 
 def draw(seed: int) -> Problem:
@@ -150,6 +151,8 @@ def draw(seed: int) -> Problem:
             told = None
         case "half precision":
             precision = choose.choice([torch.float16, torch.bfloat16])
+            if choose.random() < 0.3:  # entries small enough to end among the subnormal ones of float16, or at 0
+                gradients, told = [1e-3 * gradient for gradient in gradients], None
             gradients = [gradient.to(precision) for gradient in gradients]
         case "noise":
             sd = choose.choice([1e-6, 1e-5, 1e-4, 1e-3])
@@ -164,7 +167,7 @@ def draw(seed: int) -> Problem:
             other = normal(B, size)
             gradients[0] = gradients_of(parameters, activation, other, y, dtype)[0]
             inputs, labels = torch.cat([inputs, other.double()]), torch.cat([y, y])
-    return Problem(kind, network_of(parameters, activation), gradients, precision, told, inputs, labels)
+    return Problem(kind, network_of(parameters, activation, dtype), gradients, precision, told, inputs, labels)
 
 
 def _trained(

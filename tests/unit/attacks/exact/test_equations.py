@@ -34,7 +34,7 @@ def made(activation: nn.Module, *, B: int = 6, sizes: tuple[int, ...] = (12, 30,
         decompose(gradient, precision=torch.float64, batch_size=B, is_head=i == last)
         for i, gradient in enumerate(gradients)
     ]
-    return network_of(parameters, activation), spans, x.double(), y
+    return network_of(parameters, activation, torch.float64), spans, x.double(), y
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU(), *SMOOTH])

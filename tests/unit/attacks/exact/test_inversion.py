@@ -34,9 +34,9 @@ def attacked(
     gradients = [scale * g for g in gradients_of(parameters, activation, x, y, dtype)]
     if precision is not None:
         gradients = [g.to(precision) for g in gradients]
-    network = network_of(parameters, activation)
+    network = network_of(parameters, activation, dtype)
     if head:
-        network, gradients = Network(network.layers[-1:]), gradients[-1:]
+        network, gradients = Network(network.layers[-1:], network.computed_in), gradients[-1:]
     return invert(
         network,
         [g.double() for g in gradients],
