@@ -39,14 +39,14 @@ KINDS = {
         needs=(IMAGES,),
         caption="PSNR of every image against the PSNR that the precision of the sent gradient allows, for each type in "
         f"which gradients are sent. Crosses at the bottom: images that were missed although {RECOVERED:.0f} dB or more "
-        "(right of the dotted line) were predicted. Images that are neither recovered nor predicted to be are left out.",
+        "(right of the dotted line) were predicted. Images that are neither recovered nor predicted are left out.",
     ),
     "recovered_over_batch": FigureFacts(
         object="gradleak.report.figures.recovered_over_batch:draw",
         needs=(IMAGES,),
         caption="Shares of images that exact inversion certifies and recovers, by batch size, for each activation and "
-        "training stage of the victim. Markers: mean over all images. Bars: 95 % confidence interval of the mean between "
-        "initialisations or, where there is only one, between batches.",
+        "training stage of the victim. Markers: mean over all images. Bars: 95 % confidence interval of the mean "
+        "between initialisations or, where there is only one, between batches.",
     ),
     "psnr_over_defenses": FigureFacts(
         object="gradleak.report.figures.psnr_over_defenses:draw",
