@@ -55,6 +55,14 @@ def test_the_rest_is_restored_by_ilrg_where_nothing_is_certified():
     assert found["consistency", "lnacc"] == found["ilrg", "lnacc"]
 
 
+def test_counts_take_images_that_are_found_but_not_certified():
+    found = labels(methods=("consistency", "ilrg"), precision="bfloat16", batch_size=32, num_tries=3)
+    assert max(found["consistency", "certified"]) < 0.9
+    assert found["consistency", "exact_match"] == [1.0, 1.0, 1.0]
+    assert sum(found["ilrg", "exact_match"]) < 3
+    assert found["consistency", "falsely_certified"] == [0.0, 0.0, 0.0]
+
+
 def test_a_head_alone_certifies_what_it_can():
     found = labels(
         methods=("consistency", "ilrg"), dataset="cifar100-sample", model="resnet18", batch_size=8, num_tries=1
