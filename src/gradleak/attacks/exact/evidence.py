@@ -8,12 +8,10 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward, error_tangents, outside
+from gradleak.attacks.exact.kinks import EXCESS, settled_errors
 from gradleak.attacks.exact.network import Network, Pass, augmented
 from gradleak.attacks.exact.spans import Span
 from gradleak.attacks.exact.uncertainty import Uncertainty
-
-EXCESS = 4
-"""Equations beyond the number of unknowns that a search needs: each makes a root by chance less likely by far."""
 
 LOOSE = 1e-2
 """Predicted relative error of an input beyond which its delta is looked at by itself."""
@@ -119,9 +117,15 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Ten
     t = augmented(h) @ spans[0].right
     noise = spans[0].input_noise(t)  # of an entry of h
     rows = fixing_rows(spans) if looks_forward(spans) else []
-    spread = _spread(network, passed, noise)
+    before, spread = _spread(network, passed, noise)
     labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
-    errors = network.errors(passed, labels)
+    errors = settled_errors(
+        network,
+        [spans[i].left if i in telling_columns(spans) else None for i in range(len(spans))],
+        passed,
+        labels,
+        before,
+    )
     size, beyond = h.norm(dim=1), noise.square() * (h.shape[1] - spans[0].rank)
     if rows:
         forward, uncertainty = _row_spaces(network, spans, passed, spread, rows, known)
@@ -162,15 +166,20 @@ def _of_errors(
     return result
 
 
-def _spread(network: Network, passed: Pass, noise: Tensor) -> list[Tensor]:
-    """Standard deviations of the entries of every layer's input: noise of the first's, and rounding of the client's."""
+def _spread(network: Network, passed: Pass, noise: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Standard deviations of the entries of every layer's output but the last's, and of every layer's input.
+
+    They are due to noise of the first input, and to rounding of the client's sums.
+    """
+    before: list[Tensor] = []
     spread = [noise[:, None].expand(-1, passed.inputs[0].shape[1])]
     for i, layer in enumerate(network.layers[:-1]):
         through = torch.sqrt(spread[-1].square() @ layer.weight.T.square())
         size = torch.sqrt(passed.inputs[i].square() @ layer.weight.T.square()) + layer.bias.abs()
         rounded = torch.maximum(2 * network.rounding * size, _computed(network, i, passed.inputs[i]))
-        spread.append(passed.slopes[i].abs() * torch.sqrt(through.square() + rounded.square()))
-    return spread
+        before.append(torch.sqrt(through.square() + rounded.square()))
+        spread.append(passed.slopes[i].abs() * before[-1])
+    return before, spread
 
 
 def _computed(network: Network, number: int, h: Tensor) -> Tensor:

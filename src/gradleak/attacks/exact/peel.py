@@ -202,6 +202,7 @@ class Peeling:
         And how far from each another root is that noise cannot tell from it, relative, [k]. None if none is left.
         """
         problem, affine, s = self._whole(found.inputs, found, of_themselves=True)
+        s, _ = _in_parts(problem, s, steps=8)  # those that others fix may be far from where they will be
         s, _ = _in_parts(problem, s, steps=4, damping=NONE)
         again = self._examined(affine.inputs(s), found, of_themselves=True)
         kept = torch.nonzero((again.error < 1) & ~contradicted(pairings(self.network, self.spans, again))).flatten()

@@ -72,6 +72,13 @@ def test_images_that_activate_fewer_units_than_there_are_unknowns_fix_one_anothe
     assert right(attacked(parameters, nn.ReLU(), x, y), x, y) == len(x)
 
 
+def test_rounding_may_put_a_unit_on_either_side_of_a_kink():
+    ((W, b), *others), x, y = batch(12)
+    b = b.clone()
+    b[:12] -= (x @ W.T + b)[:, :12].diagonal()  # every image has a unit whose output is 0, but for rounding
+    assert right(attacked([(W, b), *others], nn.ReLU(), x, y), x, y) == len(x)
+
+
 def test_a_smooth_network_of_one_hidden_layer_by_its_errors():
     parameters, x, y = batch(12, sizes=(50, 60, 10))
     inversion = attacked(parameters, nn.SiLU(), x, y)
