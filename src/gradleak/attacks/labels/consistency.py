@@ -32,7 +32,7 @@ def consistency(observation: Observation) -> LabelGuess:
         InputError: the batch size is unknown, or a gradient of the last layer is missing or not finite.
     """
     if observation.batch_size is None:
-        raise InputError("consistency needs the batch size for the images that it cannot certify")
+        raise InputError("consistency needs the batch size for the images that it does not find")
     for name in HEAD:
         head_gradient(observation, name)  # checked here, for one message of all methods
     seen = see(observation)
