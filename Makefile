@@ -7,7 +7,7 @@ MERGED := $(if $(CONFIG),--configfile $(CONFIG))
 ifneq ($(filter paper report plan,$(MAKECMDGOALS)),)
 # Before the environment is made, which takes minutes.
 $(foreach file,$(CONFIG),$(if $(filter %.yaml %.yml %.json,$(file)),$(if $(wildcard $(file)),,\
-  $(error CONFIG=$(file): no such file)),$(error CONFIG=$(file): is not a .yaml file)))
+  $(error CONFIG=$(file): no such file)),$(error CONFIG=$(file): is no .yaml file)))
 endif
 VENV := .venv
 BIN := $(VENV)/bin

@@ -12,7 +12,7 @@ rule collect:
         ],
     output:
         rows="results/experiments/{experiment}.csv",
-        # How many rows, and the digest of the file: a truncated CSV is not a result.
+        # How many rows, and the digest of the file: a CSV that was cut is no result.
         record="results/experiments/{experiment}.json",
     log:
         "results/experiments/{experiment}.log",

@@ -113,7 +113,7 @@ def write_results(
     """Write the metrics of a run and then its record, see :func:`gradleak.sidecars.sidecar_of`.
 
     The record holds the version of the columns, the number of rows and the digest of the CSV. If the program dies
-    between the two files, an old record does not fit the new CSV, and without a record the run is not finished either.
+    between the two files, an old record does not fit the new CSV, and none at all is no finished run either.
     """
     written = write_rows(metrics, rows)
     results = {"schema": SCHEMA, "metrics": asdict(written)}

@@ -159,7 +159,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path) -> None:
-    """Look at the place of a metrics CSV before the work that fills it; creates nothing.
+    """Look at the place of a metrics CSV before the work that fills it; nothing is made.
 
     Raises:
         InputError: it is no CSV name, is a folder, or its folder cannot be made or written.
@@ -170,7 +170,7 @@ def check_output(path: Path) -> None:
 
 
 def check_place(path: Path, said: str) -> None:
-    """Look at the place of a file before the work that fills it; creates nothing.
+    """Look at the place of a file before the work that fills it; nothing is made.
 
     Args:
         path: the file.
@@ -186,7 +186,7 @@ def check_place(path: Path, said: str) -> None:
     except OSError as error:
         raise InputError(f"{said}: cannot be written: {error.strerror}") from error
     if not there.is_dir():
-        what = "is a broken link" if there.is_symlink() else "is a file"
+        what = "leads nowhere" if there.is_symlink() else "is a file"
         raise InputError(f"{said}: cannot make its folder: {there} {what}")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{said}: cannot be written: no permission in {there}")

@@ -66,7 +66,7 @@ def read_sidecar(path: Path, *, run: str | None = None, numbers: Iterable[str] =
         What :func:`gradleak.provenance.write_sidecar` wrote.
 
     Raises:
-        InputError: the file is missing, is not such a record, lacks an entry, is of another job, or the job was
+        InputError: the file is missing, is no such record, lacks an entry, is of another job, or the job was
             interrupted; one line that names the file and says what to do.
     """
     try:
@@ -82,7 +82,7 @@ def read_sidecar(path: Path, *, run: str | None = None, numbers: Iterable[str] =
     except ValidationError as error:
         first = error.errors()[0]
         reason = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
-        raise InputError(f"{path}: is not the record of a finished job ({reason}); {REMEDY}") from None
+        raise InputError(f"{path}: is no record of a finished job ({reason}); {REMEDY}") from None
     if record["interrupted"]:
         raise InputError(f"{path}: its run was interrupted; {REMEDY}")
     if run is not None and record["run"] != run:

@@ -49,9 +49,7 @@ def test_make_env_names_the_folder_as_one_word(folder):
 
 
 @pytest.mark.parametrize("goal", ["paper", "plan", "report"])
-@pytest.mark.parametrize(
-    ("config", "message"), [("typo.yaml", "no such file"), ("pyproject.toml", "is not a .yaml file")]
-)
+@pytest.mark.parametrize(("config", "message"), [("typo.yaml", "no such file"), ("pyproject.toml", "is no .yaml file")])
 def test_make_looks_at_the_configuration_before_it_makes_the_environment(folder, goal, config, message):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)

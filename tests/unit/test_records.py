@@ -64,7 +64,7 @@ def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
         ("metrics.txt", "must end in .csv"),
         ("folder.csv", "is a folder"),
         ("file/x/metrics.csv", "cannot make its folder: .*/file is a file"),
-        ("loop/x/metrics.csv", "cannot make its folder: .*/loop is a broken link"),
+        ("loop/x/metrics.csv", "cannot make its folder: .*/loop leads nowhere"),
         ("n" * 300 + ".csv", "cannot be written: File name too long"),
     ],
 )

@@ -1,6 +1,6 @@
 """Learned perceptual image patch similarity, LPIPS v0.1 on AlexNet (Zhang et al., CVPR 2018).
 
-Its weights are not part of this project and are never fetched: without them the metric is left out. They are two
+Its weights are no part of this project and are never fetched: without them there is no such metric. They are two
 published files, which may also be joined into one:
 
 - AlexNet of torchvision, ``alexnet-owt-7be5be79.pth``: ``features.{0,3,6,8,10}.{weight,bias}`` (others are ignored);

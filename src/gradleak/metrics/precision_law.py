@@ -1,6 +1,6 @@
 """The law of precision: to how many dB each image of a batch can be recovered from the gradient as it was sent.
 
-It is a statement about true images, so it is not part of any attack.
+It is a statement about true images, so it is no part of any attack.
 """
 
 import torch

@@ -24,7 +24,7 @@ class Sources:
         """Read config files, only to know which key is in which: Snakemake has read and merged them.
 
         Raises:
-            InputError: a file cannot be read, is not a mapping, or has a key twice, of which YAML keeps the last; names
+            InputError: a file cannot be read, is no mapping, or has a key twice, of which YAML keeps the last; names
                 every such key.
         """
         folder = Path.cwd()
@@ -63,7 +63,7 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
     except OSError as error:
         raise InputError(f"{name}: {(error.strerror or 'cannot be read')}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: is not YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{name}: is no YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise InputError(f"{name}: is nested too deeply for a configuration") from error
     if repeated:

@@ -52,7 +52,7 @@ class Faults:
         self.lines[self.sources.fault(key, text)] = None
 
     def unknown(self, key: str, kind: str, name: object, known: Iterable[str]) -> None:
-        """Note an unknown name."""
+        """Note a name that is none of those known."""
         self.add(key, f"unknown {kind} {name!r}; known: {', '.join(known) or 'none'}")
 
     def check(self) -> None:

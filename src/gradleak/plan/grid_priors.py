@@ -13,7 +13,7 @@ Used = tuple[str, Run]
 
 
 def trained_priors(config: Config) -> dict[str, TrainPrior]:
-    """Return the trainings of the catalogue's priors by name, before they know which images to leave out."""
+    """Return the trainings of the catalogue's priors by name, before they know what to keep off."""
     where = {"data_root": config.data.root, "download": config.data.download}
     return {name: entry.training(**where) for name, entry in config.priors.items() if entry.hub is None}
 

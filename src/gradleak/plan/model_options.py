@@ -48,12 +48,12 @@ def check_images(name: str, *, channels: int, image_size: int) -> None:
         image_size: height and width in pixels.
 
     Raises:
-        InputError: the image is too small for the model, or not a multiple of what its layers need; one line.
+        InputError: the image is too small for the model, or no multiple of what its layers need; one line.
     """
     model = catalogue.find("models", name)
     where = f"model {name}: image_size={image_size}"
     if channels < 1 or image_size < 1:
-        raise InputError(f"{where}, channels={channels} is not an image; both must be at least 1")
+        raise InputError(f"{where}, channels={channels} is no image; both must be at least 1")
     if image_size < model.min_image_size:
         raise InputError(f"{where} is too small for its convolutions and pooling; use at least {model.min_image_size}")
     step = model.size_step

@@ -89,7 +89,7 @@ class Plugin:
         wanted = self.facts[part][name].object or name.replace("-", "_")
         found = getattr(self.module, wanted, None)
         if not callable(found):
-            what = "is not a function or class" if hasattr(self.module, wanted) else "is not there"
+            what = "is no function or class" if hasattr(self.module, wanted) else "is not there"
             raise InputError(f'{self.path}: FACTS.{part}.{name}: {wanted} {what}; name what makes the kind by "object"')
         return found
 
@@ -191,7 +191,7 @@ def fault(path: str, error: BaseException) -> str:
 
 def _read(path: str) -> Plugin:
     if Path(path).suffix != ".py" or "," in path:
-        raise InputError(f"{path}: is not a plug-in: name a .py file, without a comma in its path")
+        raise InputError(f"{path}: is no plug-in: name a .py file, without a comma in its path")
     try:
         text = Path(path).read_text(encoding="utf-8")
         tree = ast.parse(text)
@@ -200,9 +200,9 @@ def _read(path: str) -> Plugin:
             f"{path}: {(error.strerror or 'cannot be read').lower()}; paths start at the project"
         ) from error
     except SyntaxError as error:
-        raise InputError(f"{path}:{error.lineno}: is not Python: {error.msg}") from error
+        raise InputError(f"{path}:{error.lineno}: is no Python: {error.msg}") from error
     except ValueError as error:  # not UTF-8, or null bytes
-        raise InputError(f"{path}: is not Python: {error}") from error
+        raise InputError(f"{path}: is no Python: {error}") from error
     facts = _facts(path, tree)
     return Plugin(path, text, facts, hashlib.sha256(executed(tree).encode()).hexdigest()[:8])
 

@@ -1,4 +1,4 @@
-"""Models that tell booleans from numbers, which pydantic takes for each other.
+"""Models in which a boolean is no number and a number no boolean, although pydantic takes one for the other.
 
 YAML reads ``yes``, ``no``, ``on`` and ``off`` as booleans, so ``batch_size: yes`` would otherwise be a batch of one.
 Numbers may be texts, as command lines give them, and ``1e-2`` in YAML.

@@ -41,7 +41,7 @@ class Reconstruction:
         trace: [iterations, R] matching losses of all starts.
         snapshots: iteration -> [n, c, h, w].
         diverged: starts whose loss ceased to be a number.
-        inputs: [k, d], what the first linear layer reads of the instances that were found, if these are not images.
+        inputs: [k, d], what the first linear layer reads of the instances that were found, if these are no images.
     """
 
     trial: int
@@ -137,7 +137,7 @@ def rows_of(spec: ImageAttack, setting: Setting, made: Reconstruction, seconds: 
 
     for name, values in made.metrics.items():
         for image, value in enumerate(values):
-            if made.status != OK or name not in spec.metrics or not value.isnan():  # NaN: no value for this image
+            if made.status != OK or name not in spec.metrics or not value.isnan():  # NaN: nothing is said of this image
                 add(name, float(value) if made.status == OK else math.nan, image)
     add("seconds", seconds)
     add("matching_loss", made.loss)

@@ -98,7 +98,7 @@ def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
 def _without_prefixes(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Take prefixes off until a key is one of the model, which may have a part of such a name itself.
 
-    Keys without a prefix that others have are not weights of the model: step counters, the criterion of a training.
+    Keys without a prefix that others have are no weights of the model: step counters, the criterion of a training.
     """
     while found and not wanted.keys() & found.keys():
         counts = {prefix: sum(name.startswith(prefix) for name in found) for prefix in _PREFIXES}
@@ -134,7 +134,7 @@ def read(path: Path) -> dict[str, Tensor]:
         if "TorchScript" in str(error):
             raise InputError(f"{path}: is a TorchScript program; save model.state_dict() instead") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise InputError(f"{path}: is not a readable file of weights ({reason}); save it again") from error
+        raise InputError(f"{path}: is no readable file of weights ({reason}); save it again") from error
     return _unwrap(content, path)
 
 
@@ -153,5 +153,5 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: holds an empty dictionary; save model.state_dict()")
     other = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
     if other is not None:
-        raise InputError(f"{path}: {other!r} is not a tensor; save model.state_dict() alone or as 'state_dict'")
+        raise InputError(f"{path}: {other!r} is no tensor; save model.state_dict() alone or as 'state_dict'")
     return {str(name): value for name, value in content.items()}

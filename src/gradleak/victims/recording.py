@@ -164,7 +164,7 @@ def record(model: nn.Module, images: Tensor) -> tuple[list[Call], object]:
 
 
 class _AllRead(BaseException):
-    """Ends a pass as soon as no more of it is needed; a model's ``except Exception`` does not catch it."""
+    """Ends a pass as soon as nothing more is wanted of it; no ``except Exception`` of a model holds it up."""
 
 
 class _Reader(TorchFunctionMode):

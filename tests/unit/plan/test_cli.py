@@ -99,7 +99,7 @@ def test_all_faults_are_named_together():
         ("--data_path a --data-root b", "--data_path and --data-root exclude each other"),
         ("--noise_std 0 --defense", "--noise_std: Input should be greater than 0 (given: '0')"),
         ("--noise_std 1", "--defense-method and its strengths need --defense"),
-        ("--client_indices a", "--client_indices: 'a' is not an index; use numbers from 0, for example 1,5,42,100"),
+        ("--client_indices a", "--client_indices: 'a' is no index; use numbers from 0, for example 1,5,42,100"),
         (
             "--local_lr 1",
             "--local_lr needs --local-epochs or --local-steps above 1, or --local-batch-size: "

@@ -13,7 +13,7 @@ def test_files_are_merged_as_snakemake_does():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a: [", "is not YAML"),
+        ("a: [", "is no YAML"),
         ("a: " + "[" * 3000, "is nested too deeply"),
         ("- 1", "is a mapping"),
         (None, "No such file"),

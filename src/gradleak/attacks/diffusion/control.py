@@ -16,7 +16,7 @@ def blind(client: Client, batch: Batch, *, seed: int) -> Batch:
     """Return a batch whose observation is noise; restored labels, guidance and choice of a start then all follow it.
 
     Each tensor has the norm that it has in the gradient of a made-up batch, of normal noise with random labels: the
-    the norms of its own gradient would tell something about the client.
+    norms of the client's own would tell something of it.
 
     Args:
         client: simulates a client of the model that the server sent.

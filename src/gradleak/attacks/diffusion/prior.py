@@ -70,7 +70,7 @@ def load_prior(source: str, *, channels: int, image_size: int, device: torch.dev
         device: where it shall run.
 
     Raises:
-        InputError: it cannot be found or fetched, is not such a model, or is for other images.
+        InputError: it cannot be found or fetched, is no such model, or is for other images.
     """
     folder = Path(source)
     if not folder.is_dir() and (folder.is_absolute() or source.startswith(".") or source.count("/") != 1):
@@ -82,7 +82,7 @@ def load_prior(source: str, *, channels: int, image_size: int, device: torch.dev
         pipeline: Any = DDPMPipeline.from_pretrained(source, **options)
     except Exception as error:  # diffusers and the hub's client fail with errors of many types
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        what = "is not a diffusers folder of a DDPM" if folder.is_dir() else "cannot be fetched from the hub"
+        what = "is no diffusers folder of a DDPM" if folder.is_dir() else "cannot be fetched from the hub"
         raise InputError(f"--prior {source}: {what} ({reason}); give a local folder, see train_prior.py") from error
     unet, schedule = pipeline.unet, pipeline.scheduler
     if unet.config["in_channels"] != channels:

@@ -154,7 +154,7 @@ def positive_spanning_set(Q: Floats) -> Bools | None:
 
 
 def _outside_cone(columns: Floats, point: Floats) -> bool | None:
-    """Whether a unit vector [k] is not a combination of columns [k, n] with weights >= 0 of a moderate sum.
+    """Whether a unit vector [k] is no combination of columns [k, n] with weights >= 0 of a moderate sum.
 
     None if neither solver can tell.
     """

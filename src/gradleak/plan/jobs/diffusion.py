@@ -16,7 +16,7 @@ _BATCHES = re.compile(
 
 
 def batches_id(spec: ImageAttack) -> str:
-    """Return the name that tells a prior not to train on the images of a run's clients."""
+    """Return the name by which a prior is told to keep off the images of a run's clients."""
     batches = f"{spec.distribution_id}-B{spec.batch_size}-clients{spec.num_clients}-tries{spec.num_tries}"
     among = f"-of{spec.train_images}" if spec.train_images is not None and spec.split == "train" else ""
     return f"{batches}-seed{spec.seed}{among}-{spec.split}"
@@ -29,8 +29,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
 
     split: Literal["train", "val", "all"] = Field(default="val", description="part of the data set to learn from")
     avoid: Names = Field(
-        default=(),
-        description="batches of victims to leave out: DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>-SPLIT",
+        default=(), description="victims' batches to keep off: DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>-SPLIT"
     )
     channels: Names = Field(default=("16", "32", "32"), description="width of the UNet at each resolution")
     layers: int = Field(default=1, ge=1, description="residual blocks at each resolution")
@@ -73,7 +72,7 @@ def avoided(name: str, dataset: str) -> tuple[BatchOptions, int]:
     """Return the batches that a name of ``avoid`` stands for, and the number of clients.
 
     Raises:
-        ValueError: it is not such a name.
+        ValueError: it is no such name.
     """
     found = _BATCHES.fullmatch(name)
     if not found:
@@ -152,7 +151,7 @@ class DiffusionReconstruct(ImageAttack):
         if self.is_control and self.apply_agg_step:
             raise ValueError("apply_agg_step puts gradients of clients into the model, and a control sees none")
         if self.is_control and self.labels == "truth":
-            raise ValueError("labels truth tells what the client holds, which a control must not see; use ilrg")
+            raise ValueError("labels truth tells what the client holds, and a control sees nothing of it; use ilrg")
         if self.guidance == "dps" and self.sampler not in ("ddpm", "ddim"):
             raise ValueError(
                 "guidance dps needs sampler ddpm or ddim, whose steps are in terms of the denoised estimate"

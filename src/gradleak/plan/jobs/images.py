@@ -68,9 +68,7 @@ class FederatedOptions(AttackRun):
     def _numbers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
             if not part.strip().isdecimal():
-                raise ValueError(
-                    f"client_indices: {part!r} is not an index; use numbers from 0, for example 1,5,42,100"
-                )
+                raise ValueError(f"client_indices: {part!r} is no index; use numbers from 0, for example 1,5,42,100")
         return tuple(str(int(part)) for part in value)
 
     @model_validator(mode="after")
@@ -148,7 +146,7 @@ class ImageAttack(FederatedOptions):
     def _names_a_folder(cls, value: str) -> str:
         paths.check_name(value)
         if not is_attack(value):
-            raise ValueError(f"{value!r} names rows that do not belong to an attack; choose another name")
+            raise ValueError(f"{value!r} names rows that are no attack's; choose another name")
         return value
 
     @field_validator("cost_fn")

@@ -19,7 +19,7 @@ from gradleak.plan.typed import Typed
 
 
 def split_commas(value: object) -> Any:
-    """``"a,b"`` -> ``("a", "b")``; anything but text is returned unchanged."""
+    """``"a,b"`` -> ``("a", "b")``; anything that is no text is returned as it is."""
     return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
 
 
@@ -28,7 +28,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 
 
 def runtime(default: Any, description: str, **kwargs: Any) -> Any:
-    """Declare a field that cannot change a result: it is not part of the run id."""
+    """Declare a field that cannot change a result: it is no part of the run id."""
     return Field(default, description=description, json_schema_extra={"identity": False}, **kwargs)
 
 
@@ -41,7 +41,7 @@ def digest_of(identity: dict[str, Any]) -> str:
 class Spec(Typed):
     """Base of all job specs."""
 
-    # An infinite option gives no result.
+    # A result of an infinite option is none.
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
 
     KIND: ClassVar[str]

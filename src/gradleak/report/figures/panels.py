@@ -62,7 +62,7 @@ def attacks_of(request: Request) -> Attacks:
     """Return the attacks that a figure of accuracies shows, in the configuration's order, each with its accuracies.
 
     Raises:
-        InputError: a cell is missing and this is not a draft, or no attack has the accuracies.
+        InputError: this is no draft and a cell is missing, or no attack has the accuracies.
     """
     metrics = [metric for metric, _ in PANELS]
     attacks = attacks_with(request.measured, metrics, request.labels.method)
@@ -99,7 +99,7 @@ def panels(
         lines: what to draw of each attack.
         xlabel: title of the horizontal axes.
         experiments: published experiments that the figure reproduces.
-        names: places are names, not a scale, so nothing is drawn between them: points with bars in place of lines
+        names: places are names and no scale, so nothing is drawn between them: points with bars in place of lines
             with bands, beside each other so that no marker hides another.
 
     Raises:

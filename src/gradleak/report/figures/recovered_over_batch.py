@@ -54,7 +54,7 @@ def draw(request: Request) -> Figure:
     figure.axes[0].set_ylabel("Share")
     scale_by_batch(figure, lines)
     sizes = sorted({cell["batch_size"] for cell in cells})
-    if len(sizes) <= _TICKS:  # few enough to be named, also those that are not powers of two
+    if len(sizes) <= _TICKS:  # few enough to be named, also those that are no power of two
         for axes in figure.axes:
             axes.xaxis.set_major_locator(FixedLocator(sizes))
     add_legend(figure, handles)

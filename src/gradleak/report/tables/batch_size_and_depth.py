@@ -36,7 +36,7 @@ def _same(cell: Cell, *parts: str) -> tuple[Any, ...]:
 
 
 def _gather(cells: list[Cell], key: Any) -> Iterator[list[Cell]]:
-    """Groups of two cells or more with equal keys, in order of first appearance; None is not a key."""
+    """Groups of two cells or more with equal keys, in order of first appearance; None is no key."""
     keys = list(dict.fromkeys(key(cell) for cell in cells))
     for one in keys:
         group = [cell for cell in cells if key(cell) == one]

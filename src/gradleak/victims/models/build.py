@@ -47,7 +47,7 @@ def build(
     Raises:
         InputError: unknown model, an option that the model does not have (see
             :mod:`gradleak.plan.model_options`), images that it cannot read, or a plug-in's model that cannot be built
-            or is not a victim (see :func:`gradleak.victims.models.check.check_victim`).
+            or is no victim (see :func:`gradleak.victims.models.check.check_victim`).
     """
     options = {
         "activation": activation,

@@ -26,7 +26,7 @@ def load_pretrained(model: Victim, name: str) -> None:
     usual order (sorted wnids); otherwise it keeps its own, as a new head. The weights were trained on images with
     the normalisation of ImageNet.
 
-    The file is taken from the cache of torch.hub (``$TORCH_HOME/hub/checkpoints``), where you may put it yourself, or
+    The file is taken from the cache of torch.hub (``$TORCH_HOME/hub/checkpoints``), where it may be put by hand, or
     else downloaded there and checked by its hash. On an error the model is left as it was.
 
     Args:
@@ -62,7 +62,7 @@ def _state_dict(weights: WeightsEnum, file: Path) -> dict[str, Tensor]:
             return checkpoints.read(file)
         except InputError as error:
             raise InputError(
-                f"--pretrained: {file} is not a readable file of weights; delete it to fetch it again"
+                f"--pretrained: {file} is no readable file of weights; delete it to have it fetched again"
             ) from error
     try:
         with redirect_stdout(sys.stderr):  # torch.hub says there that it downloads; ours is for results
@@ -71,6 +71,6 @@ def _state_dict(weights: WeightsEnum, file: Path) -> dict[str, Tensor]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"--pretrained: cannot fetch {file.name} ({reason}); put that file into {file.parent} yourself, "
+            f"--pretrained: cannot fetch {file.name} ({reason}); put that file into {file.parent} by hand, "
             "or give weights with --checkpoint FILE"
         ) from error

@@ -70,7 +70,7 @@ def train(spec: TrainVictim) -> Trained:
     Recipe: Ma et al. 2023 (released iLRG code): SGD with Nesterov momentum 0.9, see :class:`TrainingOptions`.
 
     Raises:
-        InputError: data missing, options that the data cannot meet, or a loss that became NaN.
+        InputError: data missing, options that the data cannot meet, or a loss that is no number any more.
     """
     clock = Clock(code_of(spec))
     device = choose_device(spec.device)

@@ -77,7 +77,7 @@ def test_offline(cache: Path, capsys: pytest.CaptureFixture[str]):
         load_pretrained(model, "resnet18")
     message = str(caught.value)
     assert "\n" not in message
-    for words in (FILES["resnet18"], "Name or service not known", f"into {cache} yourself", "--checkpoint FILE"):
+    for words in (FILES["resnet18"], "Name or service not known", f"into {cache} by hand", "--checkpoint FILE"):
         assert words in message
     assert equal(model.state_dict(), before)
     assert capsys.readouterr().out == ""
@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
 def test_a_damaged_file_in_the_cache(content: bytes, cache: Path):
     (cache / FILES["resnet18"]).write_bytes(content)
-    with pytest.raises(InputError, match=r"^--pretrained: .*/resnet18-f37072fd\.pth is not a readable file"):
+    with pytest.raises(InputError, match=r"^--pretrained: .*/resnet18-f37072fd\.pth is no readable file"):
         load_pretrained(victim("resnet18"), "resnet18")
 
 
