@@ -163,7 +163,7 @@ def check_output(path: Path) -> None:
         InputError: it is no CSV name, is a folder, or its folder cannot be made or written.
     """
     if path.suffix != ".csv":
-        raise InputError(f"--output {path}: must end in .csv (the sidecar of the same name ends in .json)")
+        raise InputError(f"--output {path}: must end in .csv (its record has the same name with .json)")
     check_place(path, f"--output {path}")
 
 

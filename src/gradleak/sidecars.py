@@ -82,7 +82,7 @@ def read_sidecar(path: Path, *, run: str | None = None, numbers: Iterable[str] =
     except ValidationError as error:
         first = error.errors()[0]
         reason = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
-        raise InputError(f"{path}: is no record of a finished job ({reason}); {REMEDY}") from None
+        raise InputError(f"{path}: is not the record of a finished job ({reason}); {REMEDY}") from None
     if record["interrupted"]:
         raise InputError(f"{path}: its run was interrupted; {REMEDY}")
     if run is not None and record["run"] != run:

@@ -67,7 +67,7 @@ def test_records_of_trainings_have_their_numbers(tmp_path):
     write_sidecar(path, SPEC, Clock("train"), run="x", device="cpu", accuracy=0.5, loss="low")
     assert read_sidecar(path, run="x", numbers=["accuracy"])["accuracy"] == 0.5
     for name, reason in (("loss", "valid number"), ("steps", "required")):
-        with pytest.raises(InputError, match=rf"train\.json: is no record of a finished job \({name}: .*{reason}"):
+        with pytest.raises(InputError, match=rf"train\.json: is not the record of a finished job \({name}: .*{reason}"):
             read_sidecar(path, numbers=[name])
 
 

@@ -20,12 +20,12 @@ CATALOGUE_AXES = ("dataset", "model")
 """Axes that every experiment has; their values are names of the catalogue."""
 
 MOVED = {
-    "num_images": "is called batch_size now; the training's batch, once called so, is train_batch_size",
-    "alpha": "is an option of label attacks now: ilrg: {kind: ilrg, options: {alpha: 0.9}} under attacks",
+    "num_images": "is now called batch_size; the batch size of training, formerly batch_size, is train_batch_size",
+    "alpha": "is now an option of label attacks: ilrg: {kind: ilrg, options: {alpha: 0.9}} under attacks",
 }
 """Axes of earlier versions, and what has become of them."""
 
-MOVED_IN_PRIORS = {"batch_size": "is called train_batch_size now"}
+MOVED_IN_PRIORS = {"batch_size": "is now called train_batch_size"}
 """The same of options of priors."""
 
 _NOT_AXES = {"methods", "method", "attack", "checkpoint", "defenses", "metrics", "modules"}

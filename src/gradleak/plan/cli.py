@@ -184,7 +184,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(
-            f"{name}: error: no space left on the device for the summary; results are where they were to be",
+            f"{name}: error: no space left on the device for the summary; the results are complete",
             file=sys.stderr,
         )
         sys.exit(2)

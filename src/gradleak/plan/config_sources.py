@@ -63,13 +63,13 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
     except OSError as error:
         raise InputError(f"{name}: {(error.strerror or 'cannot be read')}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: is no YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{name}: is not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
-        raise InputError(f"{name}: is nested too deeply for a configuration") from error
+        raise InputError(f"{name}: is nested too deeply") from error
     if repeated:
         raise InputError("\n".join(f"{name}: {fault}" for fault in repeated))
     if not isinstance(values, Mapping):
-        raise InputError(f"{name}: a config file is a mapping of keys to values")
+        raise InputError(f"{name}: a config file must be a mapping of keys to values")
     return values
 
 
@@ -88,6 +88,6 @@ def _repeated(loader: yaml.SafeLoader, node: yaml.Node, above: str, seen: set[in
             if isinstance(key_node, yaml.ScalarNode) and not merges:
                 key, line = loader.construct_object(key_node), key_node.start_mark.line + 1
                 if key in lines:
-                    yield f"{above}{key_node.value}: is there twice, in lines {lines[key]} and {line}; keep one"
+                    yield f"{above}{key_node.value}: appears twice, in lines {lines[key]} and {line}; keep one"
                 lines[key] = line
             yield from _repeated(loader, value_node, f"{above}{getattr(key_node, 'value', '')}.", seen)

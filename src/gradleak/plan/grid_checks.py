@@ -126,7 +126,7 @@ def _check_models(config: Config, faults: Faults) -> None:
 def _check_defenses(config: Config, faults: Faults) -> None:
     for name, entry in config.defenses.items():
         if name == UNDEFENDED:
-            faults.add(f"defenses.{name}", "this name stands for no defense; choose another")
+            faults.add(f"defenses.{name}", "this name means no defense; choose another")
         try:
             entry.canonical()
         except ValueError as error:
@@ -225,7 +225,7 @@ def _check_values(where: str, key: str, axis: Axis, config: Config, faults: Faul
     catalogue = getattr(config, key + "s") if named else {}
     for value in values_of(axis):
         if isinstance(value, list) and key != "defense":
-            faults.add(where, "a list in a list composes defenses; no other axis has that")
+            faults.add(where, "only defense takes a list within the list, which composes defenses")
         elif named:
             for name in composed(value) if key == "defense" else [value]:
                 if name not in catalogue:

@@ -28,7 +28,7 @@ def weight_files(path: Path) -> list[Path]:
     files = [path / name for name in FILES] if path.is_dir() else [path]
     for file in files:
         if not file.is_file():
-            raise InputError(f"{file}: no such file of LPIPS weights; {REMEDY}")
+            raise InputError(f"{file}: no such file with LPIPS weights; {REMEDY}")
     return files
 
 

@@ -53,13 +53,15 @@ def check_images(name: str, *, channels: int, image_size: int) -> None:
     model = catalogue.find("models", name)
     where = f"model {name}: image_size={image_size}"
     if channels < 1 or image_size < 1:
-        raise InputError(f"{where}, channels={channels} is no image; both must be at least 1")
+        raise InputError(f"{where}, channels={channels} is not an image; both must be at least 1")
     if image_size < model.min_image_size:
-        raise InputError(f"{where} is too small for its convolutions and pooling; use at least {model.min_image_size}")
+        raise InputError(
+            f"{where} is too small for the model's convolutions and pooling; use at least {model.min_image_size}"
+        )
     step = model.size_step
     if image_size % step:
         right = max(step, round(image_size / step) * step)
-        raise InputError(f"{where} does not fit its pooling; use a multiple of {step}, such as {right}")
+        raise InputError(f"{where} does not fit the model's pooling; use a multiple of {step}, such as {right}")
 
 
 def check_pretrained(name: str, *, stem: str, channels: int) -> None:

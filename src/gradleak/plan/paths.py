@@ -54,7 +54,7 @@ def check_run_id(run_id: str) -> None:
     if len(longest.encode()) > LONGEST_PART:
         raise ValueError(
             f"{longest[:40]}... would be a folder's name of {len(longest.encode())} bytes, more than {LONGEST_PART}; "
-            "compose fewer defenses or shorten the attack's name"
+            "compose fewer defenses or shorten the name of the attack"
         )
 
 

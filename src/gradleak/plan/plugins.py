@@ -89,7 +89,7 @@ class Plugin:
         wanted = self.facts[part][name].object or name.replace("-", "_")
         found = getattr(self.module, wanted, None)
         if not callable(found):
-            what = "is no function or class" if hasattr(self.module, wanted) else "is not there"
+            what = "is not a function or class" if hasattr(self.module, wanted) else "is not there"
             raise InputError(f'{self.path}: FACTS.{part}.{name}: {wanted} {what}; name what makes the kind by "object"')
         return found
 
@@ -110,7 +110,7 @@ def enter(paths: Iterable[str]) -> None:
             if is_taken(part, name):
                 other = source_of(part, name)
                 owner = "gradleak" if other is None else other.path
-                raise InputError(f"{path}: FACTS.{part}.{name}: {owner} has this name already; choose another")
+                raise InputError(f"{path}: FACTS.{part}.{name}: {owner} already has this name; choose another")
         ENTERED.append(plugin)
 
 
@@ -191,7 +191,7 @@ def fault(path: str, error: BaseException) -> str:
 
 def _read(path: str) -> Plugin:
     if Path(path).suffix != ".py" or "," in path:
-        raise InputError(f"{path}: is no plug-in: name a .py file, without a comma in its path")
+        raise InputError(f"{path}: is not a plug-in: name a .py file, without a comma in its path")
     try:
         text = Path(path).read_text(encoding="utf-8")
         tree = ast.parse(text)
@@ -200,9 +200,9 @@ def _read(path: str) -> Plugin:
             f"{path}: {(error.strerror or 'cannot be read').lower()}; paths start at the project"
         ) from error
     except SyntaxError as error:
-        raise InputError(f"{path}:{error.lineno}: is no Python: {error.msg}") from error
+        raise InputError(f"{path}:{error.lineno}: is not valid Python: {error.msg}") from error
     except ValueError as error:  # not UTF-8, or null bytes
-        raise InputError(f"{path}: is no Python: {error}") from error
+        raise InputError(f"{path}: is not valid Python: {error}") from error
     facts = _facts(path, tree)
     return Plugin(path, text, facts, hashlib.sha256(executed(tree).encode()).hexdigest()[:8])
 
@@ -218,17 +218,17 @@ def _facts(path: str, tree: ast.Module) -> Mapping[Part, Mapping[str, Facts]]:
             given = node.value  # pyright: ignore[reportAttributeAccessIssue]
     example = 'FACTS = {"attacks": {"mine": {}}}'
     if given is None:
-        raise InputError(f"{path}: has no FACTS; declare at module level what it brings, for example {example}")
+        raise InputError(f"{path}: has no FACTS; declare its kinds at module level, for example {example}")
     try:
         declared = _Declared.model_validate(ast.literal_eval(given))
     except ValidationError as error:
         raise InputError(f"{path}: {'; '.join(map(_fault, error.errors()))}") from error
     except (ValueError, TypeError) as error:
-        what = "must be a literal, which is read without running the file"
+        what = "must be a literal, since it is read without running the file"
         raise InputError(f"{path}:{given.lineno}: FACTS {what}, for example {example}") from error
     facts: dict[Part, dict[str, Facts]] = {part: getattr(declared, part) for part in PARTS if getattr(declared, part)}
     if not facts:
-        raise InputError(f"{path}:{given.lineno}: FACTS declares no kind; use for example {example}")
+        raise InputError(f"{path}:{given.lineno}: FACTS declares no kinds; use, for example, {example}")
     for part, kinds in facts.items():
         for name in kinds:
             _check_name(path, part, name)

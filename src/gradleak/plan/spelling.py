@@ -41,7 +41,7 @@ class Spelling:
     def statement(self, message: str) -> str:
         """Do the same for what a check of several options says, which begins with their names.
 
-        There they are options even by plain words (``checkpoint and stage exclude each other: ...``); elsewhere such
+        There they are options even by plain words (``checkpoint and stage cannot be combined: ...``); elsewhere such
         words are prose.
         """
         names = re.match(r"\w+(?:(?:, | and | or )\w+)*", message)

@@ -223,7 +223,7 @@ def test_check_data_reports_them(load, monkeypatch, capsys, fault):
 
 def test_check_data_wants_splits(load, monkeypatch, capsys):
     assert check(monkeypatch, "--dataset", "mnist-sample", "--splits", "") == 2
-    assert "--splits names none; use one or more of train, val, all" in capsys.readouterr().err
+    assert "--splits is empty; use one or more of train, val, all" in capsys.readouterr().err
 
 
 def test_check_data_passes_a_right_one(load, monkeypatch):

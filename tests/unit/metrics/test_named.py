@@ -111,7 +111,7 @@ def test_what_is_no_value_is_one_line(of, made, message):
     ("name", "message"),
     [
         ("mean", "metrics: unknown metric 'mean'; known: leacc"),
-        ("leacc", "metrics: metric leacc is measured in any case; name others"),
+        ("leacc", "metrics: metric leacc is always measured; leave it out"),
         ("ssim", "metrics: metric ssim is of images, this job's are of labels"),
     ],
 )

@@ -118,10 +118,10 @@ def test_numbers_may_be_texts_and_booleans_may_be_booleans():
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a: 1\nb: 2\na: 3\n", "a: is there twice, in lines 1 and 3; keep one"),
-        ("experiments:\n  mine: {}\n  mine: {}\n", "experiments.mine: is there twice, in lines 2 and 3; keep one"),
-        ("axes:\n - {x: 1}\n - {x: 1, y: 2, x: 2}\n", "axes.1.x: is there twice, in lines 3 and 3; keep one"),
-        ("a: {yes: 1, on: 2}\n", "a.on: is there twice, in lines 1 and 1; keep one"),
+        ("a: 1\nb: 2\na: 3\n", "a: appears twice, in lines 1 and 3; keep one"),
+        ("experiments:\n  mine: {}\n  mine: {}\n", "experiments.mine: appears twice, in lines 2 and 3; keep one"),
+        ("axes:\n - {x: 1}\n - {x: 1, y: 2, x: 2}\n", "axes.1.x: appears twice, in lines 3 and 3; keep one"),
+        ("a: {yes: 1, on: 2}\n", "a.on: appears twice, in lines 1 and 1; keep one"),
     ],
 )
 def test_a_key_that_is_there_twice(tmp_path, monkeypatch, text, fault):

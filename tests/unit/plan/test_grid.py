@@ -125,7 +125,7 @@ def test_equal_ids_of_different_runs_are_refused(monkeypatch):
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "split": ["train", "val"], "model_seed": 1}]}
         )
     assert str(caught.value) == (
-        "labels/mnist-sample/fcn/random-B24-seed1-00000000: is the id of two jobs that differ in split; "
+        "labels/mnist-sample/fcn/random-B24-seed1-00000000: identifies two jobs that differ in split; "
         "change an option of one of them, such as its seed"
     )
 
@@ -134,7 +134,7 @@ def test_equal_ids_of_different_trainings_are_refused(monkeypatch):
     axes = {"dataset": "digits", "model": "fcn", "stage": "iter10", "lr": [0.1, 0.2], "model_seed": 1}
     grid_of_runs = expand({"experiments/a/axes": [axes]})
     monkeypatch.setattr("gradleak.plan.jobs.training.TrainVictim.digest", "0" * 8)
-    with pytest.raises(InputError, match="is the id of two jobs that differ in lr"):
+    with pytest.raises(InputError, match="identifies two jobs that differ in lr"):
         expand({"experiments/a/axes": [axes]})
     assert len(grid_of_runs.victims) == 2
 
@@ -186,7 +186,7 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "prior": [["x", "y"]]}]},
-            "my.yaml: experiments.a.axes.0.prior: a list in a list composes defenses; no other axis has that",
+            "my.yaml: experiments.a.axes.0.prior: only defense takes a list within the list, which composes defenses",
         ),
         ({"experiments/a/attacks": ["dlg"]}, "my.yaml: experiments.a.attacks: unknown attack 'dlg'"),
         ({"tables/t/kind": "comparisn"}, "my.yaml: tables.t.kind: unknown kind 'comparisn'"),
@@ -213,7 +213,7 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"priors/p": {"label": "P", "options": {"batch_size": 8}}},
-            "my.yaml: priors.p.options.batch_size: is called train_batch_size now",
+            "my.yaml: priors.p.options.batch_size: is now called train_batch_size",
         ),
         ({"models/deep/stem": "imagenet"}, "my.yaml: models.deep: model fcn: stem='imagenet' does not apply"),
         ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
@@ -279,7 +279,7 @@ def test_faults_name_the_file_that_sets_the_key():
             {"attacks/b": {"kind": "gi", "label": "B", "options": {"alpha": 1}}},
             "unknown option 'alpha'; it has no options",
         ),
-        ({"defaults/alpha": 0.9}, "axes.0.alpha: is an option of label attacks now: ilrg: {kind: ilrg, options"),
+        ({"defaults/alpha": 0.9}, "axes.0.alpha: is now an option of label attacks: ilrg: {kind: ilrg, options"),
         ({"experiments/a/side_knowledge": []}, "side_knowledge does not grant present_classes, which ilrg-simplified"),
         (
             {"experiments/a/side_knowledge": ["counts"]},

@@ -67,8 +67,8 @@ def test_declaring_reads_and_runs_nothing(write):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("def f(:", "mine.py:1: is no Python: invalid syntax"),
-        ("x = 1", 'mine.py: has no FACTS; declare at module level what it brings, for example FACTS = {"attacks"'),
+        ("def f(:", "mine.py:1: is not valid Python: invalid syntax"),
+        ("x = 1", 'mine.py: has no FACTS; declare its kinds at module level, for example FACTS = {"attacks"'),
         ("x = 1\nFACTS = dict(attacks=1)", "mine.py:2: FACTS must be a literal"),
         ("FACTS = {}", "mine.py:1: FACTS declares no kind"),
         ('FACTS = {"atacks": {"a": {}}}', "mine.py: FACTS.atacks: Extra inputs are not permitted"),
@@ -141,7 +141,7 @@ def test_an_object_may_have_a_name_of_its_own(write):
             METHOD.replace("def blank", "def plain"),
             'FACTS.attacks.blank: blank is not there; name what makes the kind by "o',
         ),
-        (METHOD.replace("def blank", "blank = 1\ndef plain"), "FACTS.attacks.blank: blank is no function or class"),
+        (METHOD.replace("def blank", "blank = 1\ndef plain"), "FACTS.attacks.blank: blank is not a function or class"),
         ("import nowhere\n" + METHOD, "mine.py:1: ModuleNotFoundError: No module named 'nowhere'"),
     ],
 )

@@ -123,9 +123,9 @@ def test_every_damaged_run_is_named_at_once(written):
 
 
 RECORDS = {
-    "empty": ("", "is no record of a finished job"),
-    "no JSON": ("{", "is no record of a finished job"),
-    "no object": ("[]", "is no record of a finished job"),
+    "empty": ("", "is not the record of a finished job"),
+    "no JSON": ("{", "is not the record of a finished job"),
+    "no object": ("[]", "is not the record of a finished job"),
     "lacks its code": ({"code": None}, "(code: "),
     "a text for a number": ({"seconds": "many"}, "(seconds: "),
     "an identity that is none": ({"identity": 3}, "(identity: "),

@@ -117,7 +117,7 @@ def test_foreign_folders_are_refused(dlg_run, made_up, tmp_path):
         read_run(dlg_run)
     for text in ("{", "[]", "{}"):
         (dlg_run / "run.json").write_text(text)
-        with pytest.raises(InputError, match=r"run\.json: is no record of a finished job"):
+        with pytest.raises(InputError, match=r"run\.json: is not the record of a finished job"):
             read_run(dlg_run)
 
 

@@ -75,7 +75,7 @@ def test_a_client_with_mini_batches_holds_the_same_images_in_an_order_of_its_own
     ("options", "message"),
     [
         ({"local_batch_size": 5}, "local_batch_size 5 is more than the 4 images of a client"),
-        ({"local_steps": 2, "local_epochs": 2}, "local_steps and local_epochs exclude each other"),
+        ({"local_steps": 2, "local_epochs": 2}, "local_steps and local_epochs cannot be combined"),
         ({"local_batch_size": 4, "local_momentum": 0.9}, "local_momentum needs local_epochs"),
         ({"local_weight_decay": 0.1}, "local_weight_decay needs local_epochs"),
         ({"local_momentum": 1.0, "local_epochs": 2}, "less than 1"),

@@ -107,7 +107,7 @@ class MethodFacts(Facts):
     def _are_keys(cls, value: dict[str, OptionFacts]) -> dict[str, OptionFacts]:
         for name in value:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                raise ValueError(f"{name!r}: the name of an option is a key of the configuration, such as alpha")
+                raise ValueError(f"{name!r}: the name of an option must be a valid configuration key, such as alpha")
         return value
 
 
@@ -157,9 +157,11 @@ class DatasetFacts(Facts):
     @model_validator(mode="after")
     def _one_constant_per_channel(self) -> Self:
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
-            raise ValueError(f"mean and std need {self.channels} numbers each, one per channel, std above 0")
+            raise ValueError(
+                f"mean and std need {self.channels} numbers each, one per channel, and std must be above 0"
+            )
         if not all(0 <= value <= 1 for value in (*self.mean, *self.std)):
-            raise ValueError("mean and std are those of pixels from 0 (black) to 1 (white); divide them by 255")
+            raise ValueError("mean and std must be those of pixels from 0 (black) to 1 (white); divide yours by 255")
         return self
 
 
@@ -203,7 +205,7 @@ class DefenseFacts(Facts):
     @classmethod
     def _is_a_key(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", value) or value in ("kind", "label", "module"):
-            raise ValueError("the name of the strength is a key of the configuration, such as noise_std")
+            raise ValueError("the name of the strength must be a valid configuration key, such as noise_std")
         return value
 
 

@@ -81,5 +81,5 @@ def text(costs: Costs, cores: int) -> str:
     lines.append(f"{len(to_do)} jobs to do (outdated or missing): {total}" if len(to_do) else "No jobs to do")
     if len(known) < len(to_do):
         kinds = ", ".join(to_do["kind"].drop(known.index).unique())
-        lines.append(f"Not in the hours: {len(to_do) - len(known)} jobs, of kinds without a past job ({kinds})")
+        lines.append(f"Not included: {len(to_do) - len(known)} jobs of kinds that have not run before ({kinds})")
     return "\n".join([*lines, "Data checks, collecting, tables, figures and the paper are not timed"])

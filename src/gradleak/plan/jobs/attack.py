@@ -19,7 +19,7 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
     """What all attacks have in common: clients that train on batches, a victim, and defenses of what is sent."""
 
     checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
-    metrics: Names = Field(default=(), description="measured besides the usual ones, comma-separated")
+    metrics: Names = Field(default=(), description="metrics to measure besides the usual ones, comma-separated")
     checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
 
     @field_validator("metrics")
@@ -31,7 +31,7 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
             if facts.of != of:
                 raise ValueError(f"metric {name} is of {facts.of}, this job's are of {of}")
             if not facts.object and name in catalogue.built_in("metrics"):
-                raise ValueError(f"metric {name} is measured in any case; name others")
+                raise ValueError(f"metric {name} is always measured; leave it out")
         return tuple(dict.fromkeys(value))
 
     def kinds(self) -> list[Kind]:
@@ -45,13 +45,13 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
         else:
             unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
             if unused:
-                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage to train to")
+                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage")
             if self.train_images is not None and self.split != "train":
                 raise ValueError(
                     f"train_images has no effect: no victim is trained, and clients draw from {self.split}"
                 )
         if self.checkpoint is not None and self.stage != "untrained":
-            raise ValueError("checkpoint and stage exclude each other: weights that are given are not trained")
+            raise ValueError("checkpoint and stage cannot be combined: given weights are not trained")
         if self._is_set("defense_scope") and not self.defenses:
             raise ValueError("defense_scope needs defenses")
         return self

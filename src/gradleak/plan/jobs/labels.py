@@ -26,9 +26,9 @@ class RestoreLabels(AttackRun):
         default=("ilrg",),
         description=f"comma-separated, each with its options: {', '.join(catalogue.names('attacks'))}",
     )
-    analysis: bool = Field(default=False, description="measure the approximations and the recovered quantities")
+    analysis: bool = Field(default=False, description="measure the errors of approximations and recovered quantities")
     side_knowledge: Annotated[tuple[Side, ...] | None, BeforeValidator(_sides)] = runtime(
-        None, "what methods may be told besides gradients: present_classes, or none (default: what they declare)"
+        None, "what methods may know besides gradients: present_classes, or none (default: what they declare)"
     )
     chunk_size: int | None = runtime(None, "images per forward pass (default: by image size)", ge=1)
     exp_name: str = runtime("labels", "folder under outputs/ for the metrics when --output is not given")

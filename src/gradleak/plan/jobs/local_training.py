@@ -36,7 +36,7 @@ class LocalTrainingOptions(BatchOptions):
     @model_validator(mode="after")
     def _training_is_possible(self) -> Self:
         if self.local_steps is not None and self.local_epochs != 1:
-            raise ValueError("local_steps and local_epochs exclude each other: both say how long a client trains")
+            raise ValueError("local_steps and local_epochs cannot be combined: both set how long a client trains")
         if self.local_batch_size is not None and self.local_batch_size > self.batch_size:
             raise ValueError(
                 f"local_batch_size {self.local_batch_size} is more than the {self.batch_size} images of a client"

@@ -19,12 +19,13 @@ class RuntimeOptions(Spec):
     """Where a job runs, where its files are, and the plug-ins that it loads."""
 
     data_root: Path = runtime(Path("data"), "folder of the data sets (--data-path is a synonym)")
-    download: bool = runtime(False, "let torchvision fetch a missing data set")
+    download: bool = runtime(False, "let torchvision download a missing data set")
     device: Literal["auto", "cpu", "cuda"] = runtime("auto", "auto takes a GPU when there is one")
-    output: Path | None = runtime(None, "CSV file for the metrics; its record, a JSON, is written beside it")
+    output: Path | None = runtime(None, "CSV file for the metrics; a JSON record is written beside it")
     progress: bool = runtime(True, "show a progress bar on standard error")
     modules: Names = Field(
-        default=(), description="plug-ins, comma-separated .py files: kinds that other options name (docs/extending.md)"
+        default=(),
+        description="plug-ins, comma-separated .py files, whose kinds other options may name (docs/extending.md)",
     )
 
     @field_validator("modules")
@@ -86,7 +87,7 @@ class TrainSplitOptions(DatasetOptions):
 class BatchOptions(TrainSplitOptions):
     """Which images a client holds. Batches depend on these fields alone."""
 
-    split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
+    split: Literal["train", "val", "all"] = Field(default="train", description="split of the data set")
     num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
     batch_size: int = Field(default=24, ge=1, description="batch size B")
     distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(DISTRIBUTIONS)}")
@@ -97,7 +98,7 @@ class BatchOptions(TrainSplitOptions):
         description="classes of a random2 or sim batch (default 5)",
     )
     num_tries: int = Field(default=50, ge=1, description="batches, each attacked once")
-    seed: int = Field(default=12, ge=0, description="seed of every random stream")
+    seed: int = Field(default=12, ge=0, description="seed of the random streams")
 
     @field_validator("distribution")
     @classmethod
@@ -161,7 +162,9 @@ class VictimOptions(Spec):
     model: str = Field(default="lenet5", description=f"architecture: {', '.join(catalogue.names('models'))}")
     n_hidden: int = Field(default=1, ge=0, le=16, description="hidden layers of the FCN after the first")
     n_dim: int = Field(default=300, ge=1, description="width of the FCN")
-    activation: Activation = Field(default="relu", description="of the FCN, LeNet-5, LeNet and the small CNNs")
+    activation: Activation = Field(
+        default="relu", description="activation of the FCN, LeNet-5, LeNet and the small CNNs"
+    )
     batchnorm: bool = Field(default=False, description="BatchNorm after each convolution of LeNet-5")
     dropout: bool = Field(default=False, description="dropout 0.5 in the classifier of VGG (off while observing)")
     stem: Literal["released", "imagenet"] = Field(default="released", description="first layers of a ResNet")
@@ -256,7 +259,7 @@ class DefenseOptions(Spec):
     )
     defense_scope: Literal["head", "all"] = Field(
         default="head",
-        description="defend the last layer's gradients alone, or those of all parameters together",
+        description="head: defend the last layer's gradients; all: those of all parameters together",
     )
 
     @field_validator("defenses")

@@ -125,7 +125,7 @@ def by_id(specs: Iterable[tuple[str, S]]) -> dict[str, S]:
             options = type(spec).model_fields
             changed = sorted(name for name in options if getattr(known, name, None) != getattr(spec, name))
             raise InputError(
-                f"{run_id}: is the id of two jobs that differ in {', '.join(changed)}; "
+                f"{run_id}: identifies two jobs that differ in {', '.join(changed)}; "
                 "change an option of one of them, such as its seed"
             )
     return found

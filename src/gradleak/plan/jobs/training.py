@@ -35,13 +35,13 @@ class TrainingOptions(Spec):
     stage: str = Field(default="untrained", description="untrained, epoch<N> or iter<N>")
     schedule: Literal["per-stage", "shared"] = Field(
         default="per-stage",
-        description="each stage is a training of its own length, or a checkpoint of one training",
+        description="per-stage: a separate training for each stage; shared: stages are checkpoints of one training",
     )
     length: str | None = Field(
         default=None,
-        description="epoch<N> or iter<N>: the whole training of a shared schedule",
+        description="length of a shared training: epoch<N> or iter<N>",
     )
-    optimizer: Literal["SGD", "AdamW"] = Field(default="SGD", description="of the training")
+    optimizer: Literal["SGD", "AdamW"] = Field(default="SGD", description="optimiser of the training")
     scheduler: Literal["linear", "none"] = Field(
         default="linear", description="linear: learning rate x0.1 at 3/8, 5/8 and 7/8 of the training"
     )
@@ -49,7 +49,7 @@ class TrainingOptions(Spec):
     weight_decay: float = Field(default=5e-4, ge=0, description="weight decay of the training")
     warmup: bool = Field(default=False, description="raise the learning rate linearly over the first tenth")
     train_batch_size: int = Field(default=128, ge=1, description="batch size of the training")
-    augment: bool = Field(default=False, description="random crop and flip in the training")
+    augment: bool = Field(default=False, description="augment the training images by random crops and flips")
 
     @field_validator("stage", "length")
     @classmethod
@@ -68,7 +68,7 @@ class TrainingOptions(Spec):
     @model_validator(mode="after")
     def _shared_has_a_length(self) -> Self:
         if self.schedule == "shared" and self.stage != "untrained" and self.length is None:
-            raise ValueError("schedule shared needs length: the whole training, for example epoch100")
+            raise ValueError("schedule shared needs length, the end of the training, for example epoch100")
         if self.schedule == "per-stage" and self.length is not None:
             raise ValueError("length applies to schedule shared only; a per-stage training ends at its stage")
         if self.stage != "untrained" and self.length is not None:
