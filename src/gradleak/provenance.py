@@ -1,4 +1,4 @@
-"""What made a result: commit, packages, machine, times."""
+"""Where a result comes from: commit, packages, machine, times."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "s
 
 
 class _Spec(Protocol):
-    """What is recorded of a job's options, see :class:`gradleak.plan.jobs.spec.Spec`."""
+    """The part of a job's spec that is recorded, see :class:`gradleak.plan.jobs.spec.Spec`."""
 
     def kinds(self) -> Iterable[tuple[str, str]]: ...
 
@@ -91,7 +91,7 @@ def peak_memory_mb() -> float:
 
 
 class Clock:
-    """Wall time of a job, and the code that it began with: sources may be edited while it runs.
+    """Wall time of a job, and the code that it started with, since sources may be edited while it runs.
 
     Args:
         code: of the job, see :func:`gradleak.plan.code.code_of`.
@@ -113,7 +113,7 @@ def write_results(
     """Write the metrics of a run and then its record, see :func:`gradleak.sidecars.sidecar_of`.
 
     The record holds the version of the columns, the number of rows and the digest of the CSV. If the program dies
-    between the two files, an old record does not fit the new CSV, and none at all is no finished run either.
+    between the two files, an old record does not match the new CSV, and a missing record means an unfinished run.
     """
     written = write_rows(metrics, rows)
     results = {"schema": SCHEMA, "metrics": asdict(written)}
@@ -121,7 +121,7 @@ def write_results(
 
 
 def write_sidecar(path: Path, spec: _Spec, clock: Clock, *, run: str, device: str, **more: Any) -> None:
-    """Write a record: the spec, where it came from and what it ran on. See :mod:`gradleak.sidecars`."""
+    """Write a record: spec, provenance and machine. See :mod:`gradleak.sidecars`."""
     kinds: dict[str, list[str]] = {}
     for part, name in sorted(spec.kinds()):
         kinds.setdefault(part, []).append(name)

@@ -38,7 +38,7 @@ def test_a_failed_write_takes_its_folders_back(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("file/a.csv", "file/a.csv: cannot make its folder: .*/file is a file"),
+        ("file/a.csv", "file/a.csv: cannot create its folder: .*/file is a file"),
         ("folder", "folder: is a folder; name a file in it"),
         ("n" * 300, "n: cannot be written: File name too long"),
     ],
@@ -63,8 +63,8 @@ def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
         ("x/y/metrics.csv", None),
         ("metrics.txt", "must end in .csv"),
         ("folder.csv", "is a folder"),
-        ("file/x/metrics.csv", "cannot make its folder: .*/file is a file"),
-        ("loop/x/metrics.csv", "cannot make its folder: .*/loop leads nowhere"),
+        ("file/x/metrics.csv", "cannot create its folder: .*/file is a file"),
+        ("loop/x/metrics.csv", "cannot create its folder: .*/loop is a broken link"),
         ("n" * 300 + ".csv", "cannot be written: File name too long"),
     ],
 )

@@ -1,4 +1,5 @@
-"""Look at a full data set once, before the jobs that need it: download it if allowed, count it, report it."""
+"""Check a full data set once, before the jobs that need it: download it if allowed, count its images, write a
+report."""
 
 import json
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     found = {}
     for split in options.splits:
         data = datasets.load(options.dataset, split=split, root=options.data_root, download=options.download)
-        data.fetch(torch.tensor([0, len(data) - 1]))  # files are decoded, those of the two ends
+        data.fetch(torch.tensor([0, len(data) - 1]))  # decodes the first and the last file
         found[split] = {"images": len(data), "classes": data.num_classes}
     record = {"dataset": options.dataset, "root": str(options.data_root), "splits": found}
     write_text(options.output, json.dumps(record, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Say what a configuration costs before it is run: its jobs, which are done, and the mean times of past jobs."""
+"""Print what a configuration costs before it is run: its jobs, which of them are done, and mean times of past jobs."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Documented spellings of options that a spec writes otherwise, and what they stand for."""
+"""Documented spellings of options that specs spell differently, and what they stand for."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,8 +13,8 @@ class PlacesShorthand(BaseModel):
     """Documented spellings of where a job runs and where its data are.
 
     Attributes:
-        SYNONYMS: fields that are another name of one option, and that option's name.
-        DEFAULTS: what options are where shorthands replace their defaults, in words.
+        SYNONYMS: fields that are another name for an option, and that option's name.
+        DEFAULTS: in words, the defaults of options whose default a shorthand replaces.
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {"data_path": "data_root"}
@@ -47,7 +47,7 @@ class PlacesShorthand(BaseModel):
 
 
 class Shorthand(PlacesShorthand):
-    """What the documented spellings of all programs that have a victim have in common."""
+    """Documented spellings shared by all programs that have a victim."""
 
     silu: bool = Field(default=False, description="same as --activation silu")
     leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
@@ -93,7 +93,7 @@ class TrainVictimShorthand(Shorthand):
 
 
 class AttackShorthand(Shorthand):
-    """Documented spellings that all attacks have: the size of a batch, a trained victim, and a defense."""
+    """Documented spellings shared by all attacks: batch size, trained victim, and defense."""
 
     SYNONYMS: ClassVar[dict[str, str]] = {**Shorthand.SYNONYMS, "num_images": "batch_size"}
 
@@ -215,7 +215,7 @@ class FederatedShorthand(AttackShorthand):
 
 
 _IG = {"attack": "ig", "cost_fn": "sim", "rec_optimizer": "adam", "lr_schedule": "step", "num_clients": 1}
-"""What the release of iLRG reconstructs with: IG (Geiping et al., NeurIPS 2020) on one client."""
+"""How the release of iLRG reconstructs images: IG (Geiping et al., NeurIPS 2020) on one client."""
 
 
 class ReconstructShorthand(FederatedShorthand):

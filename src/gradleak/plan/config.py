@@ -1,4 +1,4 @@
-"""The configuration's types. ``workflow/schemas/config.schema.json`` is generated from them; no unknown keys."""
+"""The configuration's types, which allow no unknown keys. They generate ``workflow/schemas/config.schema.json``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ Name = Annotated[str, AfterValidator(paths.check_name), WithJsonSchema(_NAME_SCH
 
 
 def _in_one_line(value: Any, handler: ValidatorFunctionWrapHandler, right: str) -> Any:
-    """Say what is right, and not what each member of a union would take."""
+    """Give one message for a union, and not one for each of its members."""
     try:
         return handler(value)
     except ValidationError:
@@ -37,11 +37,11 @@ def _in_one_line(value: Any, handler: ValidatorFunctionWrapHandler, right: str) 
 
 
 def _scalar(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    return _in_one_line(value, handler, "Input should be a text, a number, true or false")
+    return _in_one_line(value, handler, "Input should be a string, a number, true or false")
 
 
 def _axis(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    return _in_one_line(value, handler, "Input should be a text, a number, true or false, or a list of these")
+    return _in_one_line(value, handler, "Input should be a string, a number, true or false, or a list of these")
 
 
 _Plain = str | int | float | bool
@@ -91,9 +91,9 @@ class ModelEntry(_Entry):
 
 
 class DefenseEntry(_Entry):
-    """A defense of one strength, and its name in tables."""
+    """A kind of defense with its strength, and its name in tables."""
 
-    # The strength has the name that its kind declares.
+    # The key of the strength is the name that its kind declares.
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Real] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -104,7 +104,7 @@ class DefenseEntry(_Entry):
         """Return the name that specs and results use, e.g. ``dp-0.01``.
 
         Raises:
-            ValueError: an unknown kind, or not exactly the strength that the kind has, or one outside its range.
+            ValueError: an unknown kind, a missing, further or differently named strength, or one outside its range.
         """
         given = self.__pydantic_extra__
         needed = catalogue.find("defenses", self.kind).strength
@@ -114,7 +114,7 @@ class DefenseEntry(_Entry):
 
 
 class PriorEntry(_Part):
-    """A diffusion prior: one that the workflow trains, or one of the Hugging Face hub."""
+    """A diffusion prior: one that the workflow trains, or one from the Hugging Face hub."""
 
     label: str = Field(description="its name in tables and figures")
     hub: str | None = Field(default=None, description="id of a model on the Hugging Face hub, in place of training one")
@@ -135,7 +135,7 @@ class PriorEntry(_Part):
 
 
 class AttackEntry(_Entry):
-    """An attack: a label-restoration method, or settings of image reconstruction; and its name in tables."""
+    """An attack: a label method or an image attack with its options, and its name in tables."""
 
     kind: str = Field(description="method, see gradleak.attacks.labels; or matching or diffusion, see gradleak.attacks")
     label: str = Field(description="its name in tables and figures")
@@ -145,7 +145,7 @@ class AttackEntry(_Entry):
 
 
 class MetricEntry(_Entry):
-    """A metric that experiments may name besides the usual ones."""
+    """A metric that experiments may add to the usual ones."""
 
     kind: str = Field(description="metric, see gradleak.metrics.named")
 
@@ -184,7 +184,7 @@ class TableView(View):
 
 
 class Select(_Part):
-    """What to make; null makes all."""
+    """What to make; null means everything."""
 
     experiments: list[str] | None = Field(default=None, description="experiments to run")
     tables: list[str] | None = Field(default=None, description="tables to build")
@@ -212,10 +212,10 @@ class Config(_Part):
 
 
 def load(raw: Mapping[str, Any], sources: Sources) -> Config:
-    """Check a merged configuration by shape.
+    """Check the structure of a merged configuration.
 
     Args:
-        raw: what YAML gave, merged.
+        raw: the merged content of the YAML files.
         sources: the files that it came from, for messages.
 
     Raises:

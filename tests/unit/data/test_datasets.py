@@ -53,7 +53,7 @@ def test_other_sizes_are_refused_before_any_file_is_looked_for(tmp_path: Path):
     with pytest.raises(InputError) as error:
         load("cifar100", root=tmp_path, image_size=64)
     assert str(error.value) == (
-        "image_size 64 is not that of cifar100, which is 32; it can be chosen for tiny-imagenet only"
+        "image_size 64 does not match cifar100, whose images have 32; only tiny-imagenet can be resized"
     )
 
 

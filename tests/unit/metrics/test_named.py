@@ -112,7 +112,7 @@ def test_what_is_no_value_is_one_line(of, made, message):
     [
         ("mean", "metrics: unknown metric 'mean'; known: leacc"),
         ("leacc", "metrics: metric leacc is always measured; leave it out"),
-        ("ssim", "metrics: metric ssim is of images, this job's are of labels"),
+        ("ssim", "metrics: metric ssim measures images, but this job needs metrics of labels"),
     ],
 )
 def test_metrics_that_a_job_cannot_name(name, message):

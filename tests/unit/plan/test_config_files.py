@@ -13,9 +13,9 @@ def test_files_are_merged_as_snakemake_does():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a: [", "is no YAML"),
+        ("a: [", "is not valid YAML"),
         ("a: " + "[" * 3000, "is nested too deeply"),
-        ("- 1", "is a mapping"),
+        ("- 1", "must be a mapping"),
         (None, "No such file"),
     ],
 )

@@ -173,7 +173,7 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 8}]},
-            "my.yaml: experiments.a.axes.0.num_images: is called batch_size now; the training's batch, once"
+            "my.yaml: experiments.a.axes.0.num_images: is now called batch_size; the training's batch, once"
             " called so, is train_batch_size",
         ),
         (
@@ -205,11 +205,11 @@ def test_select_picks(select, experiments, tables, figures):
         ({"experiments/a/exclude": [{"modell": "x"}]}, "my.yaml: experiments.a.exclude.0: unknown axis 'modell'"),
         (
             {"experiments/a/exclude": [{"num_images": 8}]},
-            "my.yaml: experiments.a.exclude.0.num_images: is called batch_size now",
+            "my.yaml: experiments.a.exclude.0.num_images: is now called batch_size",
         ),
         (
             {"attacks/x": {"kind": "matching", "label": "X", "options": {"num_images": 8}}},
-            "my.yaml: attacks.x.options.num_images: is called batch_size now",
+            "my.yaml: attacks.x.options.num_images: is now called batch_size",
         ),
         (
             {"priors/p": {"label": "P", "options": {"batch_size": 8}}},
@@ -289,10 +289,10 @@ def test_faults_name_the_file_that_sets_the_key():
         ({"metrics": {"mine": {"kind": "mine"}}}, "metrics.mine.kind: unknown metric 'mine'; known: leacc"),
         (
             {"defaults/num_tries": None},
-            "defaults.num_tries: Input should be a text, a number, true or false, or a list",
+            "defaults.num_tries: Input should be a string, a number, true or false, or a list",
         ),
-        ({"defaults/num_tries": [None]}, "defaults.num_tries: Input should be a text, a number, true or false, or a"),
-        ({"attacks/a/options": {"alpha": [1]}}, "attacks.a.options.alpha: Input should be a text, a number, true or"),
+        ({"defaults/num_tries": [None]}, "defaults.num_tries: Input should be a string, a number, true or false, or a"),
+        ({"attacks/a/options": {"alpha": [1]}}, "attacks.a.options.alpha: Input should be a string, a number, true or"),
     ],
 )
 def test_faults_of_options_side_knowledge_and_metrics_are_one_line(changes, fault):

@@ -72,7 +72,7 @@ def test_a_data_set_is_no_sample_because_of_its_name(monkeypatch):
             {"split": "train"},
             "cifar100",
             {"num_tries": 1, "client_indices": "3,5"},
-            "learns from split train of cifar100, where client_indices are too",
+            "learns from split train of cifar100, which client_indices refer to as well",
         ),
     ],
 )

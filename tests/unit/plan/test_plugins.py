@@ -73,18 +73,18 @@ def test_declaring_reads_and_runs_nothing(write):
         ("FACTS = {}", "mine.py:1: FACTS declares no kind"),
         ('FACTS = {"atacks": {"a": {}}}', "mine.py: FACTS.atacks: Extra inputs are not permitted"),
         ('FACTS = {"attacks": ["a"]}', "mine.py: FACTS.attacks: Input should be a valid dictionary"),
-        ('FACTS = {"attacks": {"ilrg": {}}}', "mine.py: FACTS.attacks.ilrg: gradleak has this name already"),
-        ('FACTS = {"attacks": {"matching": {}}}', "FACTS.attacks.matching: gradleak has this name already"),
-        ('FACTS = {"attacks": {"floor-mine": {}}}', "FACTS.attacks.floor-mine: gradleak has this name already"),
-        ('FACTS = {"models": {"dnn": {}}}', "FACTS.models.dnn: gradleak has this name already"),
+        ('FACTS = {"attacks": {"ilrg": {}}}', "mine.py: FACTS.attacks.ilrg: gradleak already has this name"),
+        ('FACTS = {"attacks": {"matching": {}}}', "FACTS.attacks.matching: gradleak already has this name"),
+        ('FACTS = {"attacks": {"floor-mine": {}}}', "FACTS.attacks.floor-mine: gradleak already has this name"),
+        ('FACTS = {"models": {"dnn": {}}}', "FACTS.models.dnn: gradleak already has this name"),
         ('FACTS = {"attacks": {"Mine": {}}}', "attacks.Mine: use lower-case letters and digits"),
         ('FACTS = {"defenses": {"a-b": {"strength": "s", "high": 1}}}', "defenses.a-b: use lower-case"),
         ('FACTS = {"defenses": {"a": {"strength": "s"}}}', "mine.py: FACTS.defenses.a.high: Field required"),
         ('FACTS = {"defenses": {"a": {"strength": "label", "high": 1}}}', "FACTS.defenses.a.strength: the name of"),
         ('FACTS = {"models": {"a": {"options": ["width"]}}}', "FACTS.models.a.options: unknown option 'width'"),
         (declaring("datasets", a=DIGITS | {"channels": 3}), "mean and std need 3 numbers each"),
-        (declaring("datasets", a=DIGITS | {"mean": [127.5]}), "are those of pixels from 0 (black) to 1 (white)"),
-        (declaring("datasets", a=DIGITS | {"std": [0]}), "std above 0"),
+        (declaring("datasets", a=DIGITS | {"mean": [127.5]}), "must be those of pixels from 0 (black) to 1 (white)"),
+        (declaring("datasets", a=DIGITS | {"std": [0]}), "std must be above 0"),
     ],
 )
 def test_every_wrong_declaration_is_one_line(write, text, fault):
@@ -96,7 +96,7 @@ def test_every_wrong_declaration_is_one_line(write, text, fault):
 def test_wrong_files_are_one_line(write):
     with pytest.raises(InputError, match=r"gone\.py: no such file"):
         plugins.enter(["gone.py"])
-    with pytest.raises(InputError, match=r"notes\.txt: is no plug-in"):
+    with pytest.raises(InputError, match=r"notes\.txt: is not a plug-in"):
         plugins.enter([write(METHOD, "notes.txt")])
     with pytest.raises(InputError, match=r"gone\.py: no such file"):
         cli.parse(RestoreLabels, ["--modules", "gone.py"])
@@ -113,7 +113,7 @@ def test_validating_a_job_enters_nothing(write):
 def test_two_plugins_cannot_have_one_name_and_a_refused_one_leaves_nothing(write):
     plugins.enter([write(METHOD)])
     both = write('FACTS = {"tables": {"new": {}}, "attacks": {"blank": {}}}', "other.py")
-    with pytest.raises(InputError, match=r"other\.py: FACTS\.attacks\.blank: mine\.py has this name already"):
+    with pytest.raises(InputError, match=r"other\.py: FACTS\.attacks\.blank: mine\.py already has this name"):
         plugins.enter([both])
     assert "new" not in catalogue.names("tables")
 
@@ -139,7 +139,7 @@ def test_an_object_may_have_a_name_of_its_own(write):
         (METHOD + "\nundefined\n", "mine.py:11: NameError: name 'undefined' is not defined"),
         (
             METHOD.replace("def blank", "def plain"),
-            'FACTS.attacks.blank: blank is not there; name what makes the kind by "o',
+            'FACTS.attacks.blank: blank does not exist; name the function or class with "o',
         ),
         (METHOD.replace("def blank", "blank = 1\ndef plain"), "FACTS.attacks.blank: blank is not a function or class"),
         ("import nowhere\n" + METHOD, "mine.py:1: ModuleNotFoundError: No module named 'nowhere'"),
@@ -258,8 +258,8 @@ def test_faults_of_the_configuration_are_reported_together(write):
             }
         )
     lines = str(raised.value).splitlines()
-    assert "my.yaml: attacks.a.kind: 'blnk' is not there; FACTS.attacks in mine.py has blank" in lines
-    assert "my.yaml: attacks.b.options.cost_fn: 'far' is not there; FACTS.objectives in mine.py has nothing" in lines
+    assert "my.yaml: attacks.a.kind: 'blnk' does not exist; FACTS.attacks in mine.py has blank" in lines
+    assert "my.yaml: attacks.b.options.cost_fn: 'far' does not exist; FACTS.objectives in mine.py has nothing" in lines
     assert any(line.startswith("my.yaml: models.m.module: empty.py: has no FACTS") for line in lines)
     assert "my.yaml: tables.v.module: gone.py: no such file or directory; paths start at the project" in lines
 

@@ -92,7 +92,9 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_attack(finished, w
     spec, _ = finished
     Path("file").write_text("")
     place = {"save_dir": Path("file/runs"), "output": Path("file/metrics.csv")}[where]
-    with pytest.raises(InputError, match=rf"^--{where.replace('_', '-')} {place}: cannot make its folder: .*file is a"):
+    with pytest.raises(
+        InputError, match=rf"^--{where.replace('_', '-')} {place}: cannot create its folder: " rf".*file is a"
+    ):
         execute(spec.model_copy(update={where: place}), lambda spec: pytest.fail("it ran"))
 
 

@@ -16,14 +16,14 @@ _BATCHES = re.compile(
 
 
 def batches_id(spec: ImageAttack) -> str:
-    """Return the name by which a prior is told to keep off the images of a run's clients."""
+    """Return the name that makes a prior leave out the images of a run's clients."""
     batches = f"{spec.distribution_id}-B{spec.batch_size}-clients{spec.num_clients}-tries{spec.num_tries}"
     among = f"-of{spec.train_images}" if spec.train_images is not None and spec.split == "train" else ""
     return f"{batches}-seed{spec.seed}{among}-{spec.split}"
 
 
 class TrainPrior(RuntimeOptions, DatasetOptions):
-    """The training of an unconditional diffusion model (DDPM) on images that no victim holds."""
+    """The training of an unconditional diffusion model (DDPM) on images that no client holds."""
 
     KIND: ClassVar[str] = "prior"
 
@@ -54,7 +54,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
     @classmethod
     def _known_batches(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
-            avoided(part, "imagenet")  # the sizes of whose splits are not known here
+            avoided(part, "imagenet")  # the sizes of its splits are not known here
         return value
 
     @property
@@ -64,7 +64,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
 
     @property
     def folder(self) -> Path:
-        """Where the prior is written, as diffusers reads it."""
+        """Where the prior is written, in the format of diffusers."""
         return self.prior_dir / self.run_id
 
 
@@ -72,7 +72,7 @@ def avoided(name: str, dataset: str) -> tuple[BatchOptions, int]:
     """Return the batches that a name of ``avoid`` stands for, and the number of clients.
 
     Raises:
-        ValueError: it is no such name.
+        ValueError: the name is malformed.
     """
     found = _BATCHES.fullmatch(name)
     if not found:
@@ -94,7 +94,7 @@ class DiffusionReconstruct(ImageAttack):
 
     KIND: ClassVar[str] = "diffusion"
 
-    attack: str = Field(default="diffusion", description="what results call this attack")
+    attack: str = Field(default="diffusion", description="name of this attack in results")
     prior: str = Field(
         default="google/ddpm-cifar10-32", description="diffusers folder, or id of a model on the Hugging Face hub"
     )

@@ -15,11 +15,11 @@ from gradleak.plan.model_options import check_pretrained
 from gradleak.records import is_attack
 
 _RESTORED = ("ilrg", "idlg")
-"""Policies of labels that are label methods."""
+"""Label policies that are label methods."""
 
 
 class FederatedOptions(AttackRun):
-    """Clients, what they send, and what the server makes of it."""
+    """Clients, what they send, and how the server uses it."""
 
     # Defaults of these programs must be field defaults: a command line leaves out what equals its default.
     model: str = Field(default="lenet", description=f"architecture: {', '.join(catalogue.names('models'))}")
@@ -51,14 +51,13 @@ class FederatedOptions(AttackRun):
     @model_validator(mode="before")
     @classmethod
     def _usual_victim(cls, values: dict[str, Any]) -> dict[str, Any]:
-        # DLG needs a second derivative everywhere, so the LeNet of the inversion papers has a sigmoid unless told
-        # otherwise.
+        # DLG needs second derivatives everywhere, so the LeNet of the inversion papers has a sigmoid by default.
         values = dict(values)
         model = catalogue.spelt("models", values.get("model", "lenet"))
         if model != "lenet":
             values.setdefault("activation", "relu")
         # Pretrained weights fit the stem that they were trained with.
-        known = model in catalogue.names("models")  # an unknown one is for the field's validator to say
+        known = model in catalogue.names("models")  # the field's validator reports unknown models
         if values.get("pretrained") is True and known and "stem" in catalogue.find("models", model).options:
             values.setdefault("stem", "imagenet")
         return values
@@ -111,15 +110,15 @@ class FederatedOptions(AttackRun):
 
     @property
     def lpips_weights(self) -> Path | None:
-        """The weights of LPIPS, if they are given and the images are large enough for it."""
+        """The weights of LPIPS, if they are given and the images are large enough."""
         size = catalogue.dataset_facts(self.dataset, self.image_size).image_size
         return self.lpips if size >= SMALLEST_SIDE else None
 
 
 class ImageAttack(FederatedOptions):
-    """What all reconstructions have in common: the matching loss, the labels, where results go."""
+    """Options shared by all reconstructions: matching loss, labels, where results go."""
 
-    attack: str = Field(default="dlg", description="what results call this attack")
+    attack: str = Field(default="dlg", description="name of this attack in results")
     labels: Literal["optimise", "ilrg", "idlg", "truth"] = Field(
         default="optimise", description="labels: optimised with the images, restored by iLRG or iDLG, or the true ones"
     )
@@ -132,7 +131,7 @@ class ImageAttack(FederatedOptions):
     )
     weights: Literal["equal", "linear", "exp"] = Field(default="equal", description="weighting of the parameters")
     restarts: int = Field(default=1, ge=1, description="starts of each problem; the smallest matching loss is kept")
-    tv_weight: float = Field(default=0.0, ge=0, description="factor of total variation")
+    tv_weight: float = Field(default=0.0, ge=0, description="factor of the total variation")
     dummy_seed: int | None = Field(default=None, ge=0, description="seed of the starts (default: --seed)")
     log_every: int = Field(default=20, ge=1, description="iterations between two snapshots")
     at_once: int | None = runtime(None, "starts that go through the model together (default: all)", ge=1)
@@ -155,7 +154,7 @@ class ImageAttack(FederatedOptions):
 
     @property
     def is_control(self) -> bool:
-        """Whether the attack is a control, which is given noise in place of what the clients sent."""
+        """Whether the attack is a control, which gets noise in place of the clients' gradients."""
         return False
 
     @model_validator(mode="after")
@@ -200,7 +199,7 @@ OF_MATCHING = (
     "dummy_seed",
     "labels",
 )
-"""Options that only gradient matching has, of which exact inversion has none."""
+"""Options of gradient matching that exact inversion does not have."""
 
 
 class Reconstruct(ImageAttack):

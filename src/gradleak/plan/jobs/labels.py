@@ -49,13 +49,13 @@ class RestoreLabels(AttackRun):
         return self
 
     def told(self) -> dict[str, tuple[Side, ...]]:
-        """Return method -> what it is told besides gradients, without the methods that are told nothing."""
+        """Return method -> its side knowledge; methods without any are left out."""
         sides = {name: catalogue.find("attacks", method_parts(name)[0]).side for name in self.methods}
         return {name: side for name, side in sides.items() if side}
 
     @property
     def sees_all(self) -> bool:
-        """Whether a method reads the gradients of other layers than the last."""
+        """Whether a method reads gradients of layers other than the last."""
         return any(catalogue.find("attacks", method_parts(name)[0]).sees == "all" for name in self.methods)
 
     def kinds(self) -> list[Kind]:

@@ -12,11 +12,11 @@ from gradleak.plan.jobs.spec import Names, Spec, runtime
 from gradleak.plan.model_options import DEFAULTS, check_images, check_options
 
 Activation = Literal["relu", "silu", "gelu", "leaky_relu", "sigmoid"]
-"""Values of the option, of which each model takes some."""
+"""Values of the option; each model accepts some of them."""
 
 
 class RuntimeOptions(Spec):
-    """Where a job runs, where its files are, and the plug-ins that it loads."""
+    """Where a job runs, where its files are, and which plug-ins it loads."""
 
     data_root: Path = runtime(Path("data"), "folder of the data sets (--data-path is a synonym)")
     download: bool = runtime(False, "let torchvision download a missing data set")
@@ -36,12 +36,12 @@ class RuntimeOptions(Spec):
         return value
 
     def with_modules(self) -> Self:
-        """Return the job with the plug-ins that bring its kinds, and no others."""
+        """Return the job with exactly the plug-ins that provide its kinds."""
         modules = plugins.used(self.kinds())
         return self if modules == self.modules else self.model_copy(update={"modules": modules})
 
     def identity(self) -> dict[str, Any]:
-        """See :class:`gradleak.plan.jobs.spec.Spec`; a plug-in counts by its code, wherever its file is."""
+        """See :class:`gradleak.plan.jobs.spec.Spec`; a plug-in counts by its code, not by its path."""
         identity = super().identity()
         if self.modules:
             identity["modules"] = plugins.digests(self.modules)
@@ -66,12 +66,12 @@ class DatasetOptions(Spec):
 
 
 class TrainSplitOptions(DatasetOptions):
-    """How much of the train split there is, for the victim's training and for clients that draw from it."""
+    """How much of the train split is used, to train the victim and for clients to draw from."""
 
     train_images: int | None = Field(
         default=None,
         ge=1,
-        description="images of the train split in use: to train on, and for clients to draw from (default: all)",
+        description="number of images of the train split to train on and for clients to draw from (default: all)",
     )
 
     @model_validator(mode="after")
@@ -85,10 +85,10 @@ class TrainSplitOptions(DatasetOptions):
 
 
 class BatchOptions(TrainSplitOptions):
-    """Which images a client holds. Batches depend on these fields alone."""
+    """The clients' batches, which depend on these fields alone."""
 
     split: Literal["train", "val", "all"] = Field(default="train", description="split of the data set")
-    num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
+    num_classes: int | None = Field(default=None, ge=2, description="number of classes; must match the data set")
     batch_size: int = Field(default=24, ge=1, description="batch size B")
     distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(DISTRIBUTIONS)}")
     num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
@@ -127,7 +127,7 @@ class BatchOptions(TrainSplitOptions):
         known = catalogue.find("datasets", self.dataset)
         if self.dataset != "imagenet" and self.num_classes not in (None, known.num_classes):
             raise ValueError(
-                f"num_classes {self.num_classes} is not that of {self.dataset}, which has {known.num_classes}"
+                f"num_classes {self.num_classes} does not match {self.dataset}, which has {known.num_classes}"
             )
         size = known.sizes.get(self.split)
         if self.split == "train" and self.train_images is not None:
@@ -197,15 +197,15 @@ class VictimOptions(Spec):
 
 
 def check_model(dataset: str, model: str, image_size: int | None = None) -> None:
-    """Refuse images that a model cannot read; ``image_size`` replaces that of the data set, if it can be resized."""
+    """Refuse images that a model cannot read; ``image_size`` overrides that of a resizable data set."""
     known = catalogue.dataset_facts(dataset, image_size)
     check_images(model, channels=known.channels, image_size=known.image_size)
 
 
 def defense_name(kind: str, strength: float) -> str:
-    """Return ``kind-strength``, e.g. ``dp-0.01``: the shortest text that reads back as exactly the strength.
+    """Return ``kind-strength``, e.g. ``dp-0.01``, with the shortest text that reads back as exactly the strength.
 
-    It holds no ``+``, which joins the names of composed defenses.
+    It contains no ``+``, which joins the names of composed defenses.
 
     Raises:
         ValueError: an unknown kind, or a strength outside its range.
@@ -227,7 +227,7 @@ def defense_parts(name: str) -> tuple[str, float]:
     """Return kind and strength of a defense that is written ``kind-strength``, in any spelling of the number.
 
     Raises:
-        ValueError: an unknown kind, or no number; whether it is in range is for :func:`defense_name` to say.
+        ValueError: an unknown kind, or a strength that is not a number; :func:`defense_name` checks its range.
     """
     kind, _, text = name.partition("-")
     if kind not in catalogue.names("defenses"):
@@ -273,6 +273,6 @@ class DefenseOptions(Spec):
 
     @property
     def defense_id(self) -> str:
-        """Part of run ids: the defenses in order, and their scope if it is not the last layer."""
+        """Part of run ids: the defenses in order, and their scope unless it is the last layer."""
         scope = "@all" if self.defenses and self.defense_scope == "all" else ""
         return names.composition(self.defenses) + scope

@@ -1,4 +1,4 @@
-"""Options of the victim's training, in the program that trains it and in the attacks that need it trained."""
+"""Options of the victim's training, for the program that trains it and for attacks on trained victims."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def stage_parts(stage: str) -> tuple[str, int]:
 
 
 def steps_to(stage: str, num_images: int, batch_size: int) -> int:
-    """Return the steps of the optimiser up to a stage: an epoch is full batches alone, what is left over is dropped.
+    """Return the number of optimiser steps up to a stage; an epoch drops its last, incomplete batch.
 
     Args:
         stage: epoch<N> or iter<N>.
@@ -30,7 +30,7 @@ def steps_to(stage: str, num_images: int, batch_size: int) -> int:
 
 
 class TrainingOptions(Spec):
-    """How far the victim was trained, and how. Untrained unless a stage is named."""
+    """How, and how far, the victim was trained; untrained by default."""
 
     stage: str = Field(default="untrained", description="untrained, epoch<N> or iter<N>")
     schedule: Literal["per-stage", "shared"] = Field(
@@ -79,7 +79,7 @@ class TrainingOptions(Spec):
 
 
 def check_training(dataset: str, batch_size: int, train_images: int | None) -> None:
-    """Refuse a batch of the training that is larger than what it is drawn from, where the size of that is known."""
+    """Refuse a training batch larger than the train split, if its size is known."""
     size = catalogue.find("datasets", dataset).sizes.get("train") if train_images is None else train_images
     if size is not None and batch_size > size:
         raise ValueError(f"train_batch_size {batch_size} is more than the {size} images of {dataset} (train)")
@@ -89,7 +89,7 @@ class TrainVictim(RuntimeOptions, TrainSplitOptions, VictimOptions, TrainingOpti
     """The training of a victim on the train split, up to a stage.
 
     One seed decides the weights and the order of the images: ``model_seed``, if given, is taken as ``seed``. A shared
-    schedule that ends at its stage is a training of the stage's own length, and becomes one.
+    schedule that ends at its stage is a training of the stage's own length, and is converted into one.
     """
 
     KIND: ClassVar[str] = "train"
@@ -138,6 +138,7 @@ class TrainVictim(RuntimeOptions, TrainSplitOptions, VictimOptions, TrainingOpti
 
     @property
     def training_digest(self) -> str:
-        """Names the training whatever its stage: those of one shared training have it in common, its end included."""
+        """Digest of the training regardless of its stage: all stages of one shared training, including the last, have
+        it in common."""
         identity = {name: value for name, value in self.identity().items() if name not in ("stage", "schedule")}
         return digest_of({**identity, "length": self.length or self.stage})

@@ -36,7 +36,7 @@ def test_nothing_past_gives_no_number(tmp_path, grid):
     assert all(map(math.isnan, costs.jobs["seconds"]))
     said = text(costs, 2)
     assert "8 jobs to do (outdated or missing): no estimate" in said
-    assert "Not in the hours: 8 jobs, of kinds without a past job (train, labels)" in said
+    assert "Not included: 8 jobs of kinds that have not run before (train, labels)" in said
 
 
 def test_a_shared_job_counts_in_each_experiment_and_once_in_all(tmp_path, grid):
@@ -89,7 +89,7 @@ def test_what_has_no_mean_is_no_part_of_the_hours_and_is_said(tmp_path, grid, do
     assert math.isnan(row(costs, *SHARED)["hours"])
     said = text(costs, 3)
     assert "8 jobs to do (outdated or missing): 6.00 h in all, 2.00 h on 3 cores" in said
-    assert "Not in the hours: 2 jobs, of kinds without a past job (train)" in said
+    assert "Not included: 2 jobs of kinds that have not run before (train)" in said
 
 
 def test_a_finished_grid_has_nothing_to_do(tmp_path, grid, do):
