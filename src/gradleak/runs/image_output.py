@@ -1,4 +1,4 @@
-"""What a reconstruction leaves on disk besides its metrics: images, contact sheets, loss traces."""
+"""Files of a reconstruction besides its metrics: images, contact sheets, loss traces."""
 
 import csv
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from gradleak.runs.image_results import Reconstruction
 
 
 def name(made: Reconstruction) -> str:
-    """Name of a batch in file names, e.g. ``round0_client1`` or ``round0_aggregated``."""
+    """Return the name of a batch for files, e.g. ``round0_client1`` or ``round0_aggregated``."""
     return f"round{made.trial}_" + ("aggregated" if made.client < 0 else f"client{made.client}")
 
 

@@ -173,7 +173,7 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 8}]},
-            "my.yaml: experiments.a.axes.0.num_images: is now called batch_size; the training's batch, once"
+            "my.yaml: experiments.a.axes.0.num_images: is now called batch_size; the batch size of training"
             " called so, is train_batch_size",
         ),
         (

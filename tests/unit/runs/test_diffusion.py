@@ -300,7 +300,7 @@ def test_priors_that_do_not_fit(trained, tmp_path):
         load_prior(source, channels=1, image_size=32, device=CPU)
     with pytest.raises(InputError, match="no such folder; train one with train_prior"):
         load_prior(str(tmp_path / "nowhere"), channels=1, image_size=28, device=CPU)
-    with pytest.raises(InputError, match="is no diffusers folder of a DDPM"):
+    with pytest.raises(InputError, match="is not a diffusers folder of a DDPM"):
         load_prior(str(tmp_path), channels=1, image_size=28, device=CPU)
 
 

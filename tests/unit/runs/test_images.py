@@ -222,7 +222,7 @@ def test_given_indices_are_the_batches():
     ("options", "message"),
     [
         ({"client_indices": "1,2,3"}, "client_indices names 3 images; 2 clients with 1 each need 2"),
-        ({"client_indices": "1,x"}, "'x' is no index"),
+        ({"client_indices": "1,x"}, "'x' is not an index"),
         ({"client_indices": "1,2", "num_tries": 2}, "num_tries must be 1"),
         ({"signed": True}, "signed needs rec_optimizer adam"),
         ({"lr_schedule": "step"}, "lr_schedule step needs rec_optimizer adam"),

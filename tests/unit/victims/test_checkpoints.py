@@ -102,12 +102,12 @@ def missing_key(path: Path) -> None:
     [
         (lambda path: None, "no such file"),
         (lambda path: path.mkdir(), "is a folder; name the file"),
-        (lambda path: path.write_bytes(b""), "is no readable file"),
-        (lambda path: path.write_bytes(b"hello there, this is text"), "is no readable file"),
+        (lambda path: path.write_bytes(b""), "is not a readable file"),
+        (lambda path: path.write_bytes(b"hello there, this is text"), "is not a readable file"),
         (lambda path: torch.save(Pickled(), path), "could run code"),
         (lambda path: torch.save(victim(1), path), "save model.state_dict()"),
         (lambda path: torch.save([1, 2], path), "holds list, not a state dict"),
-        (lambda path: torch.save({"a": 1}, path), "'a' is no tensor"),
+        (lambda path: torch.save({"a": 1}, path), "'a' is not a tensor"),
         (lambda path: torch.save(7, path), "holds int, not a state dict; save model.state_dict()"),
         (lambda path: torch.save({"model": {}}, path), "holds an empty dictionary; save model.state_dict()"),
         (scripted, "is a TorchScript program; save model.state_dict() instead"),
@@ -135,7 +135,7 @@ def test_faults_are_one_line_and_leave_the_model_alone(tmp_path, write, message)
 def test_damaged_safetensors(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
-    with pytest.raises(InputError, match="is no readable file of weights"):
+    with pytest.raises(InputError, match="is not a readable file of weights"):
         checkpoints.load(victim(1), path)
 
 
@@ -153,7 +153,7 @@ def test_a_dictionary_that_holds_itself_is_one_line(tmp_path):
     content: dict[str, object] = {"epoch": 3}
     content["model"] = content
     torch.save(content, tmp_path / "model.pt")
-    with pytest.raises(InputError, match=r"is no tensor; save model\.state_dict"):
+    with pytest.raises(InputError, match=r"is not a tensor; save model\.state_dict"):
         checkpoints.read(tmp_path / "model.pt")
 
 

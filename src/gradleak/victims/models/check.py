@@ -1,4 +1,4 @@
-"""Whether a model that a plug-in made is a victim as the attacks take one."""
+"""Checks that a plug-in's model is a valid victim."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,35 +13,35 @@ from gradleak.victims.models.base import Victim
 
 @contextmanager
 def unchanged(what: str, model: nn.Module) -> Iterator[None]:
-    """Refuse code that changes a model which others use too.
+    """Refuse code that changes a shared model.
 
     Args:
         what: the code, for messages.
         model: the model.
 
     Raises:
-        InputError: a parameter or buffer is another than before.
+        InputError: a parameter or buffer has changed.
     """
     before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     yield
     for name, tensor in model.state_dict().items():
         if not torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(before[name])):
-            raise InputError(f"{what}: changes {name} of the model, which others use too; work on a copy")
+            raise InputError(f"{what}: changes {name} of the shared model; work on a copy")
 
 
 def check_victim(name: str, model: object, *, num_classes: int, channels: int, image_size: int) -> None:
     """Check the head of a model, and its features with passes of two images; it is left in eval mode.
 
     Args:
-        name: of the model, for messages.
-        model: what its builder returned.
+        name: name of the model, for messages.
+        model: the result of its builder.
         num_classes: C.
         channels: colour channels of an image.
         image_size: height and width in pixels.
 
     Raises:
-        InputError: it is no :class:`Victim`, has no linear head with C outputs, or features that are not
-            [n, head.in_features]; one line.
+        InputError: it is not a :class:`Victim`, has no linear head with C outputs, or its features are not [n,
+            head.in_features]; one line.
     """
     where = f"model {name}"
     if not isinstance(model, Victim):

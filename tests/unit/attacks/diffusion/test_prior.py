@@ -74,7 +74,7 @@ def test_a_prior_loads_only_once_all_of_it_is_written(tmp_path, monkeypatch):
         patched.setattr(training, "write_sidecar", killed)
         with pytest.raises(KeyboardInterrupt):
             training.train(spec(tmp_path))
-    with pytest.raises(InputError, match="is no diffusers folder"):
+    with pytest.raises(InputError, match="is not a diffusers folder"):
         load(spec(tmp_path).folder)
     training.train(spec(tmp_path))
     assert load(spec(tmp_path).folder).dataset == "mnist-sample"

@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
 def test_a_damaged_file_in_the_cache(content: bytes, cache: Path):
     (cache / FILES["resnet18"]).write_bytes(content)
-    with pytest.raises(InputError, match=r"^--pretrained: .*/resnet18-f37072fd\.pth is no readable file"):
+    with pytest.raises(InputError, match=r"^--pretrained: .*/resnet18-f37072fd\.pth is not a readable file"):
         load_pretrained(victim("resnet18"), "resnet18")
 
 
