@@ -50,7 +50,7 @@ def test_a_new_csv_beside_an_old_record_is_recognised_and_written_anew(tmp_path,
         patched.setattr("gradleak.provenance.write_sidecar", dies)
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path, 5)
-    with pytest.raises(InputError, match="it has 5 rows, its record says 4; delete it and run again"):
+    with pytest.raises(InputError, match="it has 5 rows but its record says 4; delete it and run again"):
         read_run(*paths)
     assert len(read_run(*write(tmp_path, 5))[0]) == 5
 

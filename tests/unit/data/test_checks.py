@@ -71,7 +71,7 @@ OWN = "return a tensor [2, 1, 16, 16] of uint8, from 0 (black) to 255 (white)"
 FAULTS = {
     "nothing": ("pass", f"its loader returns NoneType; {RETURN}"),
     "a pair": ("return pixels, labels", f"its loader returns tuple; {RETURN}"),
-    "no images": (returning(labels="labels[:0]", pixels="pixels[:0]"), "holds no image; a split has at least one"),
+    "no images": (returning(labels="labels[:0]", pixels="pixels[:0]"), "has no images; a split needs at least one"),
     "labels in a list": (returning(labels="[0, 1, 2, 3]"), f"labels is list; {LABELS}"),
     "labels in a column": (returning(labels="labels[:, None]"), f"labels is [4, 1] of int64; {LABELS}"),
     "labels as int32": (returning(labels="labels.int()"), f"labels is [4] of int32; {LABELS}"),

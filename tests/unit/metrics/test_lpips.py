@@ -93,7 +93,9 @@ def test_making_it_draws_no_random_number(weights: dict[str, Tensor]):
 
 @pytest.mark.parametrize("side", [SMALLEST_SIDE - 1, 28])
 def test_small_images_are_refused(side: int, weights: dict[str, Tensor]):
-    with pytest.raises(InputError, match=f"^LPIPS of images of {side}x{side} pixels: AlexNet needs at least 31 a side"):
+    with pytest.raises(
+        InputError, match=f"^LPIPS of images of {side}x{side} pixels: AlexNet needs at least 31 per side"
+    ):
         Lpips(weights, Path("made up"))(images(1, 3, side), images(1, 3, side))
 
 

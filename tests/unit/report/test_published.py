@@ -151,7 +151,7 @@ def test_a_missing_file_is_one_line(tmp_path):
     ("edit", "message"),
     [
         (lambda frame: frame.assign(batch_size="many"), r"ilrg\.csv:2: invalid literal.*'many'"),
-        (lambda frame: frame.assign(ilrg_leacc="7"), r"ilrg\.csv:2: ilrg_leacc is 7; it lies in \[0, 1\]"),
+        (lambda frame: frame.assign(ilrg_leacc="7"), r"ilrg\.csv:2: ilrg_leacc is 7; it must lie in \[0, 1\]"),
         (lambda frame: frame.assign(ilrg_leacc="nan"), r"ilrg\.csv:2: ilrg_leacc is nan"),
         (lambda frame: frame.assign(model="alexnet"), r"ilrg\.csv:2: .*unknown model 'alexnet'"),
         (lambda frame: frame.drop(columns="batch_size"), r"ilrg\.csv: column batch_size is missing"),

@@ -113,7 +113,7 @@ def test_foreign_folders_are_refused(dlg_run, made_up, tmp_path):
         read_run(write_run(tmp_path / "labels", labels))
     record = json.loads((dlg_run / "run.json").read_text())
     (dlg_run / "run.json").write_text(json.dumps(record | {"run": "images/other"}))
-    with pytest.raises(InputError, match=r"metrics\.csv: does not hold the rows of run images/other"):
+    with pytest.raises(InputError, match=r"metrics\.csv: does not contain the rows of run images/other"):
         read_run(dlg_run)
     for text in ("{", "[]", "{}"):
         (dlg_run / "run.json").write_text(text)

@@ -261,7 +261,7 @@ def test_control_flow_that_depends_on_the_images():
     model = Network(forward, **layers)
     for images in (IMAGES - 5, IMAGES + 5):
         assert names(composed(model, images[:2], IMAGES)) == ["first.weight", "last.weight"]
-    with pytest.raises(InputError, match=r"^model Network: .* does not get to the linear layer of first\.weight"):
+    with pytest.raises(InputError, match=r"^model Network: .* does not reach the linear layer of first\.weight"):
         linear_chain(model, IMAGES).body(-IMAGES - 1000)
 
 

@@ -147,7 +147,7 @@ class DiffusionReconstruct(ImageAttack):
             ("guidance_scale", "dps"),
         ):
             if self._is_set(option) and self.guidance != kind:
-                raise ValueError(f"{option} belongs to guidance {kind} and has no effect with {self.guidance}")
+                raise ValueError(f"{option} belongs to guidance {kind} and has no effect with guidance {self.guidance}")
         if self.is_control and self.apply_agg_step:
             raise ValueError(
                 "apply_agg_step lets the clients' gradients into the model, but a control must not see them"

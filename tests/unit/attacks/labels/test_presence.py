@@ -55,7 +55,7 @@ def test_gradients_that_are_not_finite_are_refused(batch, name: str, value: floa
     broken.view(-1)[0] = value
     with pytest.raises(InputError, match=f"{part} has 1 NaN or infinite"):
         build(name)(replace(observation, gradients={**observation.gradients, part: broken}))
-    with pytest.raises(InputError, match="does not hold it"):
+    with pytest.raises(InputError, match="which the observation does not have"):
         build(name)(replace(observation, gradients={}))
 
 

@@ -151,7 +151,7 @@ def test_a_program_without_an_answer_shows_no_class_and_is_said(monkeypatch: pyt
     monkeypatch.setattr(module.scipy.optimize, "linprog", unsolved)
     gram = (Q / np.linalg.norm(Q, axis=0)).T @ (Q / np.linalg.norm(Q, axis=0)) - 2 * np.eye(12)
     assert separable(Q).tolist() == (gram.max(axis=0) <= 0).tolist()  # those that need no solver
-    line = "note: rlg: neither solver could tell whether a class is separable; such a class counts as absent\n"
+    line = "note: rlg: neither solver could decide whether a class is separable; such a class counts as absent\n"
     assert capsys.readouterr().err == line
 
 

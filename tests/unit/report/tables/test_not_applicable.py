@@ -116,7 +116,7 @@ def test_a_method_that_only_diverged_has_no_missing_cells(made_up, figures):
 def test_a_value_and_none_for_one_try_are_unlike(made_up):
     right = made_up("mnist", "fcn", 8)
     other = withheld(right, "ilrg").assign(run="labels/other")
-    with pytest.raises(InputError, match="labels/other fall into one cell"):
+    with pytest.raises(InputError, match="labels/other belong to one cell"):
         distinct(pd.concat([right, other]))
 
 
