@@ -54,7 +54,7 @@ def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(writt
     *named, last = refused(written, draft=False)
     others = [(0, "aaaaaaaa"), (1, "bbbbbbbb")]
     assert named == [
-        f"{sidecars[i].parent}: was computed by code {code}, the present code is {now}"
+        f"{sidecars[i].parent}: was computed by code {code}; the present code is {now}"
         for i, code in others
         if code != now
     ]
@@ -78,7 +78,7 @@ def test_one_earlier_and_one_present_code_are_not_put_beside_each_other(written,
     for sidecar, method in zip(written[1], ["ilrg", "gi", "ilrg"], strict=True):
         change(sidecar, kinds={"attacks": [method]})
     named, _ = refused(written, draft=False)
-    assert named == f"{written[1][1].parent}: was computed by code aaaaaaaa, the present code is bbbbbbbb"
+    assert named == f"{written[1][1].parent}: was computed by code aaaaaaaa; the present code is bbbbbbbb"
 
 
 def test_one_code_is_enough_even_an_old_one(written):

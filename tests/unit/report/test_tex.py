@@ -25,7 +25,7 @@ def test_escape(text, expected):
 
 
 def test_what_cannot_be_typeset_is_refused():
-    with pytest.raises(InputError, match="cannot be typeset"):
+    with pytest.raises(InputError, match="pdfTeX cannot typeset"):
         tex.escape("数")
 
 

@@ -81,7 +81,7 @@ def test_clients_and_aggregates_are_settings_beside_each_other(made_up_images, w
 def test_attacks_on_other_images_are_refused(frame, write_archive, tmp_path):
     runs = list(dict.fromkeys(frame["run"]))
     images = {run: write_archive(tmp_path, [0] * 12, seed=i, name=str(i)) for i, run in enumerate(runs)}
-    with pytest.raises(InputError, match="attacked other images, or in another order"):
+    with pytest.raises(InputError, match="attacked different images, or in another order"):
         build("reconstruction_grid", frame, NONE, LABELS, images=images)
 
 
