@@ -1,4 +1,4 @@
-"""ImageNet folders: where they may lie, which index a class has, and what is decoded when."""
+"""ImageNet folders: accepted locations, class indices, and when images are decoded."""
 
 import os
 from pathlib import Path

@@ -40,7 +40,7 @@ def test_mnist_sample_is_mnist():
     assert abs(float(images.std()) - 1) < 0.01
     ink = data.denormalise(images).mean(dim=(0, 1))
     assert float(ink[8:20, 8:20].mean()) > 10 * float(ink[:, :4].mean())
-    # A zero has a hole where a one has its stroke: the labels are those of the images.
+    # A zero has a hole where a one has its stroke: labels and images match.
     middle = [float(data.denormalise(images[data.labels == c])[:, :, 13:15, 13:15].mean()) for c in (0, 1)]
     assert middle[1] > 5 * middle[0]
 

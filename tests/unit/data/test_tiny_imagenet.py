@@ -29,7 +29,7 @@ def names(data: FileDataset) -> list[str]:
 def test_official_layout(tmp_path: Path):
     folder = write_tiny_imagenet(tmp_path)
     train, val, whole = (tiny_imagenet(tmp_path, split) for split in ("train", "val", "all"))
-    # Folders in the order of their names: wnids of the classes 0, 1 and 199 end in 0, 7 and 193.
+    # Folders are sorted by name: wnids of the classes 0, 1 and 199 end in 0, 7 and 193.
     assert train.labels.tolist() == [0, 0, 1, 1, 199, 199]
     assert names(train)[:2] == [f"{TINY_WNIDS[0]}_{k}.JPEG" for k in (0, 1)]
     assert val.labels.tolist() == [199, 1, 0]

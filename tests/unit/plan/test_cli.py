@@ -115,13 +115,13 @@ def test_all_faults_are_named_together():
         ("--num_tries", "argument --num_tries: expected one argument (see --help)"),
     ],
 )
-def test_options_are_called_as_they_were_typed(text, message):
+def test_messages_name_options_as_they_were_typed(text, message):
     with pytest.raises(InputError) as caught:
         cli.parse(Reconstruct, text.split(), shorthand=ReconstructShorthand)
     assert str(caught.value).startswith(message)
 
 
-def test_what_is_found_later_calls_options_as_they_were_typed(monkeypatch, capsys):
+def test_later_faults_name_options_as_they_were_typed(monkeypatch, capsys):
     def main(argv):
         cli.parse(Reconstruct, argv, shorthand=ReconstructShorthand)
         raise InputError(
@@ -149,7 +149,7 @@ PROGRAMS = [
 
 
 def help_of(spec: type[BaseModel], shorthand, capsys) -> dict[str, str]:
-    """What ``--help`` says of each option, in one line."""
+    """Return the help of each option in one line."""
     with pytest.raises(SystemExit):
         cli.parse(spec, ["--help"], shorthand=shorthand)
     text = capsys.readouterr().out
@@ -180,7 +180,7 @@ def test_help_lists_choices_and_what_is_required(capsys):
     assert said["dlg-run"] == "PATH folder of a run of reconstruct.py (required)"
 
 
-def test_help_shows_the_stage_that_is_trained_to(capsys):
+def test_help_shows_the_default_stage_of_a_training(capsys):
     said = help_of(TrainVictim, TrainVictimShorthand, capsys)["stage"]
     stage = cli.parse(TrainVictim, [], shorthand=TrainVictimShorthand).stage
     assert f"(default: {stage}, " in said

@@ -1,4 +1,4 @@
-"""Configuration files as they are read and merged."""
+"""Reading and merging of configuration files."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_files_are_merged_as_snakemake_does():
         (None, "No such file"),
     ],
 )
-def test_files_that_are_no_configuration(tmp_path, content, message):
+def test_files_that_are_not_configurations(tmp_path, content, message):
     path = tmp_path / "x.yaml"
     if content is not None:
         path.write_text(content)

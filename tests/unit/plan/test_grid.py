@@ -1,4 +1,4 @@
-"""From configuration to runs, and every fault of a configuration at once."""
+"""From configuration to runs, and all faults of a configuration together."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_local_training_is_an_axis_of_all_kinds_of_attacks(kind):
     assert found == {(epochs, size, momentum) for epochs in (1, 5) for size in (2, 4) for momentum in (0.0, 0.9)}
 
 
-def test_what_clients_do_is_no_option_of_an_attack():
+def test_options_of_clients_are_not_options_of_an_attack():
     with pytest.raises(InputError, match="local_epochs"):
         expand({"attacks/match": {"kind": "matching", "label": "M", "options": {"local_epochs": 5}}})
 
@@ -68,8 +68,8 @@ def test_exclude_drops_what_matches_all_keys():
         ({"distribution": "random", "batch_size": 8}, {4}),
     ],
 )
-def test_exclude_compares_values_and_not_how_they_are_written(rule, left):
-    """Defaults are values too: the second block of the experiment names what the first leaves to them."""
+def test_exclude_compares_values_not_spellings(rule, left):
+    """Defaults count as values: the second block of the experiment sets what the first leaves to them."""
     full = {"lr": ["0.1", "1e-2"], "stage": "iter10", "analysis": [True], "defense": "d", "distribution": "unique"}
     first = {"dataset": "digits", "model": "fcn", "batch_size": [4, 8]}
     expanded = expand(
@@ -96,7 +96,7 @@ def test_exclude_sees_what_follows_from_other_options():
     assert {expanded.runs[run].distribution_id for run in expanded.experiments["a"]} == {"random", "random2-3"}
 
 
-def test_exclude_sees_what_an_attack_says():
+def test_exclude_sees_the_options_of_attacks():
     image = {"kind": "matching", "label": "x"}
     expanded = expand(
         {
@@ -251,8 +251,8 @@ def test_all_faults_are_reported_together():
     assert any("tables.t.experiments" in line for line in lines)
 
 
-def test_yaml_text_numbers_are_numbers():
-    """YAML reads 1e-2 as text."""
+def test_numbers_that_yaml_reads_as_strings_are_numbers():
+    """YAML reads 1e-2 as a string."""
     raw = yaml.safe_load("{dataset: digits, model: fcn, stage: iter10, lr: 1e-2}")
     assert raw["lr"] == "1e-2"
     expanded = expand({"experiments/a/axes": [raw]})
@@ -306,7 +306,7 @@ def test_faults_of_options_side_knowledge_and_metrics_are_one_line(changes, faul
     assert all(fault in line for line in str(caught.value).splitlines())
 
 
-def test_side_knowledge_that_is_granted_names_no_other_run():
+def test_granted_side_knowledge_does_not_change_the_run_id():
     granted = expand({"experiments/a/side_knowledge": ["present_classes"]})
     assert set(granted.runs) == set(expand().runs)
 

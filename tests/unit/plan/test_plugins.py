@@ -1,4 +1,4 @@
-"""Plug-ins: what is read of them without running them, what a run id holds of them, and one line for every fault."""
+"""Plug-ins: what is read without running them, their part in run ids, and one line for every fault."""
 
 import builtins
 import re
@@ -33,7 +33,7 @@ DIGITS = {"num_classes": 10, "channels": 1, "image_size": 16, "mean": [0.5], "st
 
 
 def declaring(part: str, **kinds: object) -> str:
-    """A plug-in that declares kinds and has no object."""
+    """Return a plug-in that declares kinds without objects."""
     return f"FACTS = { ({part: kinds})!r}"
 
 
@@ -42,7 +42,7 @@ QUANTISE = declaring("defenses", quantise={"strength": "bits", "high": 16})
 
 @pytest.fixture
 def write(tmp_path, monkeypatch) -> Iterator[Write]:
-    """Write a plug-in into the working directory; its kinds are forgotten after the test."""
+    """Write a plug-in into the working directory; its kinds are removed after the test."""
     monkeypatch.chdir(tmp_path)
 
     def write(text: str, name: str = "mine.py") -> str:
@@ -54,7 +54,7 @@ def write(tmp_path, monkeypatch) -> Iterator[Write]:
         yield write
 
 
-def test_declaring_reads_and_runs_nothing(write):
+def test_registering_does_not_run_the_file(write):
     path = write("raise SystemExit\n" + declaring("datasets", scans=DIGITS | {"sizes": {"train": 30, "val": 5}}))
     plugins.enter([path])
     plugins.enter([path, f"./{path}"])
@@ -102,7 +102,7 @@ def test_wrong_files_are_one_line(write):
         cli.parse(RestoreLabels, ["--modules", "gone.py"])
 
 
-def test_validating_a_job_enters_nothing(write):
+def test_validating_a_job_registers_nothing(write):
     path = write(METHOD)
     with pytest.raises(ValidationError, match=r"mine\.py: is not in the catalogue; call .*plugins\.enter first"):
         RestoreLabels(modules=(path,))
@@ -118,7 +118,7 @@ def test_two_plugins_cannot_have_one_name_and_a_refused_one_leaves_nothing(write
     assert "new" not in catalogue.names("tables")
 
 
-def test_what_runs_is_what_was_read(write):
+def test_the_code_that_runs_is_the_code_that_was_read(write):
     path = write("import builtins\nbuiltins.runs = getattr(builtins, 'runs', 0) + 1\n" + METHOD)
     plugins.enter([path])
     write("raise ValueError('edited since')")
@@ -159,7 +159,7 @@ def run_id(path: str, text: str | None = None) -> str:
         return RestoreLabels(methods=("blank",), modules=(path,)).run_id
 
 
-def test_run_ids_hold_the_code_and_not_the_place(write):
+def test_run_ids_depend_on_the_code_and_not_on_the_path(write):
     before = run_id(write(METHOD))
     assert run_id(write(METHOD, "elsewhere/other.py")) == before
     assert run_id("mine.py", METHOD.replace("Docstring.", "More words.") + "# A remark.\n") == before
@@ -277,13 +277,13 @@ def test_faults_of_the_configuration_are_reported_together(write):
         ({"kind": "quantise", "module": "other.py", "bits": "few"}, "defenses.d.bits: Input should be a valid number"),
     ],
 )
-def test_a_strength_of_its_own_is_checked(write, entry, message):
+def test_the_strength_of_a_plugin_is_checked(write, entry, message):
     write(QUANTISE, "other.py")
     with pytest.raises(InputError, match=re.escape(message)):
         expand({"defenses/d": {"label": "D", **entry}})
 
 
-def test_plugins_are_no_axis():
+def test_plugins_cannot_be_an_axis():
     assert "modules" not in axes.axes_of(RestoreLabels)
 
 

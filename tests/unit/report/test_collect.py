@@ -1,4 +1,4 @@
-"""Results of several runs in one frame: only whole ones, of the runs they claim to be, of one code."""
+"""Results of several runs in one frame: only complete ones, of the claimed runs, computed by one code."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def test_rows_are_stacked_in_the_order_of_the_runs(written):
 
 
 @pytest.mark.parametrize("now", ["aaaaaaaa", "bbbbbbbb", "cccccccc"])
-def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(written, monkeypatch, now):
+def test_in_a_mixture_the_folders_not_of_the_present_code_are_named(written, monkeypatch, now):
     codes = {"labels": now, "images": "aaaaaaaa"}
     monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[program])
     metrics, sidecars = written
@@ -63,8 +63,8 @@ def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(writt
 
 
 @pytest.mark.parametrize(("first", "second"), [("aaaaaaaa", "bbbbbbbb"), ("old-aaaa", "old-bbbb")])
-def test_runs_that_use_other_kinds_have_codes_of_their_own(written, monkeypatch, first, second):
-    """All of now, or all of earlier code."""
+def test_code_is_compared_between_runs_of_equal_kinds(written, monkeypatch, first, second):
+    """All by present code, or all by earlier code."""
     codes = {"ilrg": "aaaaaaaa", "gi": "bbbbbbbb"}
     monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[next(iter(kinds))[1]])
     for sidecar, (method, code) in zip(written[1], [("ilrg", first), ("gi", second), ("ilrg", first)], strict=True):
@@ -72,7 +72,7 @@ def test_runs_that_use_other_kinds_have_codes_of_their_own(written, monkeypatch,
     assert len(gather(RUNS, *written, draft=False)) == 3 * TRIES
 
 
-def test_one_earlier_and_one_present_code_are_not_put_beside_each_other(written, monkeypatch):
+def test_earlier_and_present_code_are_not_mixed(written, monkeypatch):
     codes = {"ilrg": "aaaaaaaa", "gi": "bbbbbbbb"}
     monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[next(iter(kinds))[1]])
     for sidecar, method in zip(written[1], ["ilrg", "gi", "ilrg"], strict=True):
@@ -81,7 +81,7 @@ def test_one_earlier_and_one_present_code_are_not_put_beside_each_other(written,
     assert named == f"{written[1][1].parent}: was computed by code aaaaaaaa; the present code is bbbbbbbb"
 
 
-def test_one_code_is_enough_even_an_old_one(written):
+def test_results_of_one_earlier_code_are_accepted(written):
     check_one_code({path: json.loads(path.read_text()) for path in written[1]})
 
 

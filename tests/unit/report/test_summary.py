@@ -1,4 +1,4 @@
-"""Experiment files read together: shared values count once, unlike runs are not mixed."""
+"""Experiment files read together: shared values count once, and different runs are not mixed."""
 
 import pandas as pd
 import pytest

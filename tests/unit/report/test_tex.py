@@ -24,7 +24,7 @@ def test_escape(text, expected):
     assert tex.escape(text) == expected
 
 
-def test_what_cannot_be_typeset_is_refused():
+def test_untypesettable_characters_are_refused():
     with pytest.raises(InputError, match="pdfTeX cannot typeset"):
         tex.escape("数")
 
