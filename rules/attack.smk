@@ -1,4 +1,4 @@
-# One job per run: observe the clients' gradients, attack them, write the metrics (and, of images, what was made of them).
+# One job per run: observe the clients' gradients, attack them, write the metrics (and reconstructed images).
 from gradleak.plan.lpips_files import weights_digest
 
 PRIOR_FOLDERS = {prior.folder for prior in GRID.priors.values()}
@@ -29,7 +29,7 @@ PROGRAMS = {
 }
 
 
-# Calls of functions are a good part of the time to plan a large grid, so there are few of them.
+# Function calls take a good part of the time to plan a large grid, so there are few of them.
 def run_call(wildcards):
     """The program of a run, and its spec as options, without those that only say where things are."""
     run = GRID.runs[wildcards.run]
@@ -61,7 +61,7 @@ rule restore_labels:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         call=run_call,
-        # Jobs are run again when the code that they use changes.
+        # Jobs are rerun when the code that they use changes.
         code=run_code,
     message:
         "Restoring labels: {wildcards.run}"

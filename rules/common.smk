@@ -1,4 +1,4 @@
-# What all rules share: the expanded grid and the functions that look things up in it.
+# Shared by all rules: the expanded grid and functions to look things up in it.
 import gc
 import shlex
 import os
@@ -17,7 +17,7 @@ from gradleak.plan.code import code_of, stamped
 from gradleak.plan.config_sources import Sources
 from gradleak.errors import InputError
 
-# The graph of a large grid lives to the end: to search it for garbage again and again is a tenth of the time to plan.
+# The graph of a large grid lives until the end: garbage collection would take a tenth of the time to plan.
 gc.set_threshold(100_000, 20, 50)
 
 CONFIG_FILES = ["config/config.yaml", *workflow.overwrite_configfiles]
@@ -28,8 +28,8 @@ try:
 except InputError as error:
     raise WorkflowError(f"the configuration has faults:\n{error}") from None
 
-# Snakemake puts its interpreter into the commands of scripts as it is. One in a folder whose name has a space or the like
-# is called by a path without.
+# Snakemake puts the path of its interpreter unquoted into commands of scripts. If that contains a space or the like, they call
+# a wrapper at a path without.
 if shlex.quote(sys.executable) != sys.executable:
     wrapper = Path(".snakemake/python")
     call = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
@@ -37,7 +37,7 @@ if shlex.quote(sys.executable) != sys.executable:
         records.write_text(wrapper, call)
     wrapper.chmod(0o755)
     sys.executable = str(wrapper)
-# Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated.
+# Jobs use the interpreter that runs Snakemake, whether or not its environment is activated.
 PYTHON = shlex.quote(sys.executable)
 DATA_ROOT = shlex.quote(str(GRID.config.data.root))
 LPIPS = (
@@ -51,16 +51,16 @@ HAS_TEX = all(
     ["kpsewhich", "lmodern.sty", "microtype.sty", "booktabs.sty", "natbib.sty"],
     stdout=subprocess.DEVNULL,
 )
-# Told to all jobs, so that git runs once per workflow and not in each of them.
+# Passed to all jobs, so that git runs once per workflow and not once per job.
 os.environ.setdefault("GRADLEAK_COMMIT", provenance.stamp())
 code_digest.tell_jobs(
     stamped([*GRID.runs.values(), *GRID.victims.values(), *GRID.priors.values()])
 )
 
 
-# On a cluster these are done where Snakemake runs: they take seconds, and may need the network or a TeX.
-# Memory and run time of all others grow with the attempt, for a profile that retries. On one machine they limit
-# nothing, unless a call does (--resources mem_mb=16000).
+# On a cluster these run on the host of Snakemake: they take seconds, and may need the network or TeX.
+# Memory and run time of all others grow with the attempt, for profiles with retries. On a single machine they have no effect
+# unless a call sets limits (--resources mem_mb=16000).
 localrules:
     all,
     check_data,
@@ -82,7 +82,7 @@ wildcard_constraints:
 def deliverables():
     """Everything that the default call makes; the PDF only where there is a TeX."""
     made = [paths.experiment(name) for name in GRID.experiments]
-    # Nothing else needs all files of a run: named here, those that were deleted are made again.
+    # Nothing else depends on all files of a run: listed here, deleted ones are made again.
     made += [
         pattern.format(run=name)
         for name, run in GRID.runs.items()

@@ -1,4 +1,4 @@
-# Full data sets are looked at once, before any job needs them: a missing one is one message, not hundreds.
+# Full data sets are checked once, before any job needs them, so that a missing one gives one message, not hundreds.
 
 
 def data_splits(dataset):
@@ -28,7 +28,7 @@ rule check_data:
         root=str(GRID.config.data.root),
         splits=lambda wildcards: ",".join(data_splits(wildcards.dataset)),
         plugin=lambda wildcards: data_plugin(wildcards.dataset),
-        # A plug-in that has changed loads anew.
+        # An edited plug-in is loaded again.
         code=lambda wildcards: plugins.digests(
             plugins.used([("datasets", wildcards.dataset)])
         ),

@@ -55,7 +55,7 @@ rule paper:
     message:
         "Typesetting the paper"
     shell:
-        # A fixed date in the PDF's metadata makes equal inputs give equal bytes.
+        # With a fixed date in the PDF's metadata, equal inputs give equal bytes.
         "export SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1"
         " TEXINPUTS=.:paper:results/paper:results/tables:results/figures: BIBINPUTS=paper: ;"
         " latexmk -pdf -interaction=nonstopmode -halt-on-error -file-line-error"

@@ -1,4 +1,4 @@
-# One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
+# One job per trained victim. Runs with equal victims share the checkpoint; the id is the checkpoint's folder.
 from gradleak.plan.trainings import earlier_stages
 
 CHECKPOINTS = "results/checkpoints"
