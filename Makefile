@@ -65,7 +65,7 @@ test-slurm: env $(VENV)/slurm
 	@sh tests/slurm/install.sh
 	PYTHONPATH="$(CURDIR)/$(VENV)/slurm" pytest -q tests/slurm
 
-# In a separate environment: Snakemake imports every plugin that it finds, and this one slows down each start.
+# Outside the environment: Snakemake imports every plugin that it finds, and this one slows down each start.
 $(VENV)/slurm: requirements-slurm.lock | $(VENV)/.ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $@ --compile-bytecode --no-deps \
 	  --constraint requirements-slurm.lock snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep
