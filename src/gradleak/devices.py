@@ -28,7 +28,7 @@ def choose_device(name: str, *, share: bool = False) -> torch.device:
         share: for jobs so small that many fit on one GPU: they lock none and are spread over all.
 
     Raises:
-        InputError: cuda was asked for and there is none.
+        InputError: cuda was requested but there is no GPU.
     """
     # TensorFloat-32 keeps 10 bits of each factor, and the attacks differentiate twice and compare gradients.
     torch.backends.cudnn.allow_tf32 = False

@@ -54,7 +54,7 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
     """Return the images of a client's batch, [B] int64 indices.
 
     Raises:
-        InputError: the data cannot give the batch asked for.
+        InputError: the data cannot provide such a batch.
     """
     among = train_subset(data, spec.train_images) if spec.split == "train" else torch.arange(len(data))
     chosen = batches.select(
@@ -85,7 +85,7 @@ def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tenso
     or drawn ones.
 
     Raises:
-        InputError: an index outside the data set, or the data cannot give the batches asked for.
+        InputError: an index outside the data set, or the data cannot provide such batches.
     """
     if not spec.client_indices:
         clients = range(spec.num_clients)

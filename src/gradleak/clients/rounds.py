@@ -113,7 +113,7 @@ def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch
     """Draw the clients' batches, round by round, with what each client sends.
 
     Raises:
-        InputError: the data cannot give the batches asked for.
+        InputError: the data cannot provide such batches.
     """
     for trial, clients in enumerate(client_images(spec, round_.data)):
         found = []

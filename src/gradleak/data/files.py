@@ -33,7 +33,7 @@ class FileDataset(ImageDataset):
     resize: int = 256
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """Return images [n, channels, height, width] uint8; an image asked for twice is decoded once.
+        """Return images [n, channels, height, width] uint8; a repeated image is decoded once.
 
         Raises:
             IndexError: an index is outside the set.

@@ -117,7 +117,7 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
 def _excluded(job: _Job, experiment: Experiment, run: Run | None = None) -> bool:
     """Whether a rule drops a job, by its options as given or by those of the run that they make.
 
-    Both are checked: a rule may drop combinations that are no valid run, and values that follow from others.
+    Both are checked: a rule may drop combinations that are not valid runs, and values that follow from others.
     """
     return any(all(_has(job, run, key, value) for key, value in rule.items()) for rule in experiment.exclude)
 

@@ -92,8 +92,8 @@ def test_shared_batches_add_variance():
     same = long({1: [0.1, 0.3, 0.8], 2: [0.1, 0.3, 0.8]})
     assert summarise(same).iloc[0]["pi_high"] == pytest.approx(0.4 + 0.0005)
     row = summarise(same).iloc[0]
-    luck = 4.302653 * np.std([0.1, 0.3, 0.8], ddof=1) / np.sqrt(3)
-    assert row["fresh_high"] == pytest.approx(0.4 + luck * np.sqrt(2) + 0.0005, abs=1e-6)
+    spread = 4.302653 * np.std([0.1, 0.3, 0.8], ddof=1) / np.sqrt(3)
+    assert row["fresh_high"] == pytest.approx(0.4 + spread * np.sqrt(2) + 0.0005, abs=1e-6)
     assert row["n_batches"] == 3
 
 

@@ -31,7 +31,7 @@ def rlg(observation: Observation) -> LabelGuess:
     The released code (Ma et al., ICLR 2023) runs a perceptron per class as a filter and then a linear
     program; here :func:`separable` decides the same question by its dual. The sets were equal on all 24
     batches compared with that linear program (LeNet-5 with 100 classes, B = 24..512; FCN-3 with 10
-    classes, B = 8..64). The filter, which is random and asks for an accuracy above 0.9, changed none of them.
+    classes, B = 8..64). The filter, which is random and requires an accuracy above 0.9, changed none of them.
 
     Outside its premise the method gives wrong answers, which are reproduced, not repaired: if the
     rank is that of all classes (C - 1), every class is separable and is reported as present (10 classes, B >=
