@@ -77,14 +77,14 @@ def _digest(program: str, uses: frozenset[Use]) -> str:
 @cache
 def reached(start: Path) -> frozenset[Path]:
     """Return the files that a file can reach by its imports, itself included."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [start]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in files:
+            files.add(path)
             waiting += _read(path)[1]
-    return frozenset(found)
+    return frozenset(files)
 
 
 @cache

@@ -57,8 +57,8 @@ def commit() -> dict[str, Any]:
 
 def stamp() -> str:
     """Return :func:`commit` as one word for ``GRADLEAK_COMMIT``; empty outside a checkout."""
-    found = commit()
-    return f"{found['commit']}{'+dirty' if found['dirty'] else ''}" if found["commit"] else ""
+    state = commit()
+    return f"{state['commit']}{'+dirty' if state['dirty'] else ''}" if state["commit"] else ""
 
 
 def hardware() -> dict[str, Any]:
@@ -76,13 +76,13 @@ def hardware() -> dict[str, Any]:
 
 def packages() -> dict[str, str]:
     """Return the versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version(), "gradleak": __version__}
+    versions = {"python": platform.python_version(), "gradleak": __version__}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def peak_memory_mb() -> float:

@@ -150,8 +150,8 @@ def _derivatives(value: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[
     """Return the derivatives of a scalar with respect to the parameters that it depends on."""
     if not parameters or not value.requires_grad:
         return {}
-    found = torch.autograd.grad(value, tuple(parameters.values()), allow_unused=True)
-    return {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+    derivatives = torch.autograd.grad(value, tuple(parameters.values()), allow_unused=True)
+    return {name: gradient for name, gradient in zip(parameters, derivatives, strict=True) if gradient is not None}
 
 
 def _say_unsent(model: nn.Module, sent: Collection[str]) -> None:

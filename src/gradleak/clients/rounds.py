@@ -116,14 +116,14 @@ def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch
         InputError: the data cannot provide such batches.
     """
     for trial, clients in enumerate(client_images(spec, round_.data)):
-        found = []
+        batches = []
         for client, chosen in enumerate(clients):
             images, labels = round_.data.fetch(chosen), round_.data.labels[chosen]
             on_device = images.to(round_.device)
             observation = observe_client(round_.client, round_.server, on_device, labels, round_.data.num_classes)
             seen = defended(spec, observation, partial(_whole, images, labels), trial, client)
-            found.append(Batch(trial, client, chosen, on_device, labels, seen))
-        yield found
+            batches.append(Batch(trial, client, chosen, on_device, labels, seen))
+        yield batches
 
 
 def observe_client(client: Client, server: Victim, images: Tensor, labels: Tensor, num_classes: int) -> Observation:

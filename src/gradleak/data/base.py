@@ -47,9 +47,9 @@ class ImageDataset(ABC):
         shape = (len(indices), self.facts.channels, size, size)
         if isinstance(pixels, Tensor) and pixels.dtype == torch.uint8 and tuple(pixels.shape) == shape:
             return pixels
-        found = f"{list(pixels.shape)} of {pixels.dtype}" if isinstance(pixels, Tensor) else type(pixels).__name__
+        actual = f"{list(pixels.shape)} of {pixels.dtype}" if isinstance(pixels, Tensor) else type(pixels).__name__
         raise InputError(
-            f"{place_of(self.name)}: pixels() returns {found} for {len(indices)} images; return a tensor "
+            f"{place_of(self.name)}: pixels() returns {actual} for {len(indices)} images; return a tensor "
             f"{list(shape)} of uint8, from 0 (black) to 255 (white)"
         )
 

@@ -55,8 +55,8 @@ class Lpips(nn.Module):
             if name not in tensors:
                 raise InputError(f"{source}: has no {name}, which LPIPS v0.1 on AlexNet needs; {REMEDY}")
             if tensors[name].shape != own[inner].shape:
-                found, right = list(tensors[name].shape), list(own[inner].shape)
-                raise InputError(f"{source}: {name} has shape {found}, LPIPS on AlexNet needs {right}; {REMEDY}")
+                actual, right = list(tensors[name].shape), list(own[inner].shape)
+                raise InputError(f"{source}: {name} has shape {actual}, LPIPS on AlexNet needs {right}; {REMEDY}")
         self.load_state_dict({inner: tensors[name].float() for name, inner in names.items()}, assign=True)
         self.register_buffer("shift", torch.tensor(_SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(_SCALE)[:, None, None])

@@ -33,15 +33,15 @@ def of_labels(names: Sequence[str], guess: LabelGuess, truth: BatchTruth) -> dic
     Raises:
         InputError: a metric fails, or returns anything but a number in its range or NaN.
     """
-    found = {}
+    results = {}
     for name in names:
         with plugins.guarded("metrics", name, f"metric {name}"):
             value = catalogue.load("metrics", name)(_copied(guess), _copied(truth))
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"metric {name}: returns {_kind(value)}; return a number")
         _check(name, float(value))
-        found[name] = float(value)
-    return {name: value for name, value in found.items() if not math.isnan(value)}
+        results[name] = float(value)
+    return {name: value for name, value in results.items() if not math.isnan(value)}
 
 
 def of_images(names: Sequence[str], truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
@@ -58,17 +58,17 @@ def of_images(names: Sequence[str], truth: Tensor, guess: Tensor) -> dict[str, T
     Raises:
         InputError: a metric fails, or returns anything but [n] numbers in its range or NaN.
     """
-    found = {}
+    results = {}
     for name in names:
         with plugins.guarded("metrics", name, f"metric {name}"):
             values = catalogue.load("metrics", name)(truth.clone(), guess.clone().clamp(0, 1))
         right = f"return one floating-point number per image, [{len(truth)}]"
         if not isinstance(values, Tensor) or not values.is_floating_point() or values.shape != (len(truth),):
             raise InputError(f"metric {name}: returns {_kind(values)}; {right}")
-        found[name] = values.detach().double().cpu()
-        for value in found[name].tolist():
+        results[name] = values.detach().double().cpu()
+        for value in results[name].tolist():
             _check(name, value)
-    return found
+    return results
 
 
 def _check(name: str, value: float) -> None:

@@ -28,13 +28,13 @@ def code_of_kinds(program: str, kinds: frozenset[Kind]) -> str:
 @cache
 def uses(kinds: frozenset[Kind]) -> frozenset[Use]:
     """Return the modules of built-in kinds, and the facts of each kind."""
-    found = []
+    entries = []
     for part, name in kinds:
         facts = catalogue.built_in(part).get(name)
         if facts is not None:
             places = [facts.object, *filter(None, [getattr(facts, "images", "")])]
-            found += [(place.partition(":")[0], f"{part} {name} {facts.model_dump_json()}") for place in places]
-    return frozenset(found)
+            entries += [(place.partition(":")[0], f"{part} {name} {facts.model_dump_json()}") for place in places]
+    return frozenset(entries)
 
 
 def stamped(jobs: Iterable[Spec]) -> set[tuple[str, frozenset[Use]]]:

@@ -34,8 +34,8 @@ def labels_of(
         compositions: ids of the composed defenses in runs of the view.
     """
     labels = {part: {} for part in (*CATALOGUES, "told")}
-    for part, found, entry in (*_names(named), *_catalogue(config)):
-        labels[part].setdefault(found, getattr(config, CATALOGUES[part])[entry].label)
+    for part, identifier, entry in (*_names(named), *_catalogue(config)):
+        labels[part].setdefault(identifier, getattr(config, CATALOGUES[part])[entry].label)
     of_defense = labels["defense"]
     of_defense |= {composition(ids): " + ".join(of_defense[name] for name in ids) for ids in compositions if ids}
     for name, entry in config.attacks.items():
@@ -47,24 +47,24 @@ def labels_of(
 def two_labels(config: Config, named: Iterable[Named]) -> list[str]:
     """Return a warning for each id that a view's experiments name by entries with different labels."""
     entries: dict[tuple[str, str], dict[str, str]] = {}
-    for part, found, entry in _names(named):
+    for part, identifier, entry in _names(named):
         label = getattr(config, CATALOGUES[part])[entry].label
-        entries.setdefault((part, found), {}).setdefault(label, f"{CATALOGUES[part]}.{entry}")
+        entries.setdefault((part, identifier), {}).setdefault(label, f"{CATALOGUES[part]}.{entry}")
     lines = []
-    for (_, found), labels in entries.items():
+    for (_, identifier), labels in entries.items():
         if len(labels) > 1:
             (first, _), *_ = labels.items()
             names = " and ".join(labels.values())
-            lines.append(f"{names} have equal options ({found}), so both are written {first!r}")
+            lines.append(f"{names} have equal options ({identifier}), so both are written {first!r}")
     return lines
 
 
 def _names(named: Iterable[Named]) -> Iterator[tuple[str, str, str]]:
     for names in named:
         for part, ids in names.items():
-            for found, entries in ids.items():
+            for identifier, entries in ids.items():
                 for entry in entries:
-                    yield part, found, entry
+                    yield part, identifier, entry
 
 
 def _catalogue(config: Config) -> Iterator[tuple[str, str, str]]:

@@ -144,8 +144,8 @@ def _note_names(named: Named, config: Config, job: _Job, run: Run) -> None:
     kind = "labels" if job.spec is RestoreLabels else "images"
     ids += [("method", method_of(config, name, kind), name) for name in job.attacks]
     ids += zip(itertools.repeat("defense"), run.defenses, composed(job.point.get("defense", UNDEFENDED)))
-    for part, found, name in ids:
-        named.setdefault(part, {}).setdefault(found, {})[name] = None
+    for part, identifier, name in ids:
+        named.setdefault(part, {}).setdefault(identifier, {})[name] = None
 
 
 def _wanted(config: Config) -> list[str]:
@@ -187,14 +187,14 @@ def expand(config: Config, sources: Sources) -> Grid:
     faults.check()
     wanted = _wanted(config)
     tables, figures = (_views(config, part, wanted, faults) for part in ("tables", "figures"))
-    found: list[tuple[str, Run]] = []
+    expanded: list[tuple[str, Run]] = []
     named: dict[str, Named] = {}
     for name in config.experiments:
         if name not in wanted:
             continue
         experiment = config.experiments[name]
         named[name] = {}
-        before = len(found)
+        before = len(expanded)
         for number, block in enumerate(experiment.axes):
             for point in _combinations({**config.defaults, **block}):
                 for job in _jobs(config, experiment, point):
@@ -206,22 +206,22 @@ def expand(config: Config, sources: Sources) -> Grid:
                         faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
                         continue
                     if not _excluded(job, experiment, run):
-                        found.append((name, run))
+                        expanded.append((name, run))
                         _note_names(named[name], config, job, run)
-        if len(found) == before and not faults.lines:
+        if len(expanded) == before and not faults.lines:
             faults.add(f"experiments.{name}", "no run is left after exclude")
-    for name, fault in prior_faults(config, found):
+    for name, fault in prior_faults(config, expanded):
         faults.add(f"experiments.{name}", fault)
-    for weights in {run.lpips_weights for _, run in found if isinstance(run, ImageAttack)}:
+    for weights in {run.lpips_weights for _, run in expanded if isinstance(run, ImageAttack)}:
         try:
             weights_digest(weights)
         except InputError as error:
             faults.add("data.lpips", str(error))
     faults.check()
-    placed, priors = with_priors(config, found)
+    placed, priors = with_priors(config, expanded)
     ids = [run.run_id for run in placed]
     members: dict[str, dict[str, None]] = {name: {} for name in named}
-    for (name, _), run_id in zip(found, ids, strict=True):
+    for (name, _), run_id in zip(expanded, ids, strict=True):
         members[name][run_id] = None
         try:
             check_run_id(run_id)

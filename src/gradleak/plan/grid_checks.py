@@ -283,8 +283,8 @@ def _kinds_of(experiment: Experiment, config: Config) -> list[str]:
 
 def _specs_of(experiment: Experiment, config: Config) -> list[type[Run]]:
     """Return the types of the experiment's jobs, each once."""
-    found = [IMAGE_ATTACKS[kind] for kind in _kinds_of(experiment, config) if kind in IMAGE_ATTACKS]
-    return list(dict.fromkeys(found)) or [RestoreLabels]
+    types = [IMAGE_ATTACKS[kind] for kind in _kinds_of(experiment, config) if kind in IMAGE_ATTACKS]
+    return list(dict.fromkeys(types)) or [RestoreLabels]
 
 
 def _check_selection(config: Config, faults: Faults) -> None:

@@ -87,13 +87,13 @@ class Plugin:
             InputError: the file fails, or has no such object; one line.
         """
         wanted = self.facts[part][name].object or name.replace("-", "_")
-        found = getattr(self.module, wanted, None)
-        if not callable(found):
+        target = getattr(self.module, wanted, None)
+        if not callable(target):
             what = "is not a function or class" if hasattr(self.module, wanted) else "does not exist"
             raise InputError(
                 f'{self.path}: FACTS.{part}.{name}: {wanted} {what}; name the function or class with "object"'
             )
-        return found
+        return target
 
 
 def enter(paths: Iterable[str]) -> None:
@@ -151,8 +151,8 @@ def used(kinds: Iterable[Kind]) -> tuple[str, ...]:
     """Return the files of the plug-ins that provide some kinds, sorted."""
     if not ENTERED:
         return ()
-    found = (source_of(part, name) for part, name in kinds)
-    return tuple(sorted({plugin.path for plugin in found if plugin is not None}))
+    sources = (source_of(part, name) for part, name in kinds)
+    return tuple(sorted({plugin.path for plugin in sources if plugin is not None}))
 
 
 def digests(paths: Iterable[str]) -> list[str]:

@@ -35,7 +35,7 @@ class Spelling:
 
     def flags(self, message: str) -> str:
         """Return a message in which flags, and names that can only be fields, are written as the user typed them."""
-        message = _FLAG.sub(lambda found: self.flag(_name(found[0])), message)
+        message = _FLAG.sub(lambda match: self.flag(_name(match[0])), message)
         return self._fields(message, lambda name: "_" in name)
 
     def statement(self, message: str) -> str:
@@ -51,4 +51,4 @@ class Spelling:
     def _fields(self, text: str, wanted: Callable[[str], bool]) -> str:
         if self._word is None:
             return text
-        return self._word.sub(lambda found: self.flag(found[1]) if wanted(found[1]) else found[0], text)
+        return self._word.sub(lambda match: self.flag(match[1]) if wanted(match[1]) else match[0], text)

@@ -15,9 +15,9 @@ def victims_of(runs: Mapping[str, Run]) -> dict[str, TrainVictim]:
         InputError: see :func:`gradleak.plan.jobs.spec.by_id`.
     """
     every = ((name, run.victim()) for name, run in runs.items())
-    found = {name: victim for name, victim in every if victim is not None}
-    by_id((victim.run_id, victim) for victim in found.values())
-    return found
+    victims = {name: victim for name, victim in every if victim is not None}
+    by_id((victim.run_id, victim) for victim in victims.values())
+    return victims
 
 
 def earlier_stages(victims: Mapping[str, TrainVictim]) -> dict[str, str]:

@@ -56,7 +56,10 @@ def check_one_code(records: Mapping[Path, Mapping[str, Any]]) -> None:
         now[path] = code_of_kinds(record["identity"]["kind"], kinds)
         codes.setdefault(now[path], set()).add(record["code"])
     # Runs are grouped by the code that they should have.
-    if all(len(found) == 1 for found in codes.values()) and len({found == {code} for code, found in codes.items()}) < 2:
+    if (
+        all(len(actual) == 1 for actual in codes.values())
+        and len({actual == {code} for code, actual in codes.items()}) < 2
+    ):
         return
     faults = [
         f"{path.parent}: was computed by code {record['code']}; the present code is {now[path]}"

@@ -63,8 +63,8 @@ def _best_six(rows: Any) -> pd.DataFrame:
     batch = [name for name in rows.columns if name not in ("image", "metric", "value")]
     of_batch = good.groupby(batch, sort=False, dropna=False)["value"]
     best = of_batch.agg(lambda psnr: psnr.head(6).mean() if len(psnr) >= 6 else None)
-    found = best.dropna().reset_index().assign(image=-1, metric=BEST_SIX)
-    return found[list(rows.columns)].astype({"value": float})
+    added = best.dropna().reset_index().assign(image=-1, metric=BEST_SIX)
+    return added[list(rows.columns)].astype({"value": float})
 
 
 def check(frame: pd.DataFrame, where: str) -> None:
@@ -160,10 +160,10 @@ class Reconstructions:
         if set(ours["kind"]) != {DIFFUSION}:
             return {}
         labels = {policies.get(run) for run in ours["run"]}
-        found: dict[str, Difference] = {}
+        differences: dict[str, Difference] = {}
         for other in self.methods(cell):
             rows = self._rows(cell, other)
             same = len(labels) == 1 and None not in labels and {policies.get(run) for run in rows["run"]} == labels
             if same and set(rows["kind"]) == {MATCHING}:
-                found[other] = self.difference(cell, method, other)
-        return {other: difference for other, difference in found.items() if difference.value.n_trials}
+                differences[other] = self.difference(cell, method, other)
+        return {other: difference for other, difference in differences.items() if difference.value.n_trials}

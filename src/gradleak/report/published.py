@@ -156,10 +156,10 @@ def load_rerun(path: Path) -> pd.DataFrame:
         long = frame.melt(["source_log"], metrics, "metric", "value").astype({"value": float})
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    found = long.groupby(["source_log", "metric"], sort=False)["value"].agg(
+    summary = long.groupby(["source_log", "metric"], sort=False)["value"].agg(
         rerun_mean="mean", rerun_sd="std", rerun_n="size", rerun_low="min", rerun_high="max"
     )
-    return found.reset_index().assign(method="ilrg")
+    return summary.reset_index().assign(method="ilrg")
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ class Match:
         """Say whether **each** figure lies in [low, high]; a dash without an exact match."""
         if not self.exact:
             return NO_VERDICT
-        found = set(verdicts(self.values, np.full(len(self.values), low), np.full(len(self.values), high)))
-        return next(word for word in (UNDECIDED, DIFFERS, AGREES) if word in found)
+        outcomes = set(verdicts(self.values, np.full(len(self.values), low), np.full(len(self.values), high)))
+        return next(word for word in (UNDECIDED, DIFFERS, AGREES) if word in outcomes)
 
 
 def match(
@@ -264,8 +264,8 @@ def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     ours["is_sample"] = ours["measured_on"] != ours["dataset"]
     keys = [*CELL, "method", "metric"]
     ours = ours.sort_values("is_sample", kind="stable").drop_duplicates(keys).drop(columns=["is_sample", "iteration"])
-    found = published.merge(ours, on=keys, how="inner")
-    found["difference"] = found["mean"] - found["published"]
-    judged = verdicts(found["published"], found["pi_low"], found["pi_high"])
-    found["verdict"] = np.where(found["basis"] == NOT_APPLICABLE, NO_VERDICT, judged)
-    return found
+    pairs = published.merge(ours, on=keys, how="inner")
+    pairs["difference"] = pairs["mean"] - pairs["published"]
+    judged = verdicts(pairs["published"], pairs["pi_low"], pairs["pi_high"])
+    pairs["verdict"] = np.where(pairs["basis"] == NOT_APPLICABLE, NO_VERDICT, judged)
+    return pairs

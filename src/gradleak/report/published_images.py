@@ -63,7 +63,7 @@ def _row(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def beside(
-    figures: pd.DataFrame, found: Reconstructions, cell: dict[str, Any], method: str, metric: str
+    figures: pd.DataFrame, measured: Reconstructions, cell: dict[str, Any], method: str, metric: str
 ) -> tuple[Match, str]:
     """Return the published figure beside a measured one, and its text in tables.
 
@@ -72,7 +72,7 @@ def beside(
 
     Args:
         figures: the result of :func:`load`.
-        found: the measurements.
+        measured: the measurements.
         cell: values of :data:`gradleak.records.CELL`.
         method: our name of the attack.
         metric: ``psnr`` or :data:`gradleak.report.image_rows.BEST_SIX`.
@@ -80,7 +80,7 @@ def beside(
     rows: Any = figures
     matched = match(rows, cell, method, metric, tuple(dict.fromkeys(rows["experiment"])))
     iterations = {int(each) for each in rows.loc[rows["source_log"].isin(matched.logs), "iterations"]}
-    if not matched.exact or iterations == set(found.snapshots(cell, method)[-1:]):
+    if not matched.exact or iterations == set(measured.snapshots(cell, method)[-1:]):
         return matched, matched.text()
     after = "/".join(f"{each:,}" for each in sorted(iterations))
     return replace(matched, exact=False), f"{'/'.join(matched.shown())} ({after} it.)"

@@ -75,19 +75,19 @@ def _batch_variance(trials: Any, keys: list[str]) -> Any:
     good = trials.dropna(subset="value").copy()
     batch, initialisation = [*keys, "seed", "trial"], [*keys, "model_seed"]
     of_batch = good.groupby(batch, sort=False)["value"].mean()
-    found = of_batch.groupby(level=keys, sort=False).agg(["var", "size"])
-    found.columns = ["batch_variance", "n_batches"]
+    variances = of_batch.groupby(level=keys, sort=False).agg(["var", "size"])
+    variances.columns = ["batch_variance", "n_batches"]
     columns = {"b": batch, "i": initialisation, "g": keys}
     means = {name: good.groupby(by, sort=False)["value"].transform("mean") for name, by in columns.items()}
     good["square"] = (good["value"] - means["b"] - means["i"] + means["g"]) ** 2
     residual = good.groupby(keys, sort=False)["square"].sum()
     m = good.groupby(keys, sort=False)["model_seed"].nunique()
     n = good.groupby(keys, sort=False)["value"].size()
-    freedom = (n - m - found["n_batches"] + 1).clip(lower=1)
-    excess = found["batch_variance"] - residual / freedom / m
-    shared = (found["n_batches"] > 1) & (found["n_batches"] < n) & (m > 1)
-    found["batch_variance"] = excess.clip(lower=0).where(shared, 0.0)
-    return found
+    freedom = (n - m - variances["n_batches"] + 1).clip(lower=1)
+    excess = variances["batch_variance"] - residual / freedom / m
+    shared = (variances["n_batches"] > 1) & (variances["n_batches"] < n) & (m > 1)
+    variances["batch_variance"] = excess.clip(lower=0).where(shared, 0.0)
+    return variances
 
 
 def per_trial(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -148,30 +148,30 @@ def summarise(
     each = trials.dropna(subset="value").groupby([*keys, "model_seed"], sort=False)["value"].mean()
     over = each.groupby(level=keys, sort=False).agg(["mean", "std", "size"])
     over.columns = ["mean", "sd", "n_initialisations"]
-    found = cells.join(over).join(_batch_variance(trials, keys)).reset_index()
-    found["n_initialisations"] = found["n_initialisations"].fillna(0).astype(int)
-    found["n_diverged"] = found["n_all"] - found["n_trials"] - found["n_not_applicable"]
+    summary = cells.join(over).join(_batch_variance(trials, keys)).reset_index()
+    summary["n_initialisations"] = summary["n_initialisations"].fillna(0).astype(int)
+    summary["n_diverged"] = summary["n_all"] - summary["n_trials"] - summary["n_not_applicable"]
 
-    m, n = found["n_initialisations"].to_numpy(), found["n_trials"].to_numpy()
+    m, n = summary["n_initialisations"].to_numpy(), summary["n_trials"].to_numpy()
     several = m > 1
-    sd = found["sd"].to_numpy(dtype=np.float64)
-    centre = found["mean"].to_numpy(dtype=np.float64)
-    of_trials = student(n) * found["trial_sd"].to_numpy(dtype=np.float64) / np.sqrt(np.maximum(n, 1))
-    batches = found["n_batches"].fillna(0).to_numpy()
-    variance = found["batch_variance"].to_numpy(dtype=np.float64)
+    sd = summary["sd"].to_numpy(dtype=np.float64)
+    centre = summary["mean"].to_numpy(dtype=np.float64)
+    of_trials = student(n) * summary["trial_sd"].to_numpy(dtype=np.float64) / np.sqrt(np.maximum(n, 1))
+    batches = summary["n_batches"].fillna(0).to_numpy()
+    variance = summary["batch_variance"].to_numpy(dtype=np.float64)
     redraw = np.where(variance > 0, student(batches) * np.sqrt(2 * variance / np.maximum(batches, 1)), 0.0)
     half = np.where(several, student(m) * sd / np.sqrt(np.maximum(m, 1)), of_trials)
     reach = student(m) * sd * np.sqrt(1 + 1 / np.maximum(m, 1))
-    low, high = _bounds(found["metric"])
-    rounding = _rounding(found["metric"])
+    low, high = _bounds(summary["metric"])
+    rounding = _rounding(summary["metric"])
     for name, width, more in (("ci", half, 0.0), ("pi", reach, rounding), ("fresh", np.hypot(reach, redraw), rounding)):
-        found[f"{name}_low"] = np.clip(centre - width - more, low, high)
-        found[f"{name}_high"] = np.clip(centre + width + more, low, high)
-    unmade = (found["n_not_applicable"] == found["n_all"]).to_numpy()
-    found["basis"] = np.select([several, n > 1, unmade], ["initialisations", "trials", NOT_APPLICABLE], "none")
+        summary[f"{name}_low"] = np.clip(centre - width - more, low, high)
+        summary[f"{name}_high"] = np.clip(centre + width + more, low, high)
+    unmade = (summary["n_not_applicable"] == summary["n_all"]).to_numpy()
+    summary["basis"] = np.select([several, n > 1, unmade], ["initialisations", "trials", NOT_APPLICABLE], "none")
     batch = ["batch_variance", "n_batches"]
     columns = ["mean", "sd", "n_initialisations", "n_trials", "n_diverged", "n_not_applicable"]
-    return found[
+    return summary[
         [*keys, *columns, "ci_low", "ci_high", "pi_low", "pi_high", "fresh_low", "fresh_high", "basis", *batch]
     ]
 

@@ -67,11 +67,11 @@ def unambiguous(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _unlike(frame: pd.DataFrame) -> Any:
     """Return the trials of cells for which rows have different values, or only some have a value."""
-    found = frame.groupby(_SAME_CELL, sort=False).agg(
+    ranges = frame.groupby(_SAME_CELL, sort=False).agg(
         low=("value", "min"), high=("value", "max"), statuses=("status", "nunique")
     )
-    equal = np.isclose(found["low"], found["high"], rtol=1e-9, atol=1e-12, equal_nan=True)
-    return found.index[~equal | (found["statuses"] > 1)]
+    equal = np.isclose(ranges["low"], ranges["high"], rtol=1e-9, atol=1e-12, equal_nan=True)
+    return ranges.index[~equal | (ranges["statuses"] > 1)]
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ class Measured:
         for *_, method, metric, _ in self._values:
             self.metrics.setdefault(method, {})[metric] = None
         # A method without values does not show which metrics it would have had.
-        self._lost = {place: found[0] for place, found in of_method.items() if not any(v.n_trials for v in found)}
+        self._lost = {place: values[0] for place, values in of_method.items() if not any(v.n_trials for v in values)}
 
     def cells(self) -> list[dict[str, Any]]:
         """Return the settings in order of first appearance."""
-        found: Any = self.frame[list(CELL)].drop_duplicates()
-        return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+        settings: Any = self.frame[list(CELL)].drop_duplicates()
+        return [{str(key): value for key, value in row.items()} for row in settings.to_dict("records")]
 
     def ran(self, cell: dict[str, Any], method: str) -> bool:
         """Whether a method was requested on a setting."""

@@ -45,9 +45,9 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
             folder = _write(spec, result, clock, weights)
     aggregates = [made for made in result.reconstructions if made.client < 0]
     clients = [made for made in result.reconstructions if made.client >= 0]
-    for mode, found in (("client", clients), ("aggregate", aggregates)):
-        if found:
-            print(f"{mode:<10}{summary(found)}")
+    for mode, group in (("client", clients), ("aggregate", aggregates)):
+        if group:
+            print(f"{mode:<10}{summary(group)}")
     if result.interrupted:
         print("interrupted: these are the best reconstructions so far", file=sys.stderr)
     if folder is not None:
@@ -105,13 +105,13 @@ def new_folder(parent: Path, name: str) -> Path:
         raise InputError(f"{parent}: cannot be written: {error.strerror}") from error
 
 
-def summary(found: Sequence[Reconstruction]) -> str:
+def summary(reconstructions: Sequence[Reconstruction]) -> str:
     """Return mean PSNR (dB), SSIM and label accuracy over the images, and the numbers of failed batches and starts."""
-    good = [made for made in found if made.status == OK]
-    lost = sum(made.diverged for made in found)
-    unmade = sum(made.status == NOT_APPLICABLE for made in found)
+    good = [made for made in reconstructions if made.status == OK]
+    lost = sum(made.diverged for made in reconstructions)
+    unmade = sum(made.status == NOT_APPLICABLE for made in reconstructions)
     more = f", {unmade} not applicable" if unmade else ""
-    counts = f"({len(good)} of {len(found)} batches, {lost} restarts diverged{more})"
+    counts = f"({len(good)} of {len(reconstructions)} batches, {lost} restarts diverged{more})"
     if not good:
         return counts
     values = {

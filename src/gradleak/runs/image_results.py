@@ -69,33 +69,33 @@ class Reconstruction:
 
 
 def compare(
-    round_: Round, batch: Batch, found: Found, number: int, lpips: Lpips | None, metrics_named: Sequence[str] = ()
+    round_: Round, batch: Batch, result: Found, number: int, lpips: Lpips | None, metrics_named: Sequence[str] = ()
 ) -> Reconstruction:
     """Compare a reconstruction with the truth, in one order for all metrics.
 
     Args:
         round_: the round of the batch.
         batch: the batch with the truth.
-        found: the result of a solver for several batches.
+        result: the result of a solver for several batches.
         number: the index of this batch among them.
         lpips: the perceptual distance, if its weights are given and the images are large enough.
         metrics_named: metrics that the run's options name.
     """
-    truth, guess = round_.pixels(batch.images.cpu()), round_.pixels(found.images[number].cpu())
-    certified = None if found.certified is None else found.certified[number].cpu()
+    truth, guess = round_.pixels(batch.images.cpu()), round_.pixels(result.images[number].cpu())
+    certified = None if result.certified is None else result.certified[number].cpu()
     order = align(truth, guess, certified)
-    guess, labels = guess[order], found.labels[number].cpu()[order]
+    guess, labels = guess[order], result.labels[number].cpu()[order]
     metrics = dict(image_metrics(truth, guess))
     metrics["feature_cosine"] = feature_cosine(round_.server, truth, guess, round_.data.normalise)
     if lpips is not None:
         metrics["lpips"] = lpips(truth, guess)
     metrics["label_accuracy"] = (labels == batch.labels).double()
     if certified is not None:
-        metrics["relative_error"] = relative_error(batch.images.cpu(), found.images[number].cpu()[order])
+        metrics["relative_error"] = relative_error(batch.images.cpu(), result.images[number].cpu()[order])
         metrics["certified"] = certified.double()[order]
     inputs = None
-    if found.inputs is not None:  # inputs of the first linear layer have an order of their own
-        inputs = found.inputs[number].cpu()
+    if result.inputs is not None:  # inputs of the first linear layer have an order of their own
+        inputs = result.inputs[number].cpu()
         metrics["input_error"] = nearest_error(first_inputs(round_.server, batch.images), inputs)
     metrics |= of_images(metrics_named, truth, guess)
     return Reconstruction(
@@ -106,10 +106,10 @@ def compare(
         true_labels=batch.labels,
         labels=labels,
         metrics=metrics,
-        loss=float(found.loss[number]),
-        trace=found.trace[:, number],
-        snapshots={at: round_.pixels(shown[number])[order] for at, shown in found.snapshots.items()},
-        diverged=int(found.diverged[number].sum()),
+        loss=float(result.loss[number]),
+        trace=result.trace[:, number],
+        snapshots={at: round_.pixels(shown[number])[order] for at, shown in result.snapshots.items()},
+        diverged=int(result.diverged[number].sum()),
         inputs=inputs,
     )
 

@@ -158,11 +158,11 @@ def attack(
                 break
             start_of_group = time.perf_counter()
             shown = batches if see is None else [see(client, batch) for batch in batches]
-            found = solve(_problem(spec, round_, client, shown, begin))
-            result.interrupted |= found.interrupted
+            solved = solve(_problem(spec, round_, client, shown, begin))
+            result.interrupted |= solved.interrupted
             seconds = (time.perf_counter() - start_of_group) / len(batches)
             for number, batch in enumerate(batches):
-                made = compare(round_, batch, found, number, lpips, spec.metrics)
+                made = compare(round_, batch, solved, number, lpips, spec.metrics)
                 result.reconstructions.append(made)
                 result.rows += rows_of(spec, setting, made, seconds)
     whole = {"seconds": time.perf_counter() - began, "peak_memory_mb": peak_memory_mb()}

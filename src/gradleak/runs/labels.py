@@ -101,11 +101,11 @@ def restore(spec: RestoreLabels) -> Result:
             observation = _tell(sent, facts[name], truth.counts)
             begin = time.perf_counter()
             guess = method(observation)
-            found = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
+            measured = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
             if spec.analysis and guess.embeddings is not None and not sent.lacks(HEAD):
-                found |= analysis.analyse(observation, guess, truth, model.head)
-            found |= _restored_instances(spec, guess) | named.of_labels(spec.metrics, guess, truth)
-            add(name, trial, found)
+                measured |= analysis.analyse(observation, guess, truth, model.head)
+            measured |= _restored_instances(spec, guess) | named.of_labels(spec.metrics, guess, truth)
+            add(name, trial, measured)
         for name, guess in baselines.items() if finite else ():
             add(name, trial, label_metrics(guess, truth) | named.of_labels(spec.metrics, guess, truth))
     whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}

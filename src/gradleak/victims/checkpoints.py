@@ -55,12 +55,12 @@ def load(model: nn.Module, path: Path) -> None:
     assign(model, read(path), path)
 
 
-def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
+def assign(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
     """Copy tensors into a model, in place and on its device; on an error the model does not change.
 
     Args:
         model: receives the weights.
-        found: tensors named as in ``model.state_dict()``, with or without the prefixes that :func:`load` accepts;
+        tensors: tensors named as in ``model.state_dict()``, with or without the prefixes that :func:`load` accepts;
             ``num_batches_tracked`` may be missing.
         source: the file that they come from, for messages.
 
@@ -69,16 +69,16 @@ def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
             first fault.
     """
     wanted: dict[str, Tensor] = model.state_dict()
-    found = _without_prefixes(found, wanted)
-    missing = [name for name in wanted if name not in found and not name.endswith(_COUNTER)]
-    unexpected = [name for name in found if name not in wanted]
+    tensors = _without_prefixes(tensors, wanted)
+    missing = [name for name in wanted if name not in tensors and not name.endswith(_COUNTER)]
+    unexpected = [name for name in tensors if name not in wanted]
     kind = type(model).__name__
     hint = "the checkpoint is of another architecture or of other model options"
     for what, names in (("has no", missing), ("has an unexpected", unexpected)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise InputError(f"{source}: {what} {names[0]}{more}, for the model {kind}; {hint}")
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
             shape, right = list(tensor.shape), list(wanted[name].shape)
             raise InputError(
@@ -92,22 +92,22 @@ def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
                 f"{source}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers; "
                 "save the weights before they are quantised"
             )
-    model.load_state_dict({**wanted, **found})
+    model.load_state_dict({**wanted, **tensors})
 
 
-def _without_prefixes(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefixes(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Strip prefixes until a key is one of the model, which may itself have a part of that name.
 
     Keys that lack a prefix which others have are not weights of the model but step counters or the criterion of a
     training.
     """
-    while found and not wanted.keys() & found.keys():
-        counts = {prefix: sum(name.startswith(prefix) for name in found) for prefix in _PREFIXES}
+    while tensors and not wanted.keys() & tensors.keys():
+        counts = {prefix: sum(name.startswith(prefix) for name in tensors) for prefix in _PREFIXES}
         prefix = max(counts, key=lambda prefix: counts[prefix])
         if not counts[prefix]:
             break
-        found = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
-    return found
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return tensors
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -123,8 +123,8 @@ def guided(problem: Problem, guidance: Guidance, prior: Prior, *, progress: bool
                 bar.set_postfix_str(f"loss {float(loss.min()):.3g}", refresh=False)
     except KeyboardInterrupt:
         interrupted = True
-    found = _found(run, trace, snapshots, interrupted=interrupted)
-    return found if interrupted or not guidance.refine else _refined(run, found, progress)
+    result = _found(run, trace, snapshots, interrupted=interrupted)
+    return result if interrupted or not guidance.refine else _refined(run, result, progress)
 
 
 def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) -> Tensor:
@@ -205,12 +205,12 @@ def _found(run: _Run, trace: list[Tensor], snapshots: dict[int, Tensor], *, inte
     return Found.choose(run.problem, images, logits, loss, run.diverged, trace, snapshots, interrupted=interrupted)
 
 
-def _refined(run: _Run, found: Found, progress: bool) -> Found:
+def _refined(run: _Run, result: Found, progress: bool) -> Found:
     """Refine the result by IG: cosine objective, signed Adam, box (Geiping et al., NeurIPS 2020)."""
     guidance, problem = run.guidance, run.problem
     logits = run.logits.detach().reshape(problem.label_start.shape)
     rows = torch.arange(len(logits), device=logits.device)
-    start = replace(problem, start=found.images[:, None], label_start=logits[rows, found.chosen][:, None])
+    start = replace(problem, start=result.images[:, None], label_start=logits[rows, result.chosen][:, None])
     matching = Matching(
         objective="sim",
         optimizer="adam",
@@ -224,16 +224,16 @@ def _refined(run: _Run, found: Found, progress: bool) -> Found:
         at_once=guidance.at_once,
     )
     better = reconstruct(start, matching, progress=progress)
-    offset = len(found.trace)
-    snapshots = {**found.snapshots, **{offset + at: shown for at, shown in better.snapshots.items()}}
+    offset = len(result.trace)
+    snapshots = {**result.snapshots, **{offset + at: shown for at, shown in better.snapshots.items()}}
     with torch.no_grad():
         sent = problem.client.send_many(better.images, better.targets, at_once=guidance.at_once)
         loss = run.loss.objective(sent, problem.observed)  # IG's own loss has another objective and is not comparable
     return replace(
         better,
         loss=torch.where(better.loss.isfinite(), loss, torch.inf),
-        chosen=found.chosen,
+        chosen=result.chosen,
         snapshots=snapshots,
-        diverged=found.diverged,
-        trace=found.trace,
+        diverged=result.diverged,
+        trace=result.trace,
     )

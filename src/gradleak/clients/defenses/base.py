@@ -144,10 +144,10 @@ def _checked(name: str, given: Gradients, returned: object) -> Gradients:
             advice = "return a tensor, or leave the name out to withhold the gradient"
             raise InputError(f"{where}: {key} is {_kind(gradient)}; {advice}")
         for what in ("shape", "dtype", "layout", "device"):
-            wanted, found = (getattr(tensor, what) for tensor in (given[key], gradient))
-            if found != wanted:
-                wanted, found = (list(each) if what == "shape" else each for each in (wanted, found))
-                raise InputError(f"{where}: {key} has {what} {found}; keep that of the gradient given, {wanted}")
+            wanted, actual = (getattr(tensor, what) for tensor in (given[key], gradient))
+            if actual != wanted:
+                wanted, actual = (list(each) if what == "shape" else each for each in (wanted, actual))
+                raise InputError(f"{where}: {key} has {what} {actual}; keep that of the gradient given, {wanted}")
     return {key: returned[key].detach() for key in given if key in returned}
 
 

@@ -74,19 +74,19 @@ def avoided(name: str, dataset: str) -> tuple[BatchOptions, int]:
     Raises:
         ValueError: the name is malformed.
     """
-    found = _BATCHES.fullmatch(name)
-    if not found:
+    match = _BATCHES.fullmatch(name)
+    if not match:
         raise ValueError(
             f"avoid: {name!r}; use DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>-SPLIT, "
             "like random-B1-clients1-tries9-seed12-train"
         )
-    distribution, _, classes = found[1].partition("-")
-    options: dict[str, Any] = {"dataset": dataset, "distribution": distribution, "batch_size": int(found[2])}
+    distribution, _, classes = match[1].partition("-")
+    options: dict[str, Any] = {"dataset": dataset, "distribution": distribution, "batch_size": int(match[2])}
     if classes:
         options["num_uniform_cls" if distribution == "balanced" else "num_target_cls"] = int(classes)
-    options |= {"num_tries": int(found[4]), "seed": int(found[5]), "split": found[7]}
-    options["train_images"] = None if found[6] is None else int(found[6])
-    return BatchOptions(**options), int(found[3])
+    options |= {"num_tries": int(match[4]), "seed": int(match[5]), "split": match[7]}
+    options["train_images"] = None if match[6] is None else int(match[6])
+    return BatchOptions(**options), int(match[3])
 
 
 class DiffusionReconstruct(ImageAttack):

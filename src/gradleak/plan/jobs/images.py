@@ -172,8 +172,8 @@ class ImageAttack(FederatedOptions):
 
     def kinds(self) -> list[Kind]:
         """See :class:`gradleak.plan.jobs.spec.Spec`."""
-        found: list[Kind] = [*super().kinds(), ("objectives", self.cost_fn)]
-        return [*found, ("attacks", self.labels)] if self.labels in _RESTORED else found
+        kinds: list[Kind] = [*super().kinds(), ("objectives", self.cost_fn)]
+        return [*kinds, ("attacks", self.labels)] if self.labels in _RESTORED else kinds
 
     @property
     def setting_id(self) -> str:

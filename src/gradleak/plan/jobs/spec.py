@@ -118,9 +118,9 @@ def by_id(specs: Iterable[tuple[str, S]]) -> dict[str, S]:
     Raises:
         InputError: specs of different identity whose digests are equal, which would overwrite each other's results.
     """
-    found: dict[str, S] = {}
+    unique: dict[str, S] = {}
     for run_id, spec in specs:
-        known = found.setdefault(run_id, spec)
+        known = unique.setdefault(run_id, spec)
         if known != spec and known.identity() != spec.identity():
             options = type(spec).model_fields
             changed = sorted(name for name in options if getattr(known, name, None) != getattr(spec, name))
@@ -128,4 +128,4 @@ def by_id(specs: Iterable[tuple[str, S]]) -> dict[str, S]:
                 f"{run_id}: identifies two jobs that differ in {', '.join(changed)}; "
                 "change an option of one of them, such as its seed"
             )
-    return found
+    return unique

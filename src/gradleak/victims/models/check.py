@@ -59,18 +59,20 @@ def check_victim(name: str, model: object, *, num_classes: int, channels: int, i
     shape = (2, channels, image_size, image_size)
     images = torch.linspace(-1, 1, 2 * channels * image_size**2).reshape(shape)
     with torch.no_grad(), plugins.guarded("models", name, f"{where}: features() of images {list(shape)}"):
-        found: object = model.features(images.clone())
-    if not isinstance(found, Tensor):
-        raise InputError(f"{where}: its features are a {type(found).__name__}; return a tensor [n, {head.in_features}]")
-    if found.shape != (2, head.in_features):
+        features: object = model.features(images.clone())
+    if not isinstance(features, Tensor):
         raise InputError(
-            f"{where}: its features of 2 images have shape {list(found.shape)}; its head reads [2, {head.in_features}]"
+            f"{where}: its features are a {type(features).__name__}; return a tensor [n, {head.in_features}]"
         )
-    if found.dtype != head.weight.dtype:
-        raise InputError(f"{where}: its features are {found.dtype}, its head is {head.weight.dtype}; use one type")
+    if features.shape != (2, head.in_features):
+        raise InputError(
+            f"{where}: its features of 2 images have shape {list(features.shape)}; its head reads [2, {head.in_features}]"
+        )
+    if features.dtype != head.weight.dtype:
+        raise InputError(f"{where}: its features are {features.dtype}, its head is {head.weight.dtype}; use one type")
     with torch.no_grad(), plugins.guarded("models", name, f"{where}: a pass of images {list(shape)}"):
-        again, logits, expected = model.features(images.clone()), model(images.clone()), head(found)
-    if not torch.equal(again, found):
+        again, logits, expected = model.features(images.clone()), model(images.clone()), head(features)
+    if not torch.equal(again, features):
         raise InputError(f"{where}: its features of equal images differ in eval mode; draw no random numbers there")
     if not torch.allclose(logits, expected, rtol=1e-4, atol=1e-5):
         raise InputError(f"{where}: its output is not head(features(x)), which attacks on the last layer rely on")

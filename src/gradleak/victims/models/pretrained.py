@@ -42,10 +42,10 @@ def load_pretrained(model: Victim, name: str) -> None:
     weights = torchvision.models.get_model_weights(name)["DEFAULT"]
     file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name).absolute()
     prefixes = next(names for family, names in _PREFIXES.items() if name.startswith(family))
-    found = {_rename(key, prefixes): tensor for key, tensor in _state_dict(weights, file).items()}
+    tensors = {_rename(key, prefixes): tensor for key, tensor in _state_dict(weights, file).items()}
     if model.head.out_features != len(weights.meta["categories"]):
-        found |= model.head.state_dict(prefix="head.")
-    checkpoints.assign(model, found, file)
+        tensors |= model.head.state_dict(prefix="head.")
+    checkpoints.assign(model, tensors, file)
 
 
 def _rename(key: str, prefixes: dict[str, str]) -> str:
