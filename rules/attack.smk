@@ -5,9 +5,9 @@ PRIOR_FOLDERS = {prior.folder for prior in GRID.priors.values()}
 
 
 def run_needs(wildcards):
-    """The check of the run's data set (samples need none), its trained victim and the prior that the workflow trains.
+    """Return the check of the run's data set (samples need none), its trained victim and its trained prior.
 
-    One function for all of them: of the time to plan a large grid, calls of input functions are a good part.
+    One function for all of them, since calls of input functions take a good part of the time to plan a large grid.
     """
     run = GRID.runs[wildcards.run]
     needs = []
@@ -31,13 +31,13 @@ PROGRAMS = {
 
 # Function calls take a good part of the time to plan a large grid, so there are few of them.
 def run_call(wildcards):
-    """The program of a run, and its spec as options, without those that only say where things are."""
+    """Return the program of a run and its spec as options, without those that only set locations."""
     run = GRID.runs[wildcards.run]
     return f"{PROGRAMS[run.KIND]} {shlex.join(run.to_argv(identity_only=True))}"
 
 
 def run_code(wildcards):
-    """The code of a run's program and of the kinds that it uses, and the content of its weights of LPIPS."""
+    """Return the digest of the code of a run's program and kinds, and that of its LPIPS weights."""
     run = GRID.runs[wildcards.run]
     weights = weights_digest(getattr(run, "lpips_weights", None))
     return code_of(run) if weights is None else f"{code_of(run)} {weights}"

@@ -80,7 +80,7 @@ wildcard_constraints:
 
 
 def deliverables():
-    """Everything that the default call makes; the PDF only where there is a TeX."""
+    """Return everything that the default call makes; the PDF only if TeX is installed."""
     made = [paths.experiment(name) for name in GRID.experiments]
     # Nothing else depends on all files of a run: listed here, deleted ones are made again.
     made += [
@@ -108,12 +108,12 @@ def deliverables():
 
 
 def named_by(experiments):
-    """What each of some experiments calls by which entries of the catalogue."""
+    """Return the entries of the catalogue that each experiment uses, by their ids."""
     return [GRID.named.get(name, {}) for name in experiments]
 
 
 def labels_for(experiments):
-    """How a view of some experiments writes ids."""
+    """Return the labels of a view of some experiments."""
     runs = (run for name in experiments for run in GRID.experiments.get(name, ()))
     compositions = {GRID.runs[run].defenses for run in runs}
     return entry_labels.labels_of(
@@ -122,7 +122,7 @@ def labels_for(experiments):
 
 
 def warn_of_labels():
-    """Say where two entries of equal options are one thing to a view, which writes it by one label."""
+    """Warn if a view uses several entries with equal options, which it shows under one label."""
     for part in ("tables", "figures"):
         for name in getattr(GRID, part):
             view = getattr(GRID.config, part)[name]
@@ -133,7 +133,7 @@ def warn_of_labels():
 
 
 def view_params(view):
-    """What a table or figure script needs to know besides its input files."""
+    """Return the parameters of a table or figure script."""
     return {
         "kind": view.kind,
         "caption": view.caption,
@@ -144,7 +144,7 @@ def view_params(view):
 
 
 def shown_modules(*views):
-    """The plug-ins of views and of the metrics that their experiments name."""
+    """Return the plug-ins of views and of the metrics in their experiments."""
     experiments = {name for view in views for name in view.experiments}
     metrics = {
         metric

@@ -2,7 +2,7 @@
 
 
 def data_splits(dataset):
-    """The splits of a data set that runs and trainings read."""
+    """Return the splits of a data set that runs and trainings use."""
     used = {run.split for run in GRID.runs.values() if run.dataset == dataset}
     trained = any(
         run.victim() is not None for run in GRID.runs.values() if run.dataset == dataset
@@ -14,7 +14,7 @@ def data_splits(dataset):
 
 
 def data_plugin(dataset):
-    """The option that names the plug-in of a data set, if it is of one."""
+    """Return the option for the plug-in of a data set, if it has one."""
     modules = plugins.used([("datasets", dataset)])
     return f"--modules {shlex.join(modules)}" if modules else ""
 

@@ -6,7 +6,7 @@ PAPER_SOURCES = sorted(
 
 
 def quoted_view(view):
-    """What the text needs to know of a table or a figure."""
+    """Return the facts about a table or figure for the text."""
     return {
         "kind": view.kind,
         "experiments": list(view.experiments),

@@ -66,7 +66,8 @@ def check_victim(name: str, model: object, *, num_classes: int, channels: int, i
         )
     if features.shape != (2, head.in_features):
         raise InputError(
-            f"{where}: its features of 2 images have shape {list(features.shape)}; its head reads [2, {head.in_features}]"
+            f"{where}: its features of 2 images have shape {list(features.shape)}; "
+            f"its head reads [2, {head.in_features}]"
         )
     if features.dtype != head.weight.dtype:
         raise InputError(f"{where}: its features are {features.dtype}, its head is {head.weight.dtype}; use one type")
