@@ -50,8 +50,7 @@ REMEDY = "delete it and run again"
 
 
 def sidecar_of(metrics: Path) -> Path:
-    """``metrics.csv`` has ``run.json`` beside it; any other CSV has a JSON of its own name, so that none is
-    overwritten."""
+    """``metrics.csv`` has ``run.json`` beside it; any other CSV has a JSON of its own name, so none is overwritten."""
     return metrics.with_name("run.json") if metrics.name == "metrics.csv" else metrics.with_suffix(".json")
 
 

@@ -1,5 +1,4 @@
-"""Check a full data set once, before the jobs that need it: download it if allowed, count its images, write a
-report."""
+"""Check a full data set once, before the jobs that need it: download it if allowed, count images, write a report."""
 
 import json
 from collections.abc import Sequence

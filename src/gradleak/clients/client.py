@@ -103,8 +103,7 @@ class Client:
         return self._follow(grad(self.loss), self.parameters, x, targets)
 
     def _send_alone(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        """Return the same by plain autograd, which is faster for a single batch: torch.func costs more per
-        operation."""
+        """Return the same by plain autograd, faster for a single batch: torch.func costs more per operation."""
         further = torch.is_grad_enabled()
 
         def derivative(parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:

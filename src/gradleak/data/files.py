@@ -80,12 +80,7 @@ def decode(path: str, size: int, resize: int, channels: int = 3) -> Tensor:
             if file.mode.startswith(("I", "F")):  # PIL would clip them to 8 bits, turning most of them white
                 raise ValueError(f"its pixels have mode {file.mode}; it must have 8 bits per channel")
             image = file.convert(MODES[channels])
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:  # as decoders raise for such files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # from decoders
         raise InputError(f"cannot read image {path}: {one_line(error)}; replace or remove the file") from error
     image = transform.resize(image, [resize], InterpolationMode.BILINEAR, antialias=True)  # pyright: ignore[reportArgumentType]
     image = transform.center_crop(image, [size])

@@ -32,8 +32,7 @@ _NOT_AXES = {"methods", "method", "attack", "checkpoint", "defenses", "metrics",
 
 
 def axes_of(*specs: type[Run]) -> tuple[str, ...]:
-    """Return the options that all of these jobs share and that may be axes; ``defense`` takes names from the
-    catalogue."""
+    """Return the options shared by these jobs that may be axes; ``defense`` takes names from the catalogue."""
     first, *others = specs
     names = (name for name in first.model_fields if name not in _NOT_AXES and first.is_identity(name))
     return (*(name for name in names if all(name in other.model_fields for other in others)), "defense")

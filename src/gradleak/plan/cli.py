@@ -164,8 +164,7 @@ def parse(
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Run a program: an InputError ends it with one line and status 2, Ctrl-C and SIGTERM with one line and 130 or
-    143."""
+    """Run a program: InputError gives one line and status 2, Ctrl-C and SIGTERM one line and status 130 or 143."""
     interrupts.catch()
     name = sys.argv[0].rsplit("/", 1)[-1]
     try:

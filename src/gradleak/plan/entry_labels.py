@@ -79,8 +79,7 @@ def _catalogue(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def method_of(config: Config, attack: str, kind: str) -> str:
-    """Return the name of an attack in the results of a kind of experiment: a label method's kind and options, or the
-    name of an image attack's entry."""
+    """Return the name of an attack in results: a label method's kind and options, or an image attack's entry."""
     entry = config.attacks[attack]
     return attack if kind == catalogue.IMAGES else method_name(entry.kind, entry.options)
 

@@ -34,8 +34,7 @@ def weight_files(path: Path) -> list[Path]:
 
 @cache
 def weights_digest(path: Path | None) -> str | None:
-    """Return eight hex digits that identify the content of the weights at a path, wherever that is; None without a
-    path.
+    """Return eight hex digits that identify the content of the weights at a path; None without a path.
 
     Raises:
         InputError: a file is missing or cannot be read.

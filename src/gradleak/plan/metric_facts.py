@@ -27,8 +27,7 @@ _UNBOUNDED = (-math.inf, math.inf)
 
 
 def facts_of(metric: str) -> MetricFacts | None:
-    """Return the catalogue's facts of a metric, or those of PSNR for the PSNR of some images or of a snapshot; None if
-    unknown.
+    """Return the catalogue's facts of a metric; those of PSNR for variants of PSNR; None if unknown.
 
     Args:
         metric: its name in results; may be that of a paired difference.

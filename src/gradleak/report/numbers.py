@@ -150,8 +150,7 @@ def _agreement(request: Request, labels: Labels) -> dict[str, str]:
 
 
 def _worst(differs: Any, labels: Labels) -> str:
-    """Describe the figure that departs most; squared errors are left out, since their units differ from those of
-    shares."""
+    """Describe the figure that departs most; squared errors, whose units differ, are left out."""
     differs = differs[~differs["metric"].str.endswith("_mse")]
     if differs.empty:
         return "none"

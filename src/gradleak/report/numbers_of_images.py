@@ -117,8 +117,7 @@ def signs(pairs: Iterable[Difference]) -> dict[str, str]:
 
 
 def _aggregates(pictures: Reconstructions) -> str:
-    """Pair aggregates with clients of the same data set, victim, stage, distribution and defense under the same
-    attack."""
+    """Pair aggregates with single clients of the same setting under the same attack."""
     single: dict[tuple[Any, ...], float] = {}
     together: dict[tuple[Any, ...], float] = {}
     for cell in pictures.cells():

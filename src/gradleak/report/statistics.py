@@ -44,8 +44,7 @@ def _bounds(metric: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def _rounding(metric: pd.Series) -> NDArray[np.float64]:
-    """Return the rounding error of a published figure; errors are published with seven digits instead of three
-    decimals."""
+    """Return the rounding error of published figures; errors have seven digits instead of three decimals."""
     known = {name: _rounding_of(name) for name in metric.unique()}
     return metric.map(known).to_numpy(dtype=np.float64)
 

@@ -17,8 +17,7 @@ _NO_METHOD = ("optimise", "truth")
 
 
 def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
-    """Whether a batch can be attacked: it has gradients, including those that label restoration needs; prints why
-    not."""
+    """Whether a batch can be attacked: it has the gradients that the attack and its labels need; prints why not."""
     if not batch.observation.gradients:
         note(f"{spec.attack} is not applicable: no gradient is sent")
         return False

@@ -39,7 +39,7 @@ class Reconstruction:
         loss: matching loss of the chosen start; infinite if all diverged.
         trace: [iterations, R] matching losses of all starts.
         snapshots: iteration -> [n, c, h, w].
-        diverged: number of starts whose loss became NaN.
+        diverged: number of starts whose loss became infinite or NaN.
         inputs: [k, d], what the first linear layer reads of the instances that were found, if these are no images.
     """
 

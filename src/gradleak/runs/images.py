@@ -174,8 +174,7 @@ def attack(
 def _with_models(
     spec: ImageAttack, round_: Round, group: list[Batch], rounds: list[list[Batch]]
 ) -> Iterator[tuple[list[Batch], Client]]:
-    """Group batches that are attacked together: with the same gradients and, if the server takes a step, of one
-    round."""
+    """Group batches to attack together: with the same gradients and, if the server takes a step, of one round."""
     if not spec.apply_agg_step:
         yield from alike(group, round_.client)
         return

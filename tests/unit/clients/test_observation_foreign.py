@@ -144,8 +144,7 @@ def test_a_network_without_a_last_linear_layer(batch: tuple[Tensor, Tensor]):
 
 
 class Viewed(nn.Module):
-    """A convolution whose output is viewed as vectors, as in many models; for channels-last images that is
-    impossible."""
+    """A convolution whose output is viewed as vectors, which is impossible for channels-last images."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -110,7 +110,7 @@ class _Run:
 def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False) -> Found:
     """Solve all problems.
 
-    A start whose loss becomes NaN is dropped: its best iterate is kept, and the others continue. A
+    A start whose loss becomes infinite or NaN is dropped: its best iterate is kept, and the others continue. A
     keyboard interrupt ends the loop with the best so far.
 
     Args:

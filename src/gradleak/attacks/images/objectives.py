@@ -42,8 +42,7 @@ def _count(indices: str, number: int) -> int:
 
 
 def _factors(indices: str, weights: str, target: list[Tensor]) -> Tensor:
-    """Return the weights of the parameters that take part, [count, 1]; or of all, with 0 for the others, [number,
-    K]."""
+    """Return the weights of the selected parameters, [count, 1]; or of all, with 0 for the others, [number, K]."""
     number, like = len(target), target[0]
     count = _count(indices, number)
     if not indices.startswith("top"):

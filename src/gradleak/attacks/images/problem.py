@@ -44,7 +44,7 @@ class Found:
         chosen: [P] int64, index of the start.
         trace: [iterations, P, R] matching losses; NaN where a start had diverged.
         snapshots: iteration -> [P, n, c, h, w] of the chosen start.
-        diverged: [P, R] bool, starts whose loss became NaN.
+        diverged: [P, R] bool, starts whose loss became infinite or NaN.
         interrupted: whether the user stopped it.
         certified: [P, n] bool, images that the attack vouches for; None if it certifies nothing.
         inputs: per problem what the first linear layer reads of each instance that was found, [k, d], k <= n, in the
@@ -152,8 +152,7 @@ class Loss:
         return match, whole
 
     def derivatives(self, whole: Tensor, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the derivatives of the objective with respect to x and the logits; None for these if labels are
-        known."""
+        """Return the derivatives of the objective with respect to x and the logits (None if labels are known)."""
         if self.labels is not None:
             return torch.autograd.grad(whole.sum(), x)[0], None
         by_x, by_logits = torch.autograd.grad(whole.sum(), (x, logits))

@@ -138,7 +138,6 @@ class TrainVictim(RuntimeOptions, TrainSplitOptions, VictimOptions, TrainingOpti
 
     @property
     def training_digest(self) -> str:
-        """Digest of the training regardless of its stage: all stages of one shared training, including the last, have
-        it in common."""
+        """Digest of the training regardless of its stage, common to all stages of one shared training."""
         identity = {name: value for name, value in self.identity().items() if name not in ("stage", "schedule")}
         return digest_of({**identity, "length": self.length or self.stage})

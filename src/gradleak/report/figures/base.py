@@ -135,8 +135,7 @@ def wrapped(setting: str, width: int) -> str:
 
 
 def grid(number: int, height: float, *, extra: float = 0.9) -> tuple[Figure, list[Axes], int]:
-    """Return a figure with panels of a height in inches, at most three side by side; the panels; the number of
-    columns."""
+    """Return a figure with panels of a height in inches, at most three side by side; the panels; their columns."""
     columns = min(_COLUMNS, number)
     rows = -(-number // columns)
     figure = Figure(figsize=(WIDTH, extra + height * rows), layout="constrained")

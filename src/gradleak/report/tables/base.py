@@ -178,8 +178,7 @@ class Request:
     metrics: tuple[str, ...] = ()
 
     def attacks(self, metrics: Sequence[str], also: Sequence[str] = ()) -> Attacks:
-        """Return the attacks with at least one of some metrics, in the order of the configuration, each with its
-        metrics.
+        """Return the attacks with any of some metrics, in the order of the configuration, each with its metrics.
 
         Args:
             metrics: the metrics of the table.

@@ -31,8 +31,7 @@ def victim_weights(spec: AttackRun) -> Path | None:
 
 
 def victim_quality(spec: AttackRun) -> dict[str, float]:
-    """Return ``accuracy`` and ``loss`` of a run's trained victim on the validation images; empty if gradleak did not
-    train it.
+    """Return ``accuracy`` and ``loss`` of a run's victim on the validation images; empty unless gradleak trained it.
 
     Raises:
         InputError: the record beside the checkpoint is missing or damaged, see :func:`read_sidecar`.

@@ -64,7 +64,7 @@ def test_results_do_not_depend_on_other_problems_in_the_batch(toy: Make, matchin
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("matching", [IG, replace(DLG, iterations=1)], ids=["ig", "dlg"])
-def test_a_start_with_nan_loss_is_dropped(toy: Make, matching: Matching, bad: float, known: bool):
+def test_a_start_without_finite_loss_is_dropped(toy: Make, matching: Matching, bad: float, known: bool):
     """It is reported, and the others do not change."""
     given, _ = problem(toy(num_classes=C), LABELS, restarts=3, known=known)
     start = given.start.clone()
@@ -85,7 +85,7 @@ def test_a_start_with_nan_loss_is_dropped(toy: Make, matching: Matching, bad: fl
     assert int(found.chosen[1]) == int(whole.chosen[1])
 
 
-def test_all_starts_with_nan_loss(toy: Make):
+def test_no_start_has_a_finite_loss(toy: Make):
     given, _ = problem(toy(num_classes=C), LABELS, restarts=2, known=False)
     for matching in (IG, DLG):
         found = reconstruct(replace(given, start=torch.full_like(given.start, torch.nan)), matching)

@@ -28,8 +28,7 @@ DEEPER = ("vgg13", "vgg16", "vgg19", "resnet34", "resnet101", "resnet152")
 def true_and_other(
     name: str, *, size: int | None = None, activation: str = "relu"
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Return gradients of two images by ``Client``, those of other images and labels [2, ...], and those by
-    autograd."""
+    """Return the gradients of two images by ``Client``, of other images and labels [2, ...], and by autograd."""
     size = size or SMALLEST.get(name, 8)
     model = build_model(name, num_classes=C, channels=1, image_size=size, seed=0, activation=activation)
     generator = torch.Generator().manual_seed(1)
