@@ -81,8 +81,7 @@ def in_own_order(spec: AttackRun, batch: Tensor, trial: int, client: int = 0) ->
 
 
 def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tensor]]:
-    """Return the images of every client of every round, [n] int64 indices: those named by the user, in order, or drawn
-    ones.
+    """Return the images of every client of every round, [n] int64 indices: named by the user, in order, or drawn.
 
     Raises:
         InputError: an index outside the data set, or the data cannot provide such batches.
