@@ -39,7 +39,7 @@ INTERVALS = (
 """Explanation of the columns, for captions."""
 
 NOTE = (
-    "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
+    "n: initialisations × tries. [t: …]: only one initialisation, so the 95 % interval is over its tries and "
     f"the verdict is undecided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )

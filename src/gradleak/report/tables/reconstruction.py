@@ -35,15 +35,15 @@ _DIFFERENCE = "Difference in dB to matching alone"
 _PARTS = ("mean", "ci_low", "ci_high", "n_initialisations", "n_trials", "basis")
 
 CAPTION = (
-    "Reconstructed images beside the true ones{where}. PSNR: mean over all images of a setting, with the 95 % "
+    "Reconstructed images compared with the true ones{where}. PSNR: mean over all images of a setting, with the 95 % "
     "prediction interval for one initialisation. Feat.: cosine of the victim's embeddings of the true and the "
-    "reconstructed image; Labels: share of images with the right label; Div.: starts that diverged and were dropped; "
+    "reconstructed image; Labels: share of images with the correct label; Div.: starts that diverged and were dropped; "
     "s: seconds per batch."
 )
 NOTE = (
     "n: initialisations × batches; a batch is one client's, or the aggregate of a round. Starts are chosen by the "
     "matching loss, and one assignment of reconstructions to originals, the one with the smallest squared error, "
-    "serves all metrics. [t: …]: one initialisation only, so the 95 % interval is over its batches and there is no "
+    "serves all metrics. [t: …]: only one initialisation, so the 95 % interval is over its batches and there is no "
     f"verdict. {RANGE_NOTE}"
 )
 PUBLISHED_NOTE = (
@@ -54,13 +54,13 @@ PUBLISHED_NOTE = (
 DIFFERENCE_NOTE = (
     "Difference: an attack with a prior minus the attack named by the column, which has none and gets its labels in "
     "the same way; mean over the batches that both attacked, of the same initialisations, and its 95 % interval "
-    "(Student; over initialisations or, where there is one, over batches). An interval that contains 0 shows no "
+    "(Student; over initialisations or, if there is only one, over batches). An interval that contains 0 shows no "
     "difference. "
 )
 SIX_NOTE = (
     "Best six: mean PSNR of the six images of a batch whose PSNR is highest, beside the published mean over the six "
-    "images displayed, which need not be the best. Ours are picked by the truth, which no attacker knows; these "
-    "columns are for comparison only. "
+    "images displayed, which need not be the best. Ours are chosen by the truth, which no attacker knows, so "
+    "these columns are for comparison only. "
 )
 
 

@@ -73,7 +73,7 @@ def test_the_best_six_are_for_comparison_only(frame, figures):
     # Images 44 to 49 of 50.
     assert lines(table)[0][-2:] == ("39.02", "12.95")
     assert lines(table)[3][-2:] == ("—", "—")
-    assert "picked by the truth" in table.note
+    assert "chosen by the truth" in table.note
     assert "for comparison only" in table.note
     assert "24,000 (CIFAR-100) or 8,000 (MNIST) iterations" in table.note
 
