@@ -40,16 +40,16 @@ def code_digest(program: str, uses: frozenset[Use]) -> str:
         program: one of :data:`PROGRAMS`.
         uses: the modules that it also imports by name.
     """
-    told = {name: value for name, _, value in (part.partition("=") for part in os.environ.get(_TOLD, "").split())}
-    if told.get("sources") == _hash_of_sources() and (name := _name(program, uses)) in told:
-        return told[name]
+    passed = {name: value for name, _, value in (part.partition("=") for part in os.environ.get(_TOLD, "").split())}
+    if passed.get("sources") == _hash_of_sources() and (name := _name(program, uses)) in passed:
+        return passed[name]
     return _digest(program, uses)
 
 
 def tell_jobs(jobs: Iterable[tuple[str, frozenset[Use]]]) -> None:
     """Put the digests of jobs into the environment that child processes inherit."""
-    told = sorted(f"{_name(program, uses)}={code_digest(program, uses)}" for program, uses in jobs)
-    os.environ[_TOLD] = " ".join([f"sources={_hash_of_sources()}", *told])
+    passed = sorted(f"{_name(program, uses)}={code_digest(program, uses)}" for program, uses in jobs)
+    os.environ[_TOLD] = " ".join([f"sources={_hash_of_sources()}", *passed])
 
 
 def _name(program: str, uses: frozenset[Use]) -> str:

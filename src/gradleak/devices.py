@@ -61,7 +61,7 @@ def claim(ids: Sequence[str], folder: Path) -> tuple[int, FileLock]:
         The index into ``ids``, and the lock, which holds as long as it is referenced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    said = False
+    noted = False
     while True:
         for place, each in enumerate(ids):
             lock = FileLock(folder / f"{each}.lock")
@@ -70,7 +70,7 @@ def claim(ids: Sequence[str], folder: Path) -> tuple[int, FileLock]:
             except Timeout:
                 continue
             return place, lock
-        if not said:
+        if not noted:
             print(f"device: all {len(ids)} GPUs are held by other jobs; waiting", file=sys.stderr)
-            said = True
+            noted = True
         time.sleep(_POLL)

@@ -45,9 +45,9 @@ def commit() -> dict[str, Any]:
 
     A job takes them from ``GRADLEAK_COMMIT`` when the workflow has set it, so that git runs once per workflow.
     """
-    told = os.environ.get("GRADLEAK_COMMIT")
-    if told:
-        sha, _, dirty = told.partition("+")
+    given = os.environ.get("GRADLEAK_COMMIT")
+    if given:
+        sha, _, dirty = given.partition("+")
         return {"commit": sha, "dirty": bool(dirty)}
     sha = _git("rev-parse", "HEAD")
     if sha is None:

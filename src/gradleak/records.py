@@ -167,27 +167,27 @@ def check_output(path: Path) -> None:
     check_place(path, f"--output {path}")
 
 
-def check_place(path: Path, said: str) -> None:
+def check_place(path: Path, label: str) -> None:
     """Check that a file can be written before the work starts; creates nothing.
 
     Args:
         path: the file.
-        said: its name in messages.
+        label: its name in messages.
 
     Raises:
         InputError: it is a folder, or its folder cannot be created or written to.
     """
     try:
         if path.is_dir():
-            raise InputError(f"{said}: is a folder; name a file in it")
+            raise InputError(f"{label}: is a folder; name a file in it")
         there = next(folder for folder in path.absolute().parents if folder.exists() or folder.is_symlink())
     except OSError as error:
-        raise InputError(f"{said}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{label}: cannot be written: {error.strerror}") from error
     if not there.is_dir():
         what = "is a broken link" if there.is_symlink() else "is a file"
-        raise InputError(f"{said}: cannot create its folder: {there} {what}")
+        raise InputError(f"{label}: cannot create its folder: {there} {what}")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{said}: cannot be written: no permission in {there}")
+        raise InputError(f"{label}: cannot be written: no permission in {there}")
 
 
 def write_text(path: Path, text: str) -> None:

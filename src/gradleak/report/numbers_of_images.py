@@ -80,12 +80,12 @@ def contrasts(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     ``images/aggregates``: means for aggregates beside those for the same victims' clients one by one.
     ``images/defenses/(none|lowest|highest)``, and ``.../at``.
     """
-    said = {
+    texts = {
         "images/restored": _gain(pictures, "", RESTORED),
         "images/given": _gain(pictures, RESTORED, GIVEN),
         "images/aggregates": _aggregates(pictures),
     }
-    return said | _defenses(pictures, labels)
+    return texts | _defenses(pictures, labels)
 
 
 def _gain(pictures: Reconstructions, before: str, after: str) -> str:
@@ -143,11 +143,11 @@ def _defenses(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     if not compared:
         return {}
     under = [(mean, name) for group in compared for name, mean in group.items() if name != "none"]
-    said = {"images/defenses/none": decibels(group["none"] for group in compared)}
+    texts = {"images/defenses/none": decibels(group["none"] for group in compared)}
     for end, (mean, name) in (("lowest", min(under)), ("highest", max(under))):
-        said[f"images/defenses/{end}"] = figure("psnr", mean)
-        said[f"images/defenses/{end}/at"] = labels.defense.get(name, name)
-    return said
+        texts[f"images/defenses/{end}"] = figure("psnr", mean)
+        texts[f"images/defenses/{end}/at"] = labels.defense.get(name, name)
+    return texts
 
 
 def published(pictures: Reconstructions, figures: pd.DataFrame) -> dict[str, str]:

@@ -43,13 +43,13 @@ def values(pictures: Reconstructions, policies: Mapping[str, str], labels: Label
                 names = (labels.method.get(name, name) for name in (method, other))
                 words.append(f"{' against '.join(names)} on {labels.setting(cell)}: {_interval(difference)}")
     invented = [mean for mean in invented if mean == mean]
-    said = {
+    texts = {
         "comparisons": str(len(differences)),
         **signs(differences),
         "list": (listing(words) or "none") if len(words) <= _MOST else "see the tables",
         "controls": f"{decibels(invented)} dB" if invented else NOT_MEASURED,
     }
-    return {f"images/diffusion/{name}": value for name, value in said.items()}
+    return {f"images/diffusion/{name}": value for name, value in texts.items()}
 
 
 def _interval(difference: Difference) -> str:

@@ -64,14 +64,14 @@ def values(tables: Views, figures: Views, frames: Frames, labels: Labels) -> dic
                 floats[key] = floats.get(key, "") + text
                 refs.setdefault(of_it, []).append(ref)
             shown.setdefault(section, {}).update(dict.fromkeys(view["experiments"]))
-    said: dict[str, str] = {key: Raw(text) for key, text in floats.items()}
-    said |= {f"refs/{key}": Raw(listing(names)) for key, names in refs.items()}
-    said |= {f"ref/{key}": Raw(names[0]) for key, names in refs.items() if "/" in key}
+    texts: dict[str, str] = {key: Raw(text) for key, text in floats.items()}
+    texts |= {f"refs/{key}": Raw(listing(names)) for key, names in refs.items()}
+    texts |= {f"ref/{key}": Raw(names[0]) for key, names in refs.items() if "/" in key}
     for section, experiments in shown.items():
         measured = Measured(without_images(distinct(concatenate(frames[name] for name in experiments))))
         if len(measured.cells()):
-            said |= _ranges(section, measured, labels)
-    return said
+            texts |= _ranges(section, measured, labels)
+    return texts
 
 
 def _figure(name: str, view: Mapping[str, Any]) -> str:
@@ -80,7 +80,7 @@ def _figure(name: str, view: Mapping[str, Any]) -> str:
 
 def _ranges(section: str, measured: Measured, labels: Labels) -> dict[str, str]:
     """``range/SECTION/METRIC[/at]``: extreme means of each attack, and their settings; ``range/SECTION/settings``."""
-    said = {f"range/{section}/settings": str(len(measured.cells()))}
+    texts = {f"range/{section}/settings": str(len(measured.cells()))}
     methods = [name for name in dict.fromkeys(measured.frame["method"]) if is_attack(name)]
     for metric in _ACCURACIES:
         plain, placed = [], []
@@ -94,9 +94,9 @@ def _ranges(section: str, measured: Measured, labels: Labels) -> dict[str, str]:
             attack = labels.method.get(method, method)
             plain.append(f"{low} for {attack}" if low == high else f"{low} to {high} for {attack}")
             placed.append(plain[-1] if low == high else f"{low} ({here}) to {high} ({there}) for {attack}")
-        said[f"range/{section}/{metric}"] = listing(plain) or NOT_MEASURED
-        said[f"range/{section}/{metric}/at"] = listing(placed) or NOT_MEASURED
-    return said
+        texts[f"range/{section}/{metric}"] = listing(plain) or NOT_MEASURED
+        texts[f"range/{section}/{metric}/at"] = listing(placed) or NOT_MEASURED
+    return texts
 
 
 def series(lines: Iterable[list[dict[str, Any]]], measured: Measured, labels: Labels) -> dict[str, str]:
@@ -108,7 +108,7 @@ def series(lines: Iterable[list[dict[str, Any]]], measured: Measured, labels: La
         measured: their values.
         labels: names in tables and figures.
     """
-    said = {}
+    texts = {}
     methods = [name for name in dict.fromkeys(measured.frame["method"]) if is_attack(name)]
     pairs = [(line[0], line[-1]) for line in lines if len(line) > 1]
     for metric in ("lnacc", "irec"):
@@ -122,5 +122,5 @@ def series(lines: Iterable[list[dict[str, Any]]], measured: Measured, labels: La
                     )
                     where = f"{labels.method.get(method, method)} on {labels.setting(ends[0], without=('batch_size',))}"
                     words.append(f"{low} at B={first} to {high} at B={last} ({where})")
-        said[f"series/{metric}"] = listing(words) or "one to the same, since each setting has one batch size"
-    return said
+        texts[f"series/{metric}"] = listing(words) or "one to the same, since each setting has one batch size"
+    return texts

@@ -56,7 +56,7 @@ def counts_of(observation: Observation, seen: Seen, inversion: Inversion) -> Lab
     certified = torch.zeros(C, dtype=torch.int64)
     certified.index_add_(0, inversion.labels.cpu(), _certified(inversion).cpu())
     left = observation.batch_size - int(certified.sum())
-    if left < 0:  # the batch is larger than was told
+    if left < 0:  # the batch is larger than the given batch size
         return LabelGuess(certified > 0, certified, None, certified=certified)
     if left == 0:
         return LabelGuess(certified > 0, certified, certified, certified=certified)

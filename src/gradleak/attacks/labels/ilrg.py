@@ -163,7 +163,7 @@ def _guess(
 def _batch_size(observation: Observation) -> int:
     if observation.batch_size is None:
         raise InputError(
-            "iLRG needs the batch size: its counts are the mean gradient times B; tell the batch size, "
+            "iLRG needs the batch size: its counts are the mean gradient times B; give the batch size, "
             "or use idlg, gi or rlg, which restore presence only"
         )
     return observation.batch_size

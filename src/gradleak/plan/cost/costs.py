@@ -45,7 +45,7 @@ def costs_of(grid: Grid, results: Path, device: str | None = None) -> Costs:
     Raises:
         InputError: see :func:`gradleak.plan.cost.jobs.state_of`.
     """
-    past, said = past_jobs(results, device)
+    past, description = past_jobs(results, device)
     jobs = pd.DataFrame(jobs_of(grid, results), columns=["kind", "job", "experiments", "state"])
     jobs.insert(0, "rule", [KINDS[kind].rule for kind in jobs["kind"]])
     each = jobs.assign(experiment=jobs["experiments"]).explode("experiment", ignore_index=True)
@@ -56,7 +56,7 @@ def costs_of(grid: Grid, results: Path, device: str | None = None) -> Costs:
     each["seconds"] = own.fillna(pd.Series([of_kind.get(kind, math.nan) for kind in each["kind"]]))
     each["mean_of"] = np.select([own.notna(), each["seconds"].notna()], ["experiment", "kind"], "-")
     once = each.drop_duplicates("job", ignore_index=True)
-    return Costs(once.drop(columns=["experiment", "took"]), _table(each, once), said)
+    return Costs(once.drop(columns=["experiment", "took"]), _table(each, once), description)
 
 
 def _table(each: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:

@@ -35,8 +35,8 @@ def past_jobs(results: Path, device: str | None = None) -> tuple[pd.DataFrame, s
     times = pd.DataFrame(rows, columns=["job", "kind", "device", "seconds"]).set_index("job")
     device = device or next(iter(times["device"].value_counts().index), "any device")
     times = times.loc[times["device"] == device]
-    said = f"{len(times) or 'No'} timed jobs on {device} in {results}"
-    return times, said + (f"; {unreadable} more cannot be read" if unreadable else "")
+    description = f"{len(times) or 'No'} timed jobs on {device} in {results}"
+    return times, description + (f"; {unreadable} more cannot be read" if unreadable else "")
 
 
 def _seconds(benchmark: Path) -> float:

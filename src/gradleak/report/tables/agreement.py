@@ -117,11 +117,11 @@ def not_run(cells: Iterable[dict[str, Any]], labels: Labels) -> str:
         count += 1
     if not count:
         return ""
-    said = [f"Published logs whose setting was not run ({count}; the CSV form names each)."]
+    parts = [f"Published logs whose setting was not run ({count}; the CSV form names each)."]
     for need in sorted(groups):
         victims = [f"{victim}: {_sizes(of_victim, labels)}" for victim, of_victim in groups[need].items()]
-        said.append(f"{f'Needs {need}' if need else 'Not in this grid'}: {'; '.join(victims)}.")
-    return " ".join(said)
+        parts.append(f"{f'Needs {need}' if need else 'Not in this grid'}: {'; '.join(victims)}.")
+    return " ".join(parts)
 
 
 def _sizes(cells: list[dict[str, Any]], labels: Labels) -> str:
@@ -130,9 +130,9 @@ def _sizes(cells: list[dict[str, Any]], labels: Labels) -> str:
     for cell in sorted(cells, key=_natural):
         circumstances.setdefault(cell["batch_size"], {})[labels.where(cell) or "random, untrained"] = None
     plain = [size for size, words in circumstances.items() if list(words) == ["random, untrained"]]
-    said = [f"B={', '.join(map(str, plain))}"] if plain else []
-    said += [f"B={size} ({' / '.join(words)})" for size, words in circumstances.items() if size not in plain]
-    return ", ".join(said)
+    parts = [f"B={', '.join(map(str, plain))}"] if plain else []
+    parts += [f"B={size} ({' / '.join(words)})" for size, words in circumstances.items() if size not in plain]
+    return ", ".join(parts)
 
 
 def _natural(cell: Mapping[str, Any]) -> tuple[Any, ...]:

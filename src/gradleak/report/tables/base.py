@@ -258,8 +258,8 @@ def build(
         table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
     for method in frame["method"].unique():
         for side in filter(None, labels.told.get(method, "").split(", ")):
-            said = TOLD_NOTES[side].format(method=labels.method.get(method, method))
-            table = replace(table, note=f"{table.note} {said}".strip())
+            note = TOLD_NOTES[side].format(method=labels.method.get(method, method))
+            table = replace(table, note=f"{table.note} {note}".strip())
     return table if caption is None else replace(table, caption=caption)
 
 

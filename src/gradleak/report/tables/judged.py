@@ -171,8 +171,8 @@ def judged(
     blank = [Column("Blank", align="r")] if floored else []
     shown = (Column("Setting", align="l"), Column("n"), *shared, *chain(*columns.values()), *blank)
     notes = NOTE + (SEVERAL_NOTE if several else "") + (BLANK_NOTE if floored else "") + note
-    said = f"{caption.format(attacks=request.named(attacks))} {INTERVALS}"
-    return Table(said, notes.strip(), shown, tuple(lines), pd.DataFrame(numbers))
+    text = f"{caption.format(attacks=request.named(attacks))} {INTERVALS}"
+    return Table(text, notes.strip(), shown, tuple(lines), pd.DataFrame(numbers))
 
 
 def _columns_of(has: Sequence[str], further: Sequence[Further], titles: Mapping[str, str], name: str) -> list[Column]:
