@@ -1,11 +1,11 @@
-# `make paper` and `make test` are all that a new user needs; both make the environment first.
+# A new user only needs `make paper` and `make test`; both create the environment first.
 PYTHON ?= python3
 CORES ?= all
-# Another grid than config/config.yaml, merged over it: make paper CONFIG=config/cpu.yaml
+# A grid to merge over config/config.yaml: make paper CONFIG=config/cpu.yaml
 CONFIG ?=
 MERGED := $(if $(CONFIG),--configfile $(CONFIG))
 ifneq ($(filter paper report plan,$(MAKECMDGOALS)),)
-# Before the environment is made, which takes minutes.
+# Checked before creating the environment, which takes minutes.
 $(foreach file,$(CONFIG),$(if $(filter %.yaml %.yml %.json,$(file)),$(if $(wildcard $(file)),,\
   $(error CONFIG=$(file): no such file)),$(error CONFIG=$(file): is no .yaml file)))
 endif
@@ -37,7 +37,7 @@ paper: env tex
 	@$(MAKE) --no-print-directory report
 	@if test -f results/paper/main.pdf; then echo "paper:  $(CURDIR)/results/paper/main.pdf"; fi
 
-# One file that needs no network: everything that the last `snakemake` call made.
+# A self-contained file with everything that the last `snakemake` call made.
 report: env
 	snakemake $(MERGED) --report results/report.html
 	@echo "report: $(CURDIR)/results/report.html"
@@ -60,12 +60,12 @@ test: lint tex
 	pytest -q tests/e2e
 	@$(MAKE) --no-print-directory test-slurm
 
-# A Slurm of its own, started and stopped by the tests; they skip, with the reason, where there can be none.
+# The tests start and stop their own Slurm; where that is impossible they are skipped with the reason.
 test-slurm: env $(VENV)/slurm
 	@sh tests/slurm/install.sh
 	PYTHONPATH="$(CURDIR)/$(VENV)/slurm" pytest -q tests/slurm
 
-# Beside the environment: Snakemake imports the plugins that it finds, and this one slows each start.
+# Outside the environment: Snakemake imports every plugin that it finds, and this one slows down each start.
 $(VENV)/slurm: requirements-slurm.lock | $(VENV)/.ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $@ --compile-bytecode --no-deps \
 	  --constraint requirements-slurm.lock snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep

@@ -1,4 +1,4 @@
-# Contents of the workflow: configuration, rules by stage, and what is made by default.
+# Overview of the workflow: configuration, rules by stage, and default targets.
 from snakemake.utils import min_version
 
 min_version("9.20")

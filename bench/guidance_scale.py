@@ -1,7 +1,7 @@
-"""How ``guidance_scale`` of posterior sampling was fixed: by the matching loss, which a server can compute.
+"""How ``guidance_scale`` of posterior sampling was chosen: by the matching loss, which a server can compute.
 
-The clients and the victim are others than those of the tables (``--seed 101 --model-seed 5``), and nothing that needs
-the clients' images is printed. Needs full MNIST and a prior of ``train_prior.py --dataset mnist --split val``.
+The clients and the victim differ from those in the tables (``--seed 101 --model-seed 5``), and nothing that depends on
+the clients' images is printed. Needs the full MNIST and a prior from ``train_prior.py --dataset mnist --split val``.
 
     python bench/guidance_scale.py --prior results/priors/mnist/val-... --data-root data
 """
@@ -23,8 +23,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prior", required=True, help="folder of the prior")
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="folder of the full data sets")
-    parser.add_argument("--clients", type=int, default=10, help="clients, each with a batch of its own")
-    parser.add_argument("--batch-size", type=int, default=1, help="images of each client")
+    parser.add_argument("--clients", type=int, default=10, help="number of clients, each with its own batch")
+    parser.add_argument("--batch-size", type=int, default=1, help="images per client")
     given = parser.parse_args()
     print("scale    mean log10 loss  median    largest   seconds")
     for scale in SCALES:

@@ -1,12 +1,12 @@
-"""Side by side with ``breaching`` (0.1.2, from the package index): speed and outcome on the same victims and batches.
+"""Comparison with ``breaching`` (0.1.2): speed and results on the same victims and batches.
 
-Both run in this process, in turn (A, B, A, B, ...), on one torch with one thread. Times are CPU seconds of it,
-figures are ratios, and so the machine's other load matters little. ``breaching`` and what only it needs are installed
-into a folder of their own, never into the project's environment. Data are the packaged samples; weights are random.
+Both run alternately (A, B, A, B, ...) in this process, with the same torch on one thread. Times are CPU seconds of the
+process and results are ratios, so other load on the machine matters little. ``breaching`` and its additional
+dependencies are installed into a separate folder, never into the project's environment. Data are the packaged samples;
+weights are random.
 
-Images: the attack of Geiping et al. (NeurIPS 2020) as both ship it: cosine, signed Adam at 0.1 with steps, total
-variation, a box, labels given, one start for both. Labels: each strategy of theirs and each method of ours on equal
-batches.
+Images: the attack of Geiping et al. (NeurIPS 2020) as implemented in both: cosine, signed Adam at 0.1 with steps, total
+variation, a box, given labels, the same start. Labels: all of their strategies and all of our methods on equal batches.
 """
 
 import argparse
@@ -47,7 +47,7 @@ PACKAGES = (
     "antlr4-python3-runtime==4.9.3",
     "lpips==0.1.4",
 )
-"""Theirs, without torch and the other packages that this project has too."""
+"""Their dependencies, without torch and other packages that this project already has."""
 
 STRATEGIES = ("iDLG", "analytic", "yin", "wainakh-simple", "wainakh-whitebox", "bias-corrected")
 METHODS = ("idlg", "gi", "rlg", "ilrg")
@@ -55,7 +55,7 @@ TV = 0.2
 
 
 def install(folder: Path) -> None:
-    """Put the peers into ``folder`` unless they are there, and let Python find them after all other packages."""
+    """Install the peers into ``folder`` unless they exist, and append it to Python's path."""
     if not (folder / "breaching").is_dir():
         uv = shutil.which("uv")
         installer = [uv, "pip", "install"] if uv else [sys.executable, "-m", "pip", "install"]
@@ -66,12 +66,12 @@ def install(folder: Path) -> None:
 
 
 class Peer:
-    """An attack of ``breaching``, told exactly what ours is told.
+    """An attack of ``breaching`` with exactly the same information as ours.
 
     Args:
         model: the victim.
-        data: what the images are from, for their shape and normalisation.
-        settings: dotted settings of its configuration for inverting gradients.
+        data: the data set of the images, for shape and normalisation.
+        settings: dotted settings of its configuration for gradient inversion.
     """
 
     def __init__(self, model: Victim, data: ImageDataset, settings: list[str]) -> None:
@@ -102,7 +102,7 @@ class Peer:
         return self.attacker.reconstruct(self.payload, sent, {}, initial_data=start)[0]["data"]
 
     def labels(self, gradients: list[Tensor], count: int) -> Tensor:
-        """Return the labels [count] that its strategy restores, from a model that it has copied before."""
+        """Return the labels [count] that its strategy restores, from a previously copied model."""
         with contextlib.redirect_stdout(io.StringIO()):
             sent = self.shared(gradients, count, None)
             return self.attacker._recover_label_information(sent, self.payload, self.models)
@@ -121,7 +121,7 @@ def spread(values: list[float], form: str) -> str:
 
 
 def psnr(data: ImageDataset, guess: Tensor, truth: Tensor) -> float:
-    """Mean over the images, whose labels and so whose order are given, on the scale where white is 1."""
+    """Return the mean over the images, whose order is known from the given labels, on the scale where white is 1."""
     std = torch.tensor(data.facts.std).reshape(-1, 1, 1)
     error = ((guess - truth) * std).square().flatten(1).mean(1)
     return float((-10 * error.log10()).mean())
@@ -167,7 +167,7 @@ def compare_images(name: str, *, batch: int, restarts: int, iterations: int, pai
             (1 - mean) / std,
         )
         gradients = [g[0] for g in observed]
-        one = start[0, 0] if restarts == 1 else None  # it would start all of its trials at one point
+        one = start[0, 0] if restarts == 1 else None  # otherwise all of its trials would have the same start
         torch.manual_seed(pair + 1)
         seconds, found = timed(lambda problem=problem: reconstruct(problem, matching).images[0])
         peer_seconds, peer_found = timed(lambda g=gradients, y=labels, s=one: peer.images(g, y, s))
@@ -184,13 +184,13 @@ def compare_images(name: str, *, batch: int, restarts: int, iterations: int, pai
 
 
 def scores(presence: Tensor, counts: Tensor | None, truth: Tensor) -> tuple[float, float]:
-    """Class accuracy (present or not) and instance recall, NaN without counts."""
+    """Return class accuracy (present or not) and instance recall, NaN without counts."""
     found = float("nan") if counts is None else float(torch.minimum(counts, truth).sum() / truth.sum())
     return float((presence == (truth > 0)).float().mean()), found
 
 
 def compare_labels(dataset: str, name: str, *, batch: int, tries: int) -> None:
-    """Restore the labels of the same batches by all methods in turn, and print accuracy and time."""
+    """Restore the labels of the same batches by all methods, and print accuracy and time."""
     data = datasets.load(dataset)
     C, facts = data.num_classes, data.facts
     model = build_model(name, num_classes=C, channels=facts.channels, image_size=facts.image_size, seed=1)
@@ -214,7 +214,7 @@ def compare_labels(dataset: str, name: str, *, batch: int, tries: int) -> None:
             right = scores(guess.presence, guess.counts, truth)
             results.setdefault(f"gradleak {method}", []).append((*right, seconds))
         for strategy, peer in peers.items():
-            torch.manual_seed(trial)  # it pads what it does not know with random labels
+            torch.manual_seed(trial)  # it pads unknown labels at random
             try:
                 seconds, restored = timed(lambda peer=peer, g=gradients: peer.labels(g, batch))
             except Exception as error:
@@ -235,10 +235,10 @@ def compare_labels(dataset: str, name: str, *, batch: int, tries: int) -> None:
 def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", type=Path, help="folder to keep the peers in (default: one that is removed)")
-    parser.add_argument("--iterations", type=int, default=200, help="of the image attack (default: 200)")
-    parser.add_argument("--pairs", type=int, default=5, help="of timed calls, at least 3 (default: 5)")
-    parser.add_argument("--tries", type=int, default=50, help="batches whose labels are restored (default: 50)")
+    parser.add_argument("--peers", type=Path, help="folder for the peers (default: a temporary one)")
+    parser.add_argument("--iterations", type=int, default=200, help="iterations of the image attack (default: 200)")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of timed calls, at least 3 (default: 5)")
+    parser.add_argument("--tries", type=int, default=50, help="number of batches for label restoration (default: 50)")
     options = parser.parse_args()
     if options.pairs < 3:
         parser.error("--pairs must be at least 3")

@@ -1,8 +1,7 @@
-"""CPU seconds that planning takes: dry runs of the shipped grids and of a grid of 3,000 runs that this writes itself,
-and what `make plan` calls.
+"""CPU seconds of planning: dry runs of the shipped grids and of a synthetic grid of 3,000 runs, and `make plan`.
 
-Each is a process of its own in a scratch folder that links to this tree, so nothing is left behind. User and system
-seconds are of the process and all that it starts; each is the smallest of ``--repeats``.
+Each is a separate process in a scratch folder that links to this tree, so no files remain. User and system seconds
+include child processes; each is the smallest of ``--repeats``.
 """
 
 import argparse
@@ -28,11 +27,11 @@ from gradleak.plan.trainings import victims_of
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("Snakefile", "rules", "workflow", "config", "paper", "profiles", "src")
 TARGET = 10.0
-"""User CPU seconds that a dry run, or `make plan`, of 3,000 runs may take."""
+"""Limit in user CPU seconds for a dry run, or `make plan`, of 3,000 runs."""
 
 
 class Cost(NamedTuple):
-    """What one call took."""
+    """The cost of one call."""
 
     user: float
     system: float
@@ -106,7 +105,7 @@ class Scratch:
             (folder / name).symlink_to(ROOT / name)
 
     def snakemake(self, *arguments: str) -> Cost:
-        """Call Snakemake once and return what it took.
+        """Call Snakemake once and return its cost.
 
         Raises:
             SystemExit: it failed.
@@ -114,7 +113,7 @@ class Scratch:
         return self.call("-m", "snakemake", "--quiet", "all", "--cores", "2", *arguments)
 
     def call(self, *arguments: str) -> Cost:
-        """Call Python once and return what it took.
+        """Call Python once and return its cost.
 
         Raises:
             SystemExit: it failed.
@@ -136,7 +135,7 @@ class Scratch:
         return Cost(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, wall)
 
     def finish(self, grid: Grid) -> None:
-        """Leave outputs of all jobs behind, empty but of the right ages, and let Snakemake note that it made them."""
+        """Create empty outputs of all jobs with the right ages, and let Snakemake record them as made."""
         victims = {victim.run_id: victim for victim in victims_of(grid.runs).values()}
         results = [f"results/data/{name}.json" for name in ("mnist", "cifar100")]
         results += [
@@ -160,7 +159,7 @@ class Scratch:
 
 
 def planned(runs: int, repeats: int, finished: bool) -> Iterator[tuple[str, int, Cost]]:
-    """Yield what was called, number of runs and the least that it took, for each grid."""
+    """Yield the call, the number of runs and the smallest cost for each grid."""
     for name, overlay in (("config.yaml", None), ("paper.yaml", None), ("synthetic", synthetic(runs))):
         with tempfile.TemporaryDirectory() as folder:
             scratch = Scratch(Path(folder))
@@ -192,7 +191,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3000, help="size of the synthetic grid (default: 3000)")
     parser.add_argument("--repeats", type=int, default=3, help="dry runs of each grid (default: 3)")
     parser.add_argument(
-        "--finished", action="store_true", help="also the dry run of a finished synthetic grid (minutes)"
+        "--finished", action="store_true", help="also measure the dry run of a finished synthetic grid (minutes)"
     )
     options = parser.parse_args()
     print(f"{'grid':<22}{'runs':>6}{'user s':>9}{'system s':>10}{'wall s':>9}{'user ms/run':>13}{'of default':>12}")

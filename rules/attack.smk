@@ -1,13 +1,13 @@
-# One job per run: observe the clients' gradients, attack them, write the metrics (and, of images, what was made of them).
+# One job per run: observe the clients' gradients, attack them, write the metrics (and reconstructed images).
 from gradleak.plan.lpips_files import weights_digest
 
 PRIOR_FOLDERS = {prior.folder for prior in GRID.priors.values()}
 
 
 def run_needs(wildcards):
-    """The check of the run's data set (samples need none), its trained victim and the prior that the workflow trains.
+    """Return the check of the run's data set (samples need none), its trained victim and its trained prior.
 
-    One function for all of them: of the time to plan a large grid, calls of input functions are a good part.
+    One function for all of them, since calls of input functions take a good part of the time to plan a large grid.
     """
     run = GRID.runs[wildcards.run]
     needs = []
@@ -29,15 +29,15 @@ PROGRAMS = {
 }
 
 
-# Calls of functions are a good part of the time to plan a large grid, so there are few of them.
+# Function calls take a good part of the time to plan a large grid, so there are few of them.
 def run_call(wildcards):
-    """The program of a run, and its spec as options, without those that only say where things are."""
+    """Return the program of a run and its spec as options, without those that only set locations."""
     run = GRID.runs[wildcards.run]
     return f"{PROGRAMS[run.KIND]} {shlex.join(run.to_argv(identity_only=True))}"
 
 
 def run_code(wildcards):
-    """The code of a run's program and of the kinds that it uses, and the content of its weights of LPIPS."""
+    """Return the digest of the code of a run's program and kinds, and that of its LPIPS weights."""
     run = GRID.runs[wildcards.run]
     weights = weights_digest(getattr(run, "lpips_weights", None))
     return code_of(run) if weights is None else f"{code_of(run)} {weights}"
@@ -61,7 +61,7 @@ rule restore_labels:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         call=run_call,
-        # Jobs are run again when the code that they use changes.
+        # Jobs are rerun when the code that they use changes.
         code=run_code,
     message:
         "Restoring labels: {wildcards.run}"

@@ -12,7 +12,7 @@ rule collect:
         ],
     output:
         rows="results/experiments/{experiment}.csv",
-        # How many rows, and the digest of the file: a CSV that was cut is no result.
+        # Number of rows and digest of the file, to detect a truncated CSV.
         record="results/experiments/{experiment}.json",
     log:
         "results/experiments/{experiment}.log",

@@ -1,4 +1,4 @@
-# What all rules share: the expanded grid and the functions that look things up in it.
+# Shared by all rules: the expanded grid and functions to look things up in it.
 import gc
 import shlex
 import os
@@ -17,7 +17,7 @@ from gradleak.plan.code import code_of, stamped
 from gradleak.plan.config_sources import Sources
 from gradleak.errors import InputError
 
-# The graph of a large grid lives to the end: to search it for garbage again and again is a tenth of the time to plan.
+# The graph of a large grid lives until the end: garbage collection would take a tenth of the time to plan.
 gc.set_threshold(100_000, 20, 50)
 
 CONFIG_FILES = ["config/config.yaml", *workflow.overwrite_configfiles]
@@ -28,8 +28,8 @@ try:
 except InputError as error:
     raise WorkflowError(f"the configuration has faults:\n{error}") from None
 
-# Snakemake puts its interpreter into the commands of scripts as it is. One in a folder whose name has a space or the like
-# is called by a path without.
+# Snakemake puts the path of its interpreter unquoted into commands of scripts. If that contains a space or the like, they call
+# a wrapper at a path without.
 if shlex.quote(sys.executable) != sys.executable:
     wrapper = Path(".snakemake/python")
     call = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
@@ -37,7 +37,7 @@ if shlex.quote(sys.executable) != sys.executable:
         records.write_text(wrapper, call)
     wrapper.chmod(0o755)
     sys.executable = str(wrapper)
-# Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated.
+# Jobs use the interpreter that runs Snakemake, whether or not its environment is activated.
 PYTHON = shlex.quote(sys.executable)
 DATA_ROOT = shlex.quote(str(GRID.config.data.root))
 LPIPS = (
@@ -51,16 +51,16 @@ HAS_TEX = all(
     ["kpsewhich", "lmodern.sty", "microtype.sty", "booktabs.sty", "natbib.sty"],
     stdout=subprocess.DEVNULL,
 )
-# Told to all jobs, so that git runs once per workflow and not in each of them.
+# Passed to all jobs, so that git runs once per workflow and not once per job.
 os.environ.setdefault("GRADLEAK_COMMIT", provenance.stamp())
 code_digest.tell_jobs(
     stamped([*GRID.runs.values(), *GRID.victims.values(), *GRID.priors.values()])
 )
 
 
-# On a cluster these are done where Snakemake runs: they take seconds, and may need the network or a TeX.
-# Memory and run time of all others grow with the attempt, for a profile that retries. On one machine they limit
-# nothing, unless a call does (--resources mem_mb=16000).
+# On a cluster these run on the host of Snakemake: they take seconds, and may need the network or TeX.
+# Memory and run time of all others grow with the attempt, for profiles with retries. On a single machine they have no effect
+# unless a call sets limits (--resources mem_mb=16000).
 localrules:
     all,
     check_data,
@@ -80,9 +80,9 @@ wildcard_constraints:
 
 
 def deliverables():
-    """Everything that the default call makes; the PDF only where there is a TeX."""
+    """Return everything that the default call makes; the PDF only if TeX is installed."""
     made = [paths.experiment(name) for name in GRID.experiments]
-    # Nothing else needs all files of a run: named here, those that were deleted are made again.
+    # Nothing else depends on all files of a run: listed here, deleted ones are made again.
     made += [
         pattern.format(run=name)
         for name, run in GRID.runs.items()
@@ -108,12 +108,12 @@ def deliverables():
 
 
 def named_by(experiments):
-    """What each of some experiments calls by which entries of the catalogue."""
+    """Return the entries of the catalogue that each experiment uses, by their ids."""
     return [GRID.named.get(name, {}) for name in experiments]
 
 
 def labels_for(experiments):
-    """How a view of some experiments writes ids."""
+    """Return the labels of a view of some experiments."""
     runs = (run for name in experiments for run in GRID.experiments.get(name, ()))
     compositions = {GRID.runs[run].defenses for run in runs}
     return entry_labels.labels_of(
@@ -122,7 +122,7 @@ def labels_for(experiments):
 
 
 def warn_of_labels():
-    """Say where two entries of equal options are one thing to a view, which writes it by one label."""
+    """Warn if a view uses several entries with equal options, which it shows under one label."""
     for part in ("tables", "figures"):
         for name in getattr(GRID, part):
             view = getattr(GRID.config, part)[name]
@@ -133,7 +133,7 @@ def warn_of_labels():
 
 
 def view_params(view):
-    """What a table or figure script needs to know besides its input files."""
+    """Return the parameters of a table or figure script."""
     return {
         "kind": view.kind,
         "caption": view.caption,
@@ -144,7 +144,7 @@ def view_params(view):
 
 
 def shown_modules(*views):
-    """The plug-ins of views and of the metrics that their experiments name."""
+    """Return the plug-ins of views and of the metrics in their experiments."""
     experiments = {name for view in views for name in view.experiments}
     metrics = {
         metric

@@ -1,8 +1,8 @@
-# Full data sets are looked at once, before any job needs them: a missing one is one message, not hundreds.
+# Full data sets are checked once, before any job needs them, so that a missing one gives one message, not hundreds.
 
 
 def data_splits(dataset):
-    """The splits of a data set that runs and trainings read."""
+    """Return the splits of a data set that runs and trainings use."""
     used = {run.split for run in GRID.runs.values() if run.dataset == dataset}
     trained = any(
         run.victim() is not None for run in GRID.runs.values() if run.dataset == dataset
@@ -14,7 +14,7 @@ def data_splits(dataset):
 
 
 def data_plugin(dataset):
-    """The option that names the plug-in of a data set, if it is of one."""
+    """Return the option for the plug-in of a data set, if it has one."""
     modules = plugins.used([("datasets", dataset)])
     return f"--modules {shlex.join(modules)}" if modules else ""
 
@@ -28,7 +28,7 @@ rule check_data:
         root=str(GRID.config.data.root),
         splits=lambda wildcards: ",".join(data_splits(wildcards.dataset)),
         plugin=lambda wildcards: data_plugin(wildcards.dataset),
-        # A plug-in that has changed loads anew.
+        # An edited plug-in is loaded again.
         code=lambda wildcards: plugins.digests(
             plugins.used([("datasets", wildcards.dataset)])
         ),

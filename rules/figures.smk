@@ -2,7 +2,7 @@
 
 
 def shown_runs(figure):
-    """The runs whose images a figure shows; none for figures of metrics alone."""
+    """Return the runs whose images a figure shows; none for figures of metrics only."""
     view = GRID.config.figures[figure]
     if not catalogue.find("figures", view.kind).shows_images:
         return []

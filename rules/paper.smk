@@ -6,7 +6,7 @@ PAPER_SOURCES = sorted(
 
 
 def quoted_view(view):
-    """What the text needs to know of a table or a figure."""
+    """Return the facts about a table or figure for the text."""
     return {
         "kind": view.kind,
         "experiments": list(view.experiments),
@@ -55,7 +55,7 @@ rule paper:
     message:
         "Typesetting the paper"
     shell:
-        # A fixed date in the PDF's metadata makes equal inputs give equal bytes.
+        # With a fixed date in the PDF's metadata, equal inputs give equal bytes.
         "export SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1"
         " TEXINPUTS=.:paper:results/paper:results/tables:results/figures: BIBINPUTS=paper: ;"
         " latexmk -pdf -interaction=nonstopmode -halt-on-error -file-line-error"

@@ -1,4 +1,4 @@
-# One job per trained victim. Every run whose victim is equal shares its checkpoint; the id is the checkpoint's folder.
+# One job per trained victim. Runs with equal victims share the checkpoint; the id is the checkpoint's folder.
 from gradleak.plan.trainings import earlier_stages
 
 CHECKPOINTS = "results/checkpoints"
@@ -8,19 +8,19 @@ EARLIER = earlier_stages(VICTIMS)
 
 
 def victim_data(wildcards):
-    """The check of the training data; packaged samples need none."""
+    """Return the check of the training data; packaged samples need none."""
     name = VICTIMS[wildcards.victim].dataset
     return [] if catalogue.is_sample(name) else ancient(f"results/data/{name}.json")
 
 
 def earlier_stage(wildcards):
-    """The stage before this one of the same shared training, which then goes on from there."""
+    """Return the stage before this one of a shared training, from which it continues."""
     before = EARLIER.get(wildcards.victim)
     return ancient(f"{CHECKPOINTS}/{before}/model.safetensors") if before else []
 
 
 def victim_options(wildcards):
-    """The training as command-line options, without those that only say where things are."""
+    """Return the training as command-line options, without those that only set locations."""
     return shlex.join(VICTIMS[wildcards.victim].to_argv(identity_only=True))
 
 

@@ -1,4 +1,4 @@
-"""Plug-ins entered by a test are forgotten after it, so that no other test meets their kinds."""
+"""Plug-ins registered by a test are removed after it, so that no other test sees their kinds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from gradleak.plan.plugins import Plugin
 
 @contextmanager
 def forgotten() -> Iterator[None]:
-    """Put the catalogue of this process back as it was."""
+    """Restore the catalogue of this process."""
     before = list(catalogue.ENTERED)
     try:
         yield
@@ -22,7 +22,7 @@ def forgotten() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Made(Plugin):
-    """A plug-in of one kind, whose object the test made itself."""
+    """A plug-in with one kind, whose object the test provides."""
 
     made: Any = field(default=None)
 
@@ -31,5 +31,5 @@ class _Made(Plugin):
 
 
 def bring(part: Part, name: str, made: Any, path: str = "mine.py", **facts: Any) -> None:
-    """Enter a kind as if a plug-in brought it; to be called while the catalogue will be :func:`forgotten`."""
+    """Register a kind as a plug-in would; call it only where the catalogue will be :func:`forgotten`."""
     catalogue.ENTERED.append(_Made(path, "", {part: {name: PARTS[part](**facts)}}, "00000000", made))

@@ -42,9 +42,9 @@ def onehot(y: Tensor) -> Tensor:
 def problem(
     model: Victim, y: Tensor, *, restarts: int, known: bool, size: int = 4, seed: int = 0
 ) -> tuple[Problem, Tensor]:
-    """P batches of n images in the box, and R random starts of each; also the images that the server must not see.
+    """Return P batches of n images in the box with R random starts each, and the images that the server must not see.
 
-    Every start has a stream of its own, so that a problem with fewer starts has the first ones.
+    Every start has its own stream, so that a problem with fewer starts has the first ones.
     """
     P, n = y.shape
     generator = torch.Generator().manual_seed(seed)
@@ -62,7 +62,7 @@ def without(given: Problem, *, starts: list[int]) -> Problem:
 
 
 def only(given: Problem, number: int) -> Problem:
-    """One of P problems."""
+    """Return one of P problems."""
     rows = slice(number, number + 1)
     targets = None if given.targets is None else given.targets[rows]
     observed = tuple(g[rows] for g in given.observed)
@@ -72,7 +72,7 @@ def only(given: Problem, number: int) -> Problem:
 
 
 def loss_of(given: Problem, matching: Matching, images: Tensor) -> Tensor:
-    """Matching loss [P] of images, with the known labels."""
+    """Return the matching loss [P] of images with the known labels."""
     assert given.targets is not None
     objective = objectives.build(matching.objective, indices=matching.indices, weights=matching.weights)
     return objective(given.client.send_many(images, given.targets), given.observed)

@@ -1,4 +1,4 @@
-"""Records as jobs leave them."""
+"""Records as jobs write them."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ ROW = records.Row(
     metric="leacc",
     value=0.5,
 )
-"""A row of a run of labels."""
+"""A row of a label run."""
 
 RECORD: dict[str, Any] = {
     "run": "labels/a",
@@ -43,12 +43,12 @@ RECORD: dict[str, Any] = {
 
 
 def record(**values: Any) -> dict[str, Any]:
-    """Return a record with other values."""
+    """Return a record with some values replaced."""
     return {**RECORD, **values}
 
 
 def write_record(metrics: Path, **values: Any) -> Path:
-    """Write the run.json of a metrics CSV as it lies there."""
+    """Write the run.json of an existing metrics CSV."""
     content = metrics.read_bytes()
     written = {"rows": content.count(b"\n") - 1, "sha256": hashlib.sha256(content).hexdigest()}
     path = metrics.with_name("run.json")

@@ -30,7 +30,7 @@ def expand(changes: dict[str, Any] | None = None) -> grid.Grid:
     """Return the expanded grid.
 
     Args:
-        changes: keys, with slashes between their parts -> values; parts that are not there are made.
+        changes: keys, with slashes between their parts -> values; missing parts are created.
     """
     raw = copy.deepcopy(BASE)
     for key, value in (changes or {}).items():

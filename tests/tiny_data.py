@@ -29,7 +29,7 @@ def write_mnist(root: Path, train: Sequence[int] = (5, 0, 4), val: Sequence[int]
 
 
 def write_cifar100(root: Path, train: Sequence[int], val: Sequence[int]) -> None:
-    """Write random images with these labels as pickles, which are read under :func:`accept_any_cifar100` alone."""
+    """Write random images with these labels as pickles, which only :func:`accept_any_cifar100` makes readable."""
     folder = root / "cifar-100-python"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -40,12 +40,12 @@ def write_cifar100(root: Path, train: Sequence[int], val: Sequence[int]) -> None
 
 
 def accept_any_cifar100(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let torchvision read CIFAR-100 files whatever their MD5: it knows those of the real ones."""
+    """Let torchvision read CIFAR-100 files with any MD5 sum."""
     monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda path, md5=None: Path(path).is_file())
 
 
 def write_image(path: Path, size: tuple[int, int] = (300, 260), mode: str = "RGB", seed: int = 0) -> None:
-    """Write smooth random pixels (width, height), so that JPEG and the resize keep something to compare."""
+    """Write smooth random pixels (width, height), which survive JPEG and resizing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode).save(path)

@@ -25,21 +25,21 @@ SMALL: dict[str, Any] = {
             "axes": [{"dataset": "mnist-sample", "model": "fcn3", "batch_size": [8, 16]}],
         },
     },
-    # What the user writes may break neither page nor spreadsheet.
+    # User text must break neither page nor spreadsheet.
     "datasets": {"mnist-sample": {"kind": "mnist-sample", "label": "=MNIST </script><b>(5k)"}},
     "tables": {"comparison": {"caption": "Attacks </script><script>compared"}},
     "figures": {"accuracy_over_batch": {"caption": "Over B </script><!-- <script>"}},
     "select": {"tables": ["comparison", "batch_size_and_depth"], "figures": ["accuracy_over_batch"]},
 }
 RUNS = 6
-"""4 of comparison, and 2 of batch size 16; those of batch size 8 are shared."""
+"""4 runs of comparison, and 2 of batch size 16; those of batch size 8 are shared."""
 
 
 class Workflow:
     """A folder that looks like a fresh checkout, and Snakemake calls in it.
 
     Attributes:
-        folder: the working directory; everything but ``results`` is linked to the real tree.
+        folder: the working directory; everything except ``results`` is linked to the real tree.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +62,7 @@ class Workflow:
         return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "test.yaml", *arguments]
 
     def popen_options(self) -> dict[str, Any]:
-        """Return the options with which :meth:`command` is to be started."""
+        """Return the options to start :meth:`command` with."""
         return {
             "cwd": self.folder,
             "env": {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what the paper needs from the system's packages, if it is missing and we may. Never fails: without TeX the
+# Install the system packages that the paper needs, if they are missing and we have permission. Never fails: without TeX the
 # workflow still makes tables, figures and the HTML report.
 packages="latexmk texlive-latex-recommended texlive-fonts-recommended lmodern"
 if command -v latexmk >/dev/null && kpsewhich lmodern.sty microtype.sty booktabs.sty natbib.sty >/dev/null; then

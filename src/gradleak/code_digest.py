@@ -1,8 +1,8 @@
 """Which code computed a result: a digest of the modules that a program can reach.
 
-These are what it imports, and the modules of the kinds that it uses by name (:mod:`gradleak.plan.code`). Only what
-Python executes counts: layout, comments and docstrings do not. A table's or a figure's code is not reached by a job, so
-editing it leaves results as they are.
+These are its imports and the modules of the kinds that it uses by name (:mod:`gradleak.plan.code`). Only executed code
+counts; layout, comments and docstrings do not. No job reaches the code of tables and figures, so editing that leaves
+results valid.
 """
 
 import ast
@@ -24,36 +24,36 @@ PROGRAMS = {
     "train": "train_model.py",
     "prior": "train_prior.py",
 }
-"""Kind of a job -> the program that does it."""
+"""Kind of a job -> its program."""
 
 Use = tuple[str, str]
-"""A module that a job imports by name, and what else of it counts, as text."""
+"""A module that a job imports by name, and further facts that count, as text."""
 
 
 def code_digest(program: str, uses: frozenset[Use]) -> str:
     """Return eight hex digits that name the code of a job.
 
-    The workflow computes them once and tells its jobs by an environment variable, together with a hash of the very
-    bytes of all sources: a job whose sources have been edited since computes them anew.
+    The workflow computes them once and passes them to its jobs in an environment variable, with a hash of all source
+    files: a job whose sources were edited in between computes them itself.
 
     Args:
         program: one of :data:`PROGRAMS`.
-        uses: what it imports besides by name.
+        uses: the modules that it also imports by name.
     """
-    told = {name: value for name, _, value in (part.partition("=") for part in os.environ.get(_TOLD, "").split())}
-    if told.get("sources") == _hash_of_sources() and (name := _name(program, uses)) in told:
-        return told[name]
+    passed = {name: value for name, _, value in (part.partition("=") for part in os.environ.get(_TOLD, "").split())}
+    if passed.get("sources") == _hash_of_sources() and (name := _name(program, uses)) in passed:
+        return passed[name]
     return _digest(program, uses)
 
 
 def tell_jobs(jobs: Iterable[tuple[str, frozenset[Use]]]) -> None:
-    """Put the digests of jobs into the environment of all processes that this one starts."""
-    told = sorted(f"{_name(program, uses)}={code_digest(program, uses)}" for program, uses in jobs)
-    os.environ[_TOLD] = " ".join([f"sources={_hash_of_sources()}", *told])
+    """Put the digests of jobs into the environment that child processes inherit."""
+    passed = sorted(f"{_name(program, uses)}={code_digest(program, uses)}" for program, uses in jobs)
+    os.environ[_TOLD] = " ".join([f"sources={_hash_of_sources()}", *passed])
 
 
 def _name(program: str, uses: frozenset[Use]) -> str:
-    """Name a digest within the environment variable."""
+    """Return the name of a digest within the environment variable."""
     return f"{program}-{hashlib.sha256(repr(sorted(uses)).encode()).hexdigest()[:8]}"
 
 
@@ -76,15 +76,15 @@ def _digest(program: str, uses: frozenset[Use]) -> str:
 
 @cache
 def reached(start: Path) -> frozenset[Path]:
-    """Return the files that running a file can reach by its imports, itself included."""
-    found: set[Path] = set()
+    """Return the files that a file can reach by its imports, itself included."""
+    files: set[Path] = set()
     waiting = [start]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in files:
+            files.add(path)
             waiting += _read(path)[1]
-    return frozenset(found)
+    return frozenset(files)
 
 
 @cache
@@ -98,7 +98,7 @@ def _read(path: Path) -> tuple[str, tuple[Path, ...]]:
 
 
 def _imported(node: ast.AST, package: list[str]) -> list[str]:
-    """Return the modules that a node imports, wherever it stands; of ``package`` those with a name relative to it."""
+    """Return the modules that a node imports; ``package`` resolves relative imports."""
     match node:
         case ast.Import(names=aliases):
             return [alias.name for alias in aliases]
@@ -114,19 +114,19 @@ def _imported(node: ast.AST, package: list[str]) -> list[str]:
 
 
 def _package_of(path: Path) -> list[str]:
-    """Return the package that a file's relative imports start at; none for a program."""
+    """Return the package that a file's relative imports start from; none for a program."""
     return list(path.parent.relative_to(_PACKAGE.parent).parts) if path.is_relative_to(_PACKAGE) else []
 
 
 def executed(tree: ast.Module) -> str:
-    """Return what Python executes of a file, as text; the docstrings are taken out of the tree."""
+    """Return the executed code of a file as text; this removes the docstrings from the tree."""
     for node in ast.walk(tree):
         _drop_docstring(node)
     return ast.unparse(tree)
 
 
 def _drop_docstring(node: ast.AST) -> None:
-    """Remove texts that stand alone: docstrings, also those below attributes."""
+    """Remove string statements: docstrings, including those below attributes."""
     body = getattr(node, "body", None)
     if isinstance(body, list):
         kept = [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]

@@ -1,4 +1,4 @@
-"""Where tensors live, and which GPU of several a job takes."""
+"""Devices, and how a job chooses one of several GPUs."""
 
 import os
 import sys
@@ -20,15 +20,15 @@ _held: list[tuple[int, FileLock]] = []
 def choose_device(name: str, *, share: bool = False) -> torch.device:
     """Return the device called ``auto``, ``cpu`` or ``cuda``; auto takes a GPU when there is one.
 
-    Of several GPUs a job takes one that no other job holds, and keeps it until it ends, however it ends. Without a GPU,
-    ``auto`` says so on standard error.
+    If there are several GPUs, a job takes one that no other job holds and keeps it until it ends, however it ends.
+    Without a GPU, ``auto`` prints a line on standard error.
 
     Args:
         name: the option ``--device``.
-        share: for jobs so small that many fit on a GPU: they hold none, and are spread over all.
+        share: for jobs so small that many fit on one GPU: they lock none and are spread over all.
 
     Raises:
-        InputError: cuda was asked for and there is none.
+        InputError: cuda was requested but there is no GPU.
     """
     # TensorFloat-32 keeps 10 bits of each factor, and the attacks differentiate twice and compare gradients.
     torch.backends.cudnn.allow_tf32 = False
@@ -51,17 +51,17 @@ def choose_device(name: str, *, share: bool = False) -> torch.device:
 def claim(ids: Sequence[str], folder: Path) -> tuple[int, FileLock]:
     """Lock the first GPU that no other process holds; wait for one if all are held.
 
-    The system frees the lock of a process that ends, even by a kill.
+    The system releases the lock when the process ends, even if it is killed.
 
     Args:
-        ids: what tells the GPUs of this machine apart.
+        ids: one identifier per GPU of this machine.
         folder: where lock files are kept.
 
     Returns:
-        The place in ``ids``, and the lock, which holds as long as it is referred to.
+        The index into ``ids``, and the lock, which holds as long as it is referenced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    said = False
+    noted = False
     while True:
         for place, each in enumerate(ids):
             lock = FileLock(folder / f"{each}.lock")
@@ -70,7 +70,7 @@ def claim(ids: Sequence[str], folder: Path) -> tuple[int, FileLock]:
             except Timeout:
                 continue
             return place, lock
-        if not said:
+        if not noted:
             print(f"device: all {len(ids)} GPUs are held by other jobs; waiting", file=sys.stderr)
-            said = True
+            noted = True
         time.sleep(_POLL)

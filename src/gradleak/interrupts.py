@@ -28,7 +28,7 @@ def status() -> int:
 @contextmanager
 def held() -> Iterator[None]:
     """Let signals wait until the block is done: for the seconds in which files that belong together are written."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread is ever interrupted
+    if threading.current_thread() is not threading.main_thread():  # signals interrupt only the main thread
         yield
         return
     waiting: list[int] = []
@@ -42,5 +42,5 @@ def held() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        if waiting:  # also where the block failed: the user asked for an end
+        if waiting:  # even if the block failed: the user asked to stop
             signal.raise_signal(waiting[0])

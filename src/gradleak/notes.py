@@ -1,4 +1,4 @@
-"""Lines on standard error about what a run cannot do, or does otherwise than one may think; none stops it."""
+"""Notes on standard error about what a run cannot do or does in an unexpected way; none of them stops it."""
 
 import sys
 from functools import cache
@@ -6,5 +6,5 @@ from functools import cache
 
 @cache
 def note(text: str) -> None:
-    """Print a line; what was said already is not said again, so tries and clients may repeat it."""
+    """Print a line unless it was printed before, so every try and client may call this."""
     print(f"note: {text}", file=sys.stderr)

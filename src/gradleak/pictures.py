@@ -21,12 +21,12 @@ def to_uint8(images: Tensor) -> np.ndarray:
 
 
 def write_image(path: Path, image: Tensor) -> None:
-    """Write an image [c, h, w] in [0, 1] as PNG, lossless and of its own size, whole or not at all."""
+    """Write an image [c, h, w] in [0, 1] as PNG at its own size, atomically."""
     write_png(path, to_uint8(image))
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write pixels [h, w, c] uint8 as PNG, whole or not at all."""
+    """Write pixels [h, w, c] uint8 as PNG, atomically."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     with whole_file(path) as temporary:
         picture.save(temporary, format="PNG")
@@ -35,7 +35,7 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 def sheet(rows: Sequence[Tensor]) -> Tensor:
     """Arrange images in a grid: each row of the sheet is one of ``rows``, [n, c, h, w]; long rows are folded together.
 
-    Small images are enlarged by whole factors, so that pixels stay pixels.
+    Small images are enlarged by integer factors, so that their pixels stay sharp.
 
     Returns:
         [c, height, width].

@@ -1,4 +1,4 @@
-"""What made a result: commit, packages, machine, times."""
+"""Where a result comes from: commit, packages, machine, times."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "s
 
 
 class _Spec(Protocol):
-    """What is recorded of a job's options, see :class:`gradleak.plan.jobs.spec.Spec`."""
+    """The part of a job's spec that is recorded, see :class:`gradleak.plan.jobs.spec.Spec`."""
 
     def kinds(self) -> Iterable[tuple[str, str]]: ...
 
@@ -45,9 +45,9 @@ def commit() -> dict[str, Any]:
 
     A job takes them from ``GRADLEAK_COMMIT`` when the workflow has set it, so that git runs once per workflow.
     """
-    told = os.environ.get("GRADLEAK_COMMIT")
-    if told:
-        sha, _, dirty = told.partition("+")
+    given = os.environ.get("GRADLEAK_COMMIT")
+    if given:
+        sha, _, dirty = given.partition("+")
         return {"commit": sha, "dirty": bool(dirty)}
     sha = _git("rev-parse", "HEAD")
     if sha is None:
@@ -57,8 +57,8 @@ def commit() -> dict[str, Any]:
 
 def stamp() -> str:
     """Return :func:`commit` as one word for ``GRADLEAK_COMMIT``; empty outside a checkout."""
-    found = commit()
-    return f"{found['commit']}{'+dirty' if found['dirty'] else ''}" if found["commit"] else ""
+    state = commit()
+    return f"{state['commit']}{'+dirty' if state['dirty'] else ''}" if state["commit"] else ""
 
 
 def hardware() -> dict[str, Any]:
@@ -76,13 +76,13 @@ def hardware() -> dict[str, Any]:
 
 def packages() -> dict[str, str]:
     """Return the versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version(), "gradleak": __version__}
+    versions = {"python": platform.python_version(), "gradleak": __version__}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def peak_memory_mb() -> float:
@@ -91,7 +91,7 @@ def peak_memory_mb() -> float:
 
 
 class Clock:
-    """Wall time of a job, and the code that it began with: sources may be edited while it runs.
+    """Wall time of a job, and the code that it started with, since sources may be edited while it runs.
 
     Args:
         code: of the job, see :func:`gradleak.plan.code.code_of`.
@@ -113,7 +113,7 @@ def write_results(
     """Write the metrics of a run and then its record, see :func:`gradleak.sidecars.sidecar_of`.
 
     The record holds the version of the columns, the number of rows and the digest of the CSV. If the program dies
-    between the two files, an old record does not fit the new CSV, and none at all is no finished run either.
+    between the two files, an old record does not match the new CSV, and a missing record means an unfinished run.
     """
     written = write_rows(metrics, rows)
     results = {"schema": SCHEMA, "metrics": asdict(written)}
@@ -121,7 +121,7 @@ def write_results(
 
 
 def write_sidecar(path: Path, spec: _Spec, clock: Clock, *, run: str, device: str, **more: Any) -> None:
-    """Write a record: the spec, where it came from and what it ran on. See :mod:`gradleak.sidecars`."""
+    """Write a record: spec, provenance and machine. See :mod:`gradleak.sidecars`."""
     kinds: dict[str, list[str]] = {}
     for part, name in sorted(spec.kinds()):
         kinds.setdefault(part, []).append(name)

@@ -1,6 +1,6 @@
-"""The records beside results: run.json of a run, train.json of a victim, prior.json of a prior.
+"""Records beside results: run.json of a run, train.json of a victim, prior.json of a prior.
 
-A job writes its record last. Everything that reads one does it by :func:`read_sidecar`, which looks at it once.
+A job writes its record last. :func:`read_sidecar` is the only reader, and checks it.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class _Hardware(_Part):
 
 
 class _Record(_Part):
-    """What every record has; kinds of jobs add more."""
+    """Entries of every record; kinds of jobs add more."""
 
     run: str
     spec: dict[str, Any]
@@ -46,11 +46,11 @@ class _Record(_Part):
 
 
 REMEDY = "delete it and run again"
-"""What to do with a damaged file: a job without its files is not done, for Snakemake and for the programs."""
+"""What to do with a damaged file: without its files, both Snakemake and the programs consider a job not done."""
 
 
 def sidecar_of(metrics: Path) -> Path:
-    """``metrics.csv`` has ``run.json`` beside it; any other CSV a JSON of its own name, so that none is lost."""
+    """``metrics.csv`` has ``run.json`` beside it; any other CSV has a JSON of its own name, so none is overwritten."""
     return metrics.with_name("run.json") if metrics.name == "metrics.csv" else metrics.with_suffix(".json")
 
 
@@ -59,15 +59,15 @@ def read_sidecar(path: Path, *, run: str | None = None, numbers: Iterable[str] =
 
     Args:
         path: the file.
-        run: the id of the job whose record it must be; any if omitted.
-        numbers: further entries that it must have, each a number.
+        run: the id of the job that it must belong to; any if omitted.
+        numbers: further required entries, each a number.
 
     Returns:
         What :func:`gradleak.provenance.write_sidecar` wrote.
 
     Raises:
-        InputError: the file is missing, is no such record, lacks an entry, is of another job, or the job was
-            interrupted; one line that names the file and says what to do.
+        InputError: the file is missing, is not a valid record, lacks an entry, or belongs to another job, or the job
+            was interrupted; one line names the file and says what to do.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -82,7 +82,7 @@ def read_sidecar(path: Path, *, run: str | None = None, numbers: Iterable[str] =
     except ValidationError as error:
         first = error.errors()[0]
         reason = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
-        raise InputError(f"{path}: is no record of a finished job ({reason}); {REMEDY}") from None
+        raise InputError(f"{path}: is not the record of a finished job ({reason}); {REMEDY}") from None
     if record["interrupted"]:
         raise InputError(f"{path}: its run was interrupted; {REMEDY}")
     if run is not None and record["run"] != run:

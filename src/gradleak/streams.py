@@ -1,8 +1,8 @@
-"""Independent random streams, so that changing one part of an experiment moves no other part.
+"""Independent random streams, so that changing one part of an experiment changes no other part.
 
-A stream is named by what it draws (``"batch"``, ``"victim"``, ``"defense"``, ``"attack"``) and by the keys it may
-depend on. Batches depend on (dataset, distribution, batch size, seed, trial) alone, so every attack and every defense
-meets the same batches.
+A stream is identified by its purpose (``"batch"``, ``"victim"``, ``"defense"``, ``"attack"``) and by the keys that it
+may depend on. Batches depend on (dataset, distribution, batch size, seed, trial) alone, so every attack and every
+defense gets the same batches.
 """
 
 import hashlib

@@ -34,14 +34,14 @@ def test_full_data_is_checked_once(workflow):
     assert jobs["restore_labels"] == 2 * 2 * 2
 
 
-def test_select_leaves_out_the_rest(workflow):
+def test_select_runs_nothing_else(workflow):
     workflow.configure(SMALL | {"select": {"tables": ["comparison"], "figures": []}})
     jobs = workflow.planned()
     assert (jobs["restore_labels"], jobs["table"], jobs["collect"]) == (4, 1, 1)
     assert "figure" not in jobs
 
 
-def test_commands_can_be_pasted(workflow):
+def test_printed_commands_can_be_pasted_into_a_shell(workflow):
     done = workflow.snakemake("--dry-run", "--printshellcmds")
     assert "workflow/scripts/restore_labels.py --model fcn" in done.stdout
     assert "--model-seed 1" in done.stdout
@@ -61,13 +61,13 @@ def test_the_shipped_default_plans(workflow):
     assert workflow.planned()["restore_labels"] > 30
 
 
-def test_a_figure_of_images_needs_the_images_of_its_runs_and_no_others(workflow):
+def test_a_figure_of_images_depends_on_exactly_its_runs_images(workflow):
     workflow.configure({"select": {"tables": [], "figures": ["reconstruction_grid", "psnr_over_iterations"]}})
-    # The default target asks for all files of all runs.
+    # The default target requires all files of all runs.
     figures = [f"results/figures/{name}.png" for name in ("reconstruction_grid", "psnr_over_iterations")]
     done = workflow.snakemake("--dry-run", "--", *figures)
     assert done.returncode == 0, done.stdout
-    # Snakemake gives as reason of a job those of its outputs that another job asks for.
+    # Snakemake gives as the reason of a job the outputs that another job needs.
     reasons = re.findall(r"^Reason: Missing output files: (results/runs/.*)$", done.stdout, re.MULTILINE)
     assert sorted("images.npz" in reason for reason in reasons) == [False] * 2 + [True] * 4
     shown = [reason for reason in reasons if "images.npz" in reason]

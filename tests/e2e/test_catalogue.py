@@ -1,4 +1,4 @@
-"""What a user adds to the catalogue, seen in what the workflow makes and in what it makes again."""
+"""How changes of the catalogue affect what the workflow makes and makes again."""
 
 import copy
 import shutil
@@ -19,7 +19,7 @@ def workflow(tmp_path) -> Workflow:
 
 
 def test_a_table_shows_the_labels_that_its_experiment_names(workflow):
-    """Also of a strength whose shortest form in other notations holds the sign that joins defenses."""
+    """Also for a strength whose shortest form in other notations contains the sign that joins defenses."""
     experiments = {
         name: {
             "attacks": ["ilrg"],
@@ -52,7 +52,7 @@ def test_a_table_shows_the_labels_that_its_experiment_names(workflow):
     assert len(workflow.files("runs/labels/*/*/*")) == 1
 
 
-def test_image_runs_are_repeated_when_the_weights_of_lpips_are_others(workflow):
+def test_image_runs_are_repeated_when_lpips_weights_change(workflow):
     config: dict[str, Any] = {
         "select": {"experiments": ["inversion"], "tables": [], "figures": []},
         "experiments": {

@@ -1,4 +1,4 @@
-"""Files below results/ that were cut, edited or deleted: what the next call says and makes again."""
+"""Files below results/ that were truncated, edited or deleted: what the next call reports and makes again."""
 
 import json
 import re
@@ -42,9 +42,7 @@ def interrupted(text: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "damage"), [("metrics.csv", cut), ("run.json", interrupted)])
-def test_a_damaged_run_is_named_and_made_again_when_it_is_deleted(
-    finished: Workflow, name: str, damage: Callable[[str], str]
-):
+def test_a_damaged_run_is_named_and_rerun_once_deleted(finished: Workflow, name: str, damage: Callable[[str], str]):
     path = finished.folder / sorted(finished.files(f"runs/labels/**/{name}"))[0]
     path.write_text(damage(path.read_text()))
     done = finished.snakemake("--", *GOAL)
@@ -61,7 +59,7 @@ def test_a_damaged_run_is_named_and_made_again_when_it_is_deleted(
     assert not finished.planned("--", *GOAL)
 
 
-def test_a_cut_experiment_is_named_and_collected_again(finished):
+def test_a_truncated_experiment_is_named_and_collected_again(finished):
     path = finished.folder / "results/experiments/comparison.csv"
     path.write_text(cut(path.read_text()))
     done = finished.snakemake("--", *GOAL)

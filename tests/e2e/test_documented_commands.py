@@ -1,4 +1,4 @@
-"""Every command of docs/commands.md: understood as it is written, and run at tiny sizes."""
+"""Every command of docs/commands.md: parsed as written, and run at tiny sizes."""
 
 import csv
 import importlib.util
@@ -37,7 +37,7 @@ def training(command: str) -> TrainVictim:
     return cli.parse(TrainVictim, command.split(), shorthand=TrainVictimShorthand)
 
 
-# What the documents say that the commands do, written without any shorthand.
+# What the documented commands mean, written without any shorthand.
 
 STAGES = ("untrained", "epoch100")
 COMPARED: dict[str, Any] = {"num_tries": 50, "batch_size": 24, "methods": ("ilrg", "idlg", "gi", "rlg")}
@@ -92,7 +92,7 @@ def test_no_other_command_is_documented():
 
 
 @pytest.mark.parametrize("command", TRAININGS)
-def test_a_training_makes_the_victim_of_documented_attacks(command: str):
+def test_a_documented_training_makes_the_victim_of_documented_attacks(command: str):
     victims = [spec.victim() for spec in map(restoration, RESTORATIONS)]
     assert training(command).weights in {victim.weights for victim in victims if victim is not None}
 
@@ -100,12 +100,12 @@ def test_a_training_makes_the_victim_of_documented_attacks(command: str):
 def test_the_table_names_every_option():
     table = PAGE.partition("## Options")[2].partition("| option of `reconstruct.py`")[0]
     named = {name.replace("-", "_") for name in re.findall(r"--(\w[\w-]*)", table)}
-    # A switch that is on by default is named by what turns it off.
+    # A switch that is on by default is named by the option that turns it off.
     named = {name.removeprefix("no_") for name in named}
     assert named == {*RestoreLabels.model_fields, *RestoreLabelsShorthand.model_fields}
 
 
-# Runs. Only sizes and places differ from what is documented.
+# Runs. Only sizes and paths differ from the documented commands.
 
 
 def shrunk(command: str) -> str:
@@ -122,15 +122,15 @@ def shrunk(command: str) -> str:
 
 
 def once(commands: list[str]) -> list[str]:
-    """Return the shrunk commands without those that became equal."""
+    """Return the shrunk commands without duplicates."""
     return list(dict.fromkeys(map(shrunk, commands)))
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory):
-    """Options that name tiny data and a folder of victims, so that each is trained once."""
+    """Return options that name tiny data and a folder of victims, so that each victim is trained once."""
     data, victims = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("victims")
-    # Two steps of a training; of the classes of custom_imbalanced 1, 3 and 1 images are needed.
+    # Two training steps; custom_imbalanced needs 1, 3 and 1 images of its classes.
     write_mnist(data, train=[n % 10 for n in range(32)], val=[*range(10)])
     write_cifar100(data, train=[0, 18, 18, 18, 92, *range(27)], val=[*range(8)])
     write_imagenet(data / "imagenet", "train")
@@ -140,7 +140,7 @@ def places(tmp_path_factory: pytest.TempPathFactory):
 
 
 def script(name: str) -> ModuleType:
-    """Return a program as a module: a process of its own would import torch once per command."""
+    """Return a program as a module: a separate process would import torch for each command."""
     found = importlib.util.spec_from_file_location(name, ROOT / "workflow" / "scripts" / f"{name}.py")
     assert found is not None
     assert found.loader is not None
@@ -215,7 +215,7 @@ def test_documented_attacks_run(command: str, places: list[str], tmp_path: Path,
 
 @pytest.mark.parametrize("command", once(TRAININGS), ids=str)
 def test_documented_trainings_run(command: str, places: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """A documented attack then finds the victim and trains none."""
+    """A documented attack then finds the victim and does not train it."""
     elsewhere = [*places, "--checkpoint_dir", str(tmp_path / "victims")]
     TRAIN.main([*command.split(), *elsewhere])
     assert [path.parent.name for path in tmp_path.rglob("model.safetensors")] == [training(command).folder.name]

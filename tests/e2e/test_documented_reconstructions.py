@@ -1,4 +1,4 @@
-"""Every reconstruction command of docs/commands.md: understood as it is written, and run at tiny sizes."""
+"""Every reconstruction command of docs/commands.md: parsed as written, and run at tiny sizes."""
 
 import csv
 import importlib.util
@@ -106,7 +106,7 @@ def test_diffusion_commands_are_the_documented_runs():
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory):
-    """A folder of tiny data, and random weights where torchvision's would be."""
+    """A folder with tiny data, and random weights in place of torchvision's."""
     data, hub = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("hub")
     write_cifar100(data, train=[n % 20 for n in range(120)], val=[*range(8)])
     write_tiny_imagenet(data)

@@ -1,4 +1,4 @@
-"""Every walk of docs/extending.md: its plug-in, its configuration and its commands, as they are written there."""
+"""Every example of docs/extending.md: its plug-in, configuration and commands, exactly as written there."""
 
 import csv
 import json
@@ -40,11 +40,11 @@ COMMANDS = re.findall(r"^```bash\n(.+?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
 BY_HAND = [command.removeprefix("python ") for command in COMMANDS if command.startswith("python ")]
 
 TINY = {"num_tries": 2, "model_seed": 1}
-"""Defaults that the walks are run with; everything else is theirs."""
+"""Defaults for the examples, which set everything else."""
 
 
 def walks() -> dict[str, Any]:
-    """All overlays and :data:`TINY`, with what each selects."""
+    """Return all overlays with :data:`TINY`, and what each selects."""
     together: dict[str, Any] = {}
     selected: dict[str, list[str]] = {"experiments": [], "tables": [], "figures": []}
     for text in OVERLAYS.values():
@@ -73,7 +73,7 @@ def project(tmp_path_factory) -> Iterator[Workflow]:
 
 @pytest.fixture(scope="module")
 def finished(project) -> Workflow:
-    """All walks in one call."""
+    """All examples in one call."""
     config = walks()
     project.configure(config)
     targets = [f"results/experiments/{name}.csv" for name in config["select"]["experiments"]]
@@ -98,7 +98,7 @@ def table(workflow: Workflow, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_walk_has_a_plugin_a_configuration_and_a_command():
+def test_every_example_has_a_plugin_a_configuration_and_a_command():
     names = [Path(name).stem for name in PLUGINS]
     assert names == [Path(name).stem for name in OVERLAYS]
     assert len(names) == 7
@@ -108,12 +108,12 @@ def test_every_walk_has_a_plugin_a_configuration_and_a_command():
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_each_configuration_is_right_by_itself(project, name):
+def test_each_configuration_is_valid_on_its_own(project, name):
     grid = read_grid([Path("config/config.yaml"), Path(name)])
     assert grid.runs
 
 
-def test_a_built_in_table_shows_the_attack_beside_others(finished):
+def test_a_built_in_table_shows_the_attack_with_the_others(finished):
     text = (finished.folder / "results/tables/bias.md").read_text(encoding="utf-8")
     header = next(line for line in text.splitlines() if line.startswith("| Victim"))
     assert "| Bias LeAcc | Bias LnAcc | Bias IRec | Bias (0.9) LeAcc " in header
@@ -121,8 +121,8 @@ def test_a_built_in_table_shows_the_attack_beside_others(finished):
     assert float(table(finished, "bias")[0]["bias_leacc_mean"]) > 0
 
 
-def test_the_attack_counts_what_the_bias_tells(finished, loaded):
-    """The rows are those of a slow reference: gradient by autograd, counts by the formula of the page."""
+def test_the_attack_counts_by_its_formula(finished, loaded):
+    """The rows equal those of a slow reference: gradient by autograd, counts by the formula on the page."""
     found = rows(finished, "bias").query("method == 'bias' and metric == 'lnacc'")
     spec = RestoreLabels(dataset="mnist-sample", model="fcn", batch_size=24)
     data = load("mnist-sample")
@@ -153,7 +153,7 @@ def test_an_attack_with_other_options_is_another_method(finished, loaded):
     assert found.groupby("run")["method"].nunique().eq(found["method"].nunique()).all()  # on the same gradients
     model = build_model("fcn", num_classes=10, channels=1, image_size=28, seed=1)
     gradient = torch.full((10,), 0.1)
-    gradient[3] -= 0.7 / 5  # as of 0.7 instances
+    gradient[3] -= 0.7 / 5  # as for 0.7 instances
     observation = Observation({"head.bias": gradient}, model, batch_size=5)
     assert build_method("bias")(observation).presence.tolist() == [c == 3 for c in range(10)]
     assert not build_method("bias:least=0.9")(observation).presence.any()
@@ -167,7 +167,7 @@ def test_the_metric_is_measured(finished):
     assert "kinds" in record
 
 
-def test_the_objective_is_its_formula_and_restores_an_image(finished, loaded):
+def test_the_objective_matches_its_formula_and_restores_an_image(finished, loaded):
     generator = torch.Generator().manual_seed(0)
     dummy, target = ([torch.randn(2, *shape, generator=generator) for shape in ((3, 4), (5,))] for _ in range(2))
     expected = sum(
@@ -179,7 +179,7 @@ def test_the_objective_is_its_formula_and_restores_an_image(finished, loaded):
     assert found.query("method == 'dlg-scaled'")["value"].max() > 12
 
 
-def test_the_defense_leaves_that_many_values(finished, loaded):
+def test_the_defense_leaves_the_given_number_of_values(finished, loaded):
     gradient = torch.randn(50, 40, generator=torch.Generator().manual_seed(0))
     context = DefenseContext(torch.Generator(), torch.nn.Linear(1, 1), lambda: [])  # pyright: ignore[reportArgumentType]
     sent = build_defense("quantise-2")({"head.weight": gradient}, context)["head.weight"]
@@ -204,7 +204,7 @@ def test_the_model_is_trained_and_attacked(finished, loaded):
     assert record["spec"]["modules"] == ["plugins/convnet.py"]
     assert record["identity"]["modules"] == plugins.digests(["plugins/convnet.py"])
     assert "ConvNet" in (finished.folder / "results/tables/convnet.md").read_text()
-    # The closed form of the head gradient holds for it as for every victim.
+    # The closed form of the head gradient holds as for every victim.
     model = build_model("convnet", num_classes=10, channels=1, image_size=28, seed=0, n_dim=64)
     images, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
     closed, full = observe_head(model, [(images, labels)])[0], observe_full(model, images, labels)
@@ -237,7 +237,7 @@ def test_the_table_has_a_column_per_attack(finished):
     assert "tables/by_attack" in (finished.folder / "results/paper/macros.tex").read_text()
 
 
-def test_runs_without_a_plugin_have_no_trace_of_one(finished):
+def test_runs_without_a_plugin_do_not_mention_one(finished):
     named = {"quantised": 1, "batchnorm_dropout": 0, "scaled": 1}
     for experiment, number in named.items():
         runs = set(rows(finished, experiment)["run"])
@@ -245,7 +245,7 @@ def test_runs_without_a_plugin_have_no_trace_of_one(finished):
         assert sum("modules" in record["identity"] for record in records) == number
 
 
-def test_an_edited_table_is_built_again_and_a_remark_renames_no_run(finished):
+def test_an_edited_table_is_rebuilt_and_a_comment_renames_no_run(finished):
     pages = {name: (finished.folder / name).read_text() for name in ("plugins/by_attack.py", "plugins/quantise.py")}
     try:
         for name, text in pages.items():
@@ -259,7 +259,7 @@ def test_an_edited_table_is_built_again_and_a_remark_renames_no_run(finished):
 
 
 @pytest.mark.parametrize("command", BY_HAND)
-def test_by_hand(project, command):
+def test_by_direct_call(project, command):
     arguments = [sys.executable, *shlex.split(command), "--num-tries", "1", "--no-progress"]
     done = subprocess.run(arguments, cwd=project.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

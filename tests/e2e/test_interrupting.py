@@ -1,4 +1,4 @@
-"""Programs that are told to stop in the middle of their work."""
+"""Programs that are interrupted in the middle of their work."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.workflow import ROOT
 
 
 def stopped(number: signal.Signals, folder: Path, program: str, *options: str) -> tuple[int, str]:
-    """Send a signal to a program once its progress bar has moved; return its status and what it said after that."""
+    """Send a signal to a program once its progress bar has moved; return its status and its later output."""
     command = [sys.executable, str(ROOT / "workflow" / "scripts" / program), "--device", "cpu", *options]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stderr is not None
@@ -58,7 +58,7 @@ TRAINING = ["--dataset", "mnist-sample", "--model", "fcn", "--stage"]
 )
 def test_other_programs_stop_with_one_line(tmp_path, program, options):
     ended, said = stopped(signal.SIGTERM, tmp_path, program, *options)
-    # A training keeps the state that it goes on from, if it got as far as the first one.
+    # A training keeps the state from which it resumes, if it got as far as the first one.
     states = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("state-*.pt")}
     written = f"written so far: {states.pop()}" if states else "nothing was written"
     assert (ended, said) == (143, f"{program}: interrupted; {written}\n")

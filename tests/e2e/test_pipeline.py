@@ -1,4 +1,4 @@
-"""A tiny grid from configuration to PDF on the CPU, and what a second call, a change and a kill do."""
+"""A tiny grid from configuration to PDF on the CPU, and the effects of a second call, a change and a kill."""
 
 import copy
 import json
@@ -42,15 +42,15 @@ def test_experiments_hold_all_rows_of_their_runs(finished):
     assert frame.query("metric == 'leacc'")["value"].between(0, 1).all()
 
 
-def test_methods_of_a_run_meet_the_same_batches_and_seeds_differ(finished):
+def test_methods_of_a_run_share_batches_and_seeds_differ(finished):
     frame: Any = pd.read_csv(finished.folder / "results/experiments/comparison.csv", keep_default_na=False)
     blank = frame.query("method == 'floor-blank' and metric == 'leacc' and dataset == 'mnist-sample'")
-    # The blank answer's accuracy tells the batch's classes: equal for all victims of a trial.
+    # The accuracy of the blank answer depends on the batch's classes: equal for all victims of a trial.
     assert (blank.groupby("trial")["value"].nunique() == 1).all()
     assert blank["model_seed"].nunique() == 2
 
 
-def test_tables_have_four_twins(finished):
+def test_tables_have_four_forms(finished):
     assert {f"results/tables/comparison.{suffix}" for suffix in ("csv", "html", "md", "tex")} <= finished.files(
         "tables/*"
     )
@@ -79,19 +79,19 @@ def test_a_second_call_plans_nothing(finished):
     assert "Nothing to be done" in done.stdout
 
 
-def test_the_report_holds_everything_and_needs_no_network(finished):
+def test_the_report_is_complete_and_needs_no_network(finished):
     made = finished.snakemake("--report", "results/report.html")
     assert made.returncode == 0, made.stdout
     text = (finished.folder / "results/report.html").read_text(encoding="utf-8")
     for name in ("comparison", "batch_size_and_depth", "accuracy_over_batch", "Threat model", "Tables", "Figures"):
         assert name in text
-    # A browser may load nothing from elsewhere by itself: no script, style or image.
+    # A browser must not load any script, style or image from elsewhere.
     assert not re.findall(r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//""", text)
     assert not re.findall(r"""<link[^>]*\shref=["']?(?:https?:)?//""", text)
 
 
 class _Scripts(HTMLParser):
-    """The scripts of a page with an id, as a browser reads them."""
+    """The scripts of a page by id, as a browser reads them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class _Scripts(HTMLParser):
         self._inside = ""
 
 
-def test_what_users_write_cannot_end_the_reports_scripts(finished):
+def test_user_text_cannot_break_the_scripts_of_the_report(finished):
     made = finished.snakemake("--report", "results/report.html")
     assert made.returncode == 0, made.stdout
     scripts = _Scripts((finished.folder / "results/report.html").read_text(encoding="utf-8")).found
@@ -118,7 +118,7 @@ def test_what_users_write_cannot_end_the_reports_scripts(finished):
     assert {"results/tables/comparison.html", "results/figures/accuracy_over_batch.png"} <= set(results)
 
 
-def test_what_users_write_is_shown_as_it_is(finished):
+def test_user_text_is_shown_verbatim(finished):
     tables = finished.folder / "results/tables"
     page = (tables / "comparison.html").read_text()
     assert "Attacks &lt;/script&gt;&lt;script&gt;compared" in page
@@ -128,7 +128,7 @@ def test_what_users_write_is_shown_as_it_is(finished):
     assert set(numbers["group"]) == {"Batch size: FCN-3, =MNIST </script><b>(5k)"}
 
 
-def test_results_survive_the_loss_of_snakemakes_own_notes(finished):
+def test_results_survive_the_loss_of_snakemakes_metadata(finished):
     shutil.move(finished.folder / ".snakemake", finished.folder / "kept")
     try:
         assert "restore_labels" not in finished.planned()
@@ -149,8 +149,8 @@ def test_changing_one_parameter_replans_only_its_runs(finished):
     assert jobs["collect"] == 1
 
 
-def test_a_broken_table_of_numbers_stops_with_its_reason(finished):
-    """A metrics file that misses a method's rows must not become a paper with holes."""
+def test_incomplete_metrics_stop_with_a_reason(finished):
+    """Metrics without the rows of a method must not result in a paper with gaps."""
     name = sorted(finished.files("runs/**/metrics.csv"))[0]
     path = finished.folder / name
     whole = path.read_text()

@@ -1,4 +1,4 @@
-"""What is left of a grid whose Snakemake, job or machine dies, and what the next call does."""
+"""The state of a grid whose Snakemake, job or machine dies, and what the next call does."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def workflow(tmp_path) -> Workflow:
 
 @pytest.fixture
 def running(workflow) -> Iterator[subprocess.Popen[str]]:
-    """The grid in the middle of its first two jobs."""
+    """A grid in the middle of its first two jobs."""
     process = subprocess.Popen(workflow.command("--keep-going"), start_new_session=True, **workflow.popen_options())
     wait_for(lambda: len(jobs_of(process)) == 2)
     time.sleep(2)  # into their tries
@@ -51,13 +51,13 @@ def running(workflow) -> Iterator[subprocess.Popen[str]]:
 
 
 def jobs_of(process: subprocess.Popen[str]) -> list[int]:
-    """Process ids of the programs that a grid runs, which are in its session even when it is dead."""
+    """Return the process ids of a grid's programs, which are in its session even after its death."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_text().split("\0")
             session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
-        except OSError:  # ended in between
+        except OSError:  # ended in the meantime
             continue
         if session == process.pid and "workflow/scripts/restore_labels.py" in words[:2]:
             found.append(int(folder.name))
@@ -72,12 +72,12 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 
 def check_whole(workflow: Workflow, name: str) -> None:
-    """What exists has all tries of all methods."""
+    """Check that existing results have all tries of all methods."""
     assert len(frames.read_frame(workflow.folder / name).query("metric == 'leacc' and method == 'rlg'")) == TRIES
 
 
 def finish(workflow: Workflow) -> int:
-    """Call again and return how many label runs that took; everything must be there then, and whole."""
+    """Call again and return the number of label runs; afterwards everything must exist and be complete."""
     unlocked = workflow.snakemake("--unlock")
     assert unlocked.returncode == 0, unlocked.stdout
     done = workflow.snakemake()
@@ -91,17 +91,17 @@ def finish(workflow: Workflow) -> int:
 
 
 def test_a_killed_snakemake(workflow, running):
-    """Its jobs go on by themselves and end; the next call takes their results or makes them anew, never half of one."""
+    """Its jobs continue on their own; the next call uses their results or repeats them, never half of one."""
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     wait_for(lambda: not jobs_of(running))
     for name in workflow.files("runs/**/metrics.csv"):
         check_whole(workflow, name)
-    assert finish(workflow) == 3  # the two that nobody waited for, and the one that never began
+    assert finish(workflow) == 3  # the two that nobody waited for, and the one that never started
 
 
 def test_a_killed_job(workflow, running):
-    """It is reported with its log, the others go on, and only it is made anew."""
+    """It is reported with its log, the others continue, and only this job is repeated."""
     os.kill(jobs_of(running)[0], signal.SIGKILL)
     output, _ = running.communicate(timeout=300)
     assert running.returncode != 0
@@ -111,7 +111,7 @@ def test_a_killed_job(workflow, running):
 
 
 def test_a_killed_machine(workflow, running):
-    """All dies at once, and a file that was being renamed has its name but not its end."""
+    """Everything dies at once, and a file that was being renamed is truncated."""
     os.killpg(running.pid, signal.SIGKILL)
     for pid in jobs_of(running):
         os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A checkout in a folder whose name has a space, and what `make` does before the environment is there."""
+"""A checkout in a folder whose name has a space, and `make` before the environment exists."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ def folder(tmp_path) -> Path:
 
 
 def make(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Call make as a user does: without what `make test` tells the calls of make below it."""
+    """Call make as a user does: without the variables that `make test` passes to nested calls."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
     return subprocess.run(
         ["make", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
@@ -30,7 +30,7 @@ printf '%s\\n' "VIRTUAL_ENV=$VIRTUAL_ENV" "PYTHONPATH=$PYTHONPATH" "$@" >> "$(di
 """
 
 
-def test_make_env_names_the_folder_as_one_word(folder):
+def test_make_env_quotes_the_folder(folder):
     for name in ("Makefile", "requirements.lock", "pyproject.toml", "requirements-slurm.lock"):
         shutil.copy(ROOT / name, folder)
     tools = folder / ".venv" / "bin"
@@ -50,7 +50,7 @@ def test_make_env_names_the_folder_as_one_word(folder):
 
 @pytest.mark.parametrize("goal", ["paper", "plan", "report"])
 @pytest.mark.parametrize(("config", "message"), [("typo.yaml", "no such file"), ("pyproject.toml", "is no .yaml file")])
-def test_make_looks_at_the_configuration_before_it_makes_the_environment(folder, goal, config, message):
+def test_make_checks_the_configuration_before_making_the_environment(folder, goal, config, message):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     done = make(goal, f"CONFIG={config}", folder=folder)
@@ -74,7 +74,7 @@ def test_rules_run_with_an_interpreter_in_such_a_folder(folder, tmp_path, place)
         *workflow.command("--keep-going", "results/experiments/comparison.csv")[1:],
     ]
     options = workflow.popen_options()
-    # The shells that Snakemake starts may not find another Python by chance.
+    # The shells that Snakemake starts must not find another Python by accident.
     options["env"] = {**options["env"], "PATH": os.defpath}
     done = subprocess.run(command, **options, check=False, timeout=300)
     assert done.returncode == 0, done.stdout

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 LINK = Path("/etc/slurm/slurm.conf")
-"""Where Slurm's programs look inside a job, whatever SLURM_CONF said outside. A link, while the tests run."""
+"""Where Slurm's programs look inside a job, regardless of SLURM_CONF outside. A link, while the tests run."""
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "setpriv")
 PREFIX = "gradleak-slurm-"
 
-# Memory is enforced by a look at the resident sets each second: control groups need more rights than containers have.
+# Memory is enforced by polling resident sets every second: control groups need more rights than containers have.
 CONF = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -55,7 +55,7 @@ PartitionName=gpu Nodes={host} MaxTime=1-0
 
 
 def why_not() -> str:
-    """Return why no cluster can be started here, empty if one can."""
+    """Return why no cluster can be started here; empty if one can."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         return f"no Slurm here ({', '.join(missing)} missing): `make test-slurm` installs it on Debian as root"
@@ -70,7 +70,7 @@ def why_not() -> str:
 
 
 def _left_behind() -> Path | None:
-    """Return the folder of tests that were killed before they could take their link away."""
+    """Return the folder of tests that were killed before they could remove their link."""
     if not LINK.is_symlink() or not LINK.readlink().parent.name.startswith(PREFIX):
         return None
     return LINK.readlink().parent
@@ -84,10 +84,10 @@ def _runs(pid_file: Path) -> bool:
 
 
 def until(done: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until ``done``, at most so long.
+    """Wait until ``done``, with a timeout.
 
     Raises:
-        TimeoutError: it did not happen; ``what`` says what.
+        TimeoutError: it did not happen in time; ``what`` describes it.
     """
     deadline = time.monotonic() + seconds
     while not done():
@@ -103,14 +103,14 @@ def _free_port() -> int:
 
 
 class Cluster:
-    """The daemons, and what they know of jobs.
+    """The daemons, and their view of jobs.
 
     Attributes:
         folder: configuration, state and logs; removed at the end.
     """
 
     def __init__(self) -> None:
-        # Not in pytest's folder: munge wants a path that others may search.
+        # Not in pytest's folder: munge needs a path that others may traverse.
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         self.folder.chmod(0o755)
         self._daemons: list[subprocess.Popen[bytes]] = []
@@ -120,7 +120,7 @@ class Cluster:
         folder = self.folder
         for name in ("state", "spool", "dev"):
             (folder / name).mkdir()
-        # Devices that stand for GPUs: Slurm wants files to hand out. These are two more /dev/null.
+        # Devices that stand in for GPUs: Slurm needs files to assign. These are two copies of /dev/null.
         for name in ("gpu0", "gpu1"):
             os.mknod(folder / "dev" / name, 0o020666, os.makedev(1, 3))
         host = socket.gethostname().split(".")[0]
@@ -146,7 +146,7 @@ class Cluster:
         until(lambda: self._ask("sinfo", "--noheader", "--format=%T").split() == ["idle"], 30, "an idle node")
 
     def stop(self) -> None:
-        """Cancel all jobs, stop the daemons, take away what was made; never waits for long."""
+        """Cancel all jobs, stop the daemons and remove their files, without waiting for long."""
         try:
             if self._daemons:
                 self.cancel_all()
@@ -163,16 +163,16 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def cancel_all(self) -> None:
-        """End whatever a test left in the queue."""
+        """Cancel everything that a test left in the queue."""
         self._ask("scancel", "--user=root")
         until(lambda: not self.queue(), 30, "an empty queue")
 
     def queue(self) -> list[str]:
-        """Return the ids of the jobs that wait, run or are being ended."""
+        """Return the ids of jobs that are pending, running or completing."""
         return self._ask("squeue", "--noheader", "--format=%i").split()
 
     def jobs(self) -> list[dict[str, str]]:
-        """Return all jobs since the start in order, finished ones too, as ``scontrol`` shows them."""
+        """Return all jobs since the start in order, including finished ones, as ``scontrol`` shows them."""
         shown = self._ask("scontrol", "--oneliner", "show", "jobs").splitlines()
         jobs = [dict(field.split("=", 1) for field in line.split() if "=" in field) for line in shown]
         return sorted((job for job in jobs if "JobId" in job), key=lambda job: int(job["JobId"]))
@@ -184,7 +184,7 @@ class Cluster:
 
     def _start(self, *command: str) -> None:
         with (self.folder / f"{command[0]}.log").open("ab") as log:
-            # Should pytest be killed, its daemons get a signal too.
+            # If pytest is killed, its daemons get a signal too.
             guarded = ["setpriv", "--pdeathsig", "TERM", *command]
             self._daemons.append(subprocess.Popen(guarded, stdout=log, stderr=log))
 

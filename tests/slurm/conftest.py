@@ -1,4 +1,4 @@
-"""One Slurm for all tests of this folder, or one line that says why there is none."""
+"""One Slurm for all tests in this folder, or one line that says why there is none."""
 
 import importlib.util
 import signal
@@ -10,7 +10,7 @@ from tests.slurm.cluster import Cluster, why_not
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a Slurm where none can be started."""
+    """Skip tests that need a Slurm if none can be started."""
     reason = why_not()
     if not reason and importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         reason = "snakemake-executor-plugin-slurm is missing: `make test-slurm` installs it"
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cluster() -> Iterator[Cluster]:
     """A running Slurm."""
     made = Cluster()
-    # A test run that is stopped from outside takes its daemons with it, as Ctrl-C does.
+    # A terminated test run stops its daemons, as Ctrl-C does.
     before = signal.signal(signal.SIGTERM, lambda *_: pytest.exit("stopped", returncode=143))
     try:
         made.start()
@@ -36,6 +36,6 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(autouse=True)
 def _no_jobs_left(cluster: Cluster) -> Iterator[None]:
-    """Take away what a failed test left in the queue, so that it fails alone."""
+    """Cancel what a failed test left in the queue, so that no other test fails."""
     yield
     cluster.cancel_all()

@@ -1,7 +1,7 @@
-"""The shipped profile on a real Slurm: the same results as on one machine, and what failed and cancelled jobs leave.
+"""The shipped profile on a real Slurm: equal results to one machine, and the state after failed and cancelled jobs.
 
-One call does most of it, because Slurm's queue is asked seldom and waiting is what takes the time here: runs of the
-default grid, of which one needs more memory than a first attempt gives it, beside an image run that is always killed.
+A single call covers most of it, because Slurm's queue is polled rarely and waiting takes most of the time: runs of the
+default grid, one of which needs more memory than its first attempt gets, and an image run that is always killed.
 """
 
 import csv
@@ -24,7 +24,7 @@ FAULTS = Path(__file__).parent / "faults"
 
 _DEFAULT: Any = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))["experiments"]
 GRID: dict[str, Any] = {
-    # As in the default grid, but for one initialisation, and for the stages: one that is trained in seconds.
+    # As in the default grid, except for a single initialisation and a stage that trains in seconds.
     "experiments": {
         "class_distribution": {"axes": [axis | {"model_seed": 1} for axis in _DEFAULT["class_distribution"]["axes"]]},
         "training_stage": {"axes": [axis | {"stage": "iter100"} for axis in _DEFAULT["training_stage"]["axes"]]},
@@ -36,7 +36,7 @@ GRID: dict[str, Any] = {
         "figures": [],
     },
 }
-"""Runs of the default grid: 7 that restore labels, 2 of them of victims that are trained first, and one of images."""
+"""Runs of the default grid: 7 label runs, 2 of them on trained victims, and one image run."""
 LABELS, VICTIMS = 7, 2
 TARGETS = ["results/tables/class_distribution.md", "results/experiments/training_stage.csv"]
 FAILING = "results/experiments/inversion.csv"
@@ -46,14 +46,14 @@ MEASURED = {"seconds", "peak_memory_mb"}
 
 
 class OnSlurm(Workflow):
-    """Snakemake calls whose jobs go through Slurm, with the profile as it is shipped but for smaller groups."""
+    """Snakemake calls whose jobs go through Slurm, with the shipped profile except for smaller groups."""
 
     seconds = 8
-    """Until the queue is first asked. Each time that no job has ended the plugin waits ten seconds longer."""
+    """Seconds until the queue is first polled. Whenever no job has ended, the plugin waits ten seconds longer."""
 
     def command(self, *arguments: str) -> list[str]:
         profile = ["--workflow-profile", "profiles/slurm", "--group-components", "labels=3", "--latency-wait", "5"]
-        # This Slurm keeps no accounts.
+        # This Slurm has no accounting.
         asking = ["--slurm-status-command=squeue", f"--slurm-init-seconds-before-status-checks={self.seconds}"]
         return [sys.executable, "-m", "snakemake", *profile, *asking, "--configfile", "test.yaml", *arguments]
 
@@ -64,7 +64,7 @@ class OnSlurm(Workflow):
         return options
 
     def jobs(self, cluster: Cluster, rule: str = "") -> list[dict[str, str]]:
-        """Return this folder's jobs, of one rule."""
+        """Return the jobs of one rule in this folder."""
         return [job for job in cluster.jobs() if job["WorkDir"] == str(self.folder) and rule in job["Comment"]]
 
     def programs(self) -> list[int]:
@@ -76,18 +76,18 @@ class OnSlurm(Workflow):
                 if here and b"workflow/scripts/" in (process / "cmdline").read_bytes():
                     found.append(int(process.name))
             except OSError:
-                continue  # ended meanwhile
+                continue  # ended in the meantime
         return found
 
 
 def given(job: dict[str, str]) -> tuple[str, str, int]:
-    """What a job was given: partition, memory, and run time in minutes."""
+    """Return a job's partition, memory, and run time in minutes."""
     hours, minutes, _ = job["TimeLimit"].split(":")
     return job["Partition"], job["MinMemoryNode"], 60 * int(hours) + int(minutes)
 
 
 def rows(path: Path) -> list[list[str]]:
-    """The lines of a metrics CSV but for those that measure the machine."""
+    """Return the lines of a metrics CSV except those that measure the machine."""
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
     column = lines[0].index("metric")
@@ -95,7 +95,7 @@ def rows(path: Path) -> list[list[str]]:
 
 
 def sidecar(path: Path) -> dict[str, Any]:
-    """What a run's record says but for times, host and the digest of the metrics, which hold times too."""
+    """Return a run's record without times, host and the digest of the metrics, which include times."""
     record = json.loads(path.read_text(encoding="utf-8"))
     for name in ("started", "seconds", "peak_memory_mb", "hardware"):
         del record[name]
@@ -105,7 +105,7 @@ def sidecar(path: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory) -> Iterator[tuple[Workflow, subprocess.Popen[str]]]:
-    """The same on this machine. It runs in the background, in the time that others wait for Slurm."""
+    """The same on this machine, in the background while others wait for Slurm."""
     workflow = Workflow(tmp_path_factory.mktemp("local"))
     workflow.configure(GRID)
     command = ["nice", *workflow.command("--", *TARGETS)]
@@ -120,7 +120,7 @@ def local(tmp_path_factory) -> Iterator[tuple[Workflow, subprocess.Popen[str]]]:
 
 @pytest.fixture(scope="module")
 def called(cluster, local, tmp_path_factory) -> tuple[OnSlurm, str]:
-    """The call that does most of it, and what it said."""
+    """The call that covers most of it, and its output."""
     workflow = OnSlurm(tmp_path_factory.mktemp("slurm"))
     workflow.configure(GRID)
     try:
@@ -132,17 +132,17 @@ def called(cluster, local, tmp_path_factory) -> tuple[OnSlurm, str]:
     return workflow, done.stdout + cluster.logs()
 
 
-def test_jobs_get_what_the_profile_and_the_rules_say(cluster, called):
+def test_jobs_get_the_resources_of_profile_and_rules(cluster, called):
     workflow, said = called
     jobs = workflow.jobs(cluster)
     trainings = workflow.jobs(cluster, "train_model")
     assert [given(job) for job in trainings] == [("gpu", "6000M", 240)] * VICTIMS, said
     assert {job["TresPerJob"] for job in trainings} == {"gres:gpu:1"}
-    # Seven label runs share three allocations, one after the other in each.
+    # Seven label runs share three allocations, sequentially in each.
     labels = [job for job in workflow.jobs(cluster, "restore_labels") if given(job)[1] == "3000M"]
     assert sorted(given(job) for job in labels) == [("cpu", "3000M", 30 * runs) for runs in (1, 3, 3)]
     assert {job["NumCPUs"] for job in jobs} == {"1"}
-    # Nothing else is a job: tables are made where Snakemake runs.
+    # Nothing else is a job: tables are built where Snakemake runs.
     assert {job["Comment"].split("_wildcards")[0] for job in jobs} == {
         "rule_train_model",
         "rule_reconstruct_images",
@@ -150,7 +150,7 @@ def test_jobs_get_what_the_profile_and_the_rules_say(cluster, called):
     }
 
 
-def test_a_job_without_memory_is_tried_again_with_more(cluster, called):
+def test_a_job_that_runs_out_of_memory_is_retried_with_more(cluster, called):
     workflow, said = called
     labels = workflow.jobs(cluster, "restore_labels")
     (failed,) = [job for job in labels if job["JobState"] != "COMPLETED"]
@@ -196,7 +196,7 @@ def test_a_second_call_plans_nothing(called):
     assert "Nothing to be done" in workflow.snakemake("--dry-run", "--", *TARGETS).stdout
 
 
-def test_one_machine_goes_on_with_what_a_cluster_made(called):
+def test_one_machine_continues_with_results_of_a_cluster(called):
     workflow, _ = called
     again = Workflow.__new__(Workflow)
     again.folder = workflow.folder
@@ -206,7 +206,7 @@ def test_one_machine_goes_on_with_what_a_cluster_made(called):
 def test_cancelling_leaves_no_job_and_no_partial_file(cluster, tmp_path):
     workflow = OnSlurm(tmp_path)
     workflow.configure(GRID | {"defaults": {"num_tries": 100_000}})
-    # On Ctrl-C the plugin cancels the jobs at once, but ends only when it would have asked for them.
+    # On Ctrl-C the plugin cancels the jobs at once, but exits only at the next poll.
     workflow.seconds = 15
     target = "results/experiments/class_distribution.csv"
     process = subprocess.Popen(workflow.command("--", target), **workflow.popen_options())
@@ -215,7 +215,7 @@ def test_cancelling_leaves_no_job_and_no_partial_file(cluster, tmp_path):
         assert len(cluster.queue()) == 2
         process.send_signal(signal.SIGINT)
         until(lambda: not cluster.queue(), 60, "an empty queue")
-        # It asks the less often the longer its jobs have run, so on a busy machine it may sleep for a minute.
+        # It polls less often the longer its jobs run, so on a busy machine it may sleep for a minute.
         said, _ = process.communicate(timeout=180)
     finally:
         process.kill()
@@ -225,5 +225,5 @@ def test_cancelling_leaves_no_job_and_no_partial_file(cluster, tmp_path):
     assert {job["JobState"] for job in workflow.jobs(cluster)} == {"CANCELLED"}
     files = {path.name for path in (tmp_path / "results").rglob("*") if path.is_file()}
     assert {name.rsplit(".", 1)[-1] for name in files} <= {"txt", "log"}, files
-    # Nothing is locked, and all is still to do.
+    # Nothing is locked, and everything is still to do.
     assert workflow.planned("--", target)["restore_labels"] == 5

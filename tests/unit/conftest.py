@@ -1,4 +1,4 @@
-"""A small smooth victim with every kind of layer that a client has to treat right, and spoilt messages of clients."""
+"""A small smooth victim with every kind of layer that needs special treatment, and corrupted messages of clients."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ def toy() -> Make:
 
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
-    """Return ``spoil(function)``: what clients send in call 1, 2, ... is passed to it with the call's number."""
+    """Return ``spoil(function)``: the function is applied to what clients send, with the number of the call from 1."""
 
     def install(function: Callable[[int, Sent], Sent]) -> None:
         calls = 0
@@ -64,5 +64,5 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
 
 @pytest.fixture(autouse=True)
 def _nothing_said_yet() -> None:
-    """Notes are said once per process, so a test would depend on what ran before it."""
+    """Forget printed notes, which are printed once per process and would make tests depend on each other."""
     note.cache_clear()

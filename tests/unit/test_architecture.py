@@ -1,4 +1,4 @@
-"""The packages stand in the order of the data's way, and the first and the last of them do without torch."""
+"""Packages import in one direction, and the first and the last of them never import torch."""
 
 import ast
 import subprocess
@@ -11,10 +11,10 @@ from tests.workflow import ROOT
 
 SOURCE = ROOT / "src" / "gradleak"
 ORDER = ("plan", "data", "victims", "clients", "attacks", "metrics", "runs", "report")
-"""Each package imports those before it, and none after it."""
+"""Each package imports only those before it."""
 
 ROOT_FILES = {path.stem for path in SOURCE.glob("*.py")} - {"__init__"}
-"""What all packages may import, and what imports none of them."""
+"""Modules that all packages may import and that import none of them."""
 
 LONGEST = 350
 
@@ -24,12 +24,12 @@ def sources() -> list[Path]:
 
 
 def place(path: Path) -> str:
-    """The package that a file is in; empty for a file beside the packages."""
+    """Return the package of a file; empty for a file beside the packages."""
     return path.relative_to(SOURCE).parts[0] if path.parent != SOURCE else ""
 
 
 def imported(text: str) -> Iterator[tuple[int, str]]:
-    """Line and name of each package, or file beside the packages, that a file imports, wherever the import stands."""
+    """Return line and name of each package, or file beside the packages, that a file imports anywhere."""
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.ImportFrom(level=level) if level:
@@ -49,7 +49,7 @@ def imported(text: str) -> Iterator[tuple[int, str]]:
 
 
 def wrong_imports(path: Path, text: str) -> list[str]:
-    """The imports of a file that point the wrong way, each with its line."""
+    """Return the imports of a file in the wrong direction, with their lines."""
     here = place(path)
     allowed = ROOT_FILES | set(ORDER[: ORDER.index(here) + 1] if here else ()) | {"__version__"}
     where = path.relative_to(SOURCE)
@@ -75,12 +75,12 @@ def test_imports_point_one_way():
         ("data/x.py", "from gradleak.nowhere import y"),
     ],
 )
-def test_an_import_that_points_back_is_seen(file, text):
+def test_an_import_that_points_back_is_detected(file, text):
     assert len(wrong_imports(SOURCE / file, text)) == 1
 
 
-def test_only_runs_bring_attacks_and_metrics_together():
-    """Metrics read what an attack returns; whoever calls both is a run."""
+def test_only_runs_import_attacks_and_metrics():
+    """Metrics use the types that attacks return; only runs call both."""
     imports: dict[str, set[str]] = {name: set() for name in ("", *ORDER)}
     for path in sources():
         imports[place(path)] |= {name for _, name in imported(path.read_text(encoding="utf-8"))}

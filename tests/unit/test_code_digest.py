@@ -1,4 +1,4 @@
-"""The digest of the code: what changes it and what does not."""
+"""What changes the digest of the code, and what does not."""
 
 import os
 import shutil
@@ -59,7 +59,7 @@ def digests() -> dict[str, str]:
 
 
 def changed(path: Path, edit: Callable[[str], str] = lambda text: text + "\nEXTRA = 1\n") -> set[str]:
-    """The jobs whose digest an edit of a source file changes."""
+    """Return the jobs whose digest changes when a source file is edited."""
     before, text = digests(), path.read_text()
     assert edit(text) != text
     path.write_text(edit(text))
@@ -104,11 +104,11 @@ IMAGES = {"dlg", "ig with labels", "diffusion"}
         ("plan/catalogue/__init__.py", set(JOBS)),
     ],
 )
-def test_an_edit_changes_the_jobs_that_use_what_it_is_of_and_no_others(tree, file, jobs):
+def test_an_edit_changes_exactly_the_jobs_that_use_the_code(tree, file, jobs):
     assert changed(tree / file) == jobs
 
 
-def test_what_is_known_of_a_kind_counts_for_the_jobs_that_use_it(tree, monkeypatch):
+def test_the_facts_of_a_kind_count_for_the_jobs_that_use_it(tree, monkeypatch):
     before = digests()
     monkeypatch.setitem(attacks.KINDS, "gi", attacks.KINDS["gi"].model_copy(update={"gives": ("counts",)}))
     uses.cache_clear()
@@ -151,7 +151,7 @@ def test_comments_docstrings_and_layout_do_not_count(tree):
     assert changed(tree / "attacks" / "labels" / "ilrg.py", edit) == set()
 
 
-def test_a_job_takes_what_the_workflow_tells_it_but_only_of_these_sources(tree, monkeypatch):
+def test_a_job_uses_the_workflows_digest_only_for_the_same_sources(tree, monkeypatch):
     jobs = [JOBS["ilrg"], JOBS["vgg"]]
     right = {name: code_of(JOBS[name]) for name in ("ilrg", "vgg", "dlg")}
     monkeypatch.setenv("GRADLEAK_CODE", "")

@@ -1,4 +1,4 @@
-"""GPUs are held by one job each and freed when it ends; no GPU is needed to see that."""
+"""A GPU is held by one job and released when it ends; the tests need no GPU."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ HOLD += "place, lock = claim(['a', 'b'], Path(sys.argv[1])); print(place, flush=
 
 @pytest.fixture
 def hold(tmp_path):
-    """The function that starts a job which holds a GPU: it returns the process and the GPU."""
+    """Return a function that starts a job with a GPU and returns the process and the GPU."""
     processes = []
 
     def start() -> tuple[subprocess.Popen[str], int]:
@@ -32,7 +32,7 @@ def hold(tmp_path):
         process.communicate()
 
 
-def test_jobs_get_gpus_of_their_own_and_a_kill_frees_one(hold, tmp_path):
+def test_jobs_get_separate_gpus_and_a_kill_frees_one(hold, tmp_path):
     (first, a), (_, b) = hold(), hold()
     assert {a, b} == {0, 1}
     first.kill()
@@ -71,7 +71,7 @@ def test_a_process_has_one_gpu_and_small_jobs_share(monkeypatch, tmp_path):
     devices._held.pop()[1].release()
 
 
-def test_the_fall_back_to_the_cpu_is_said(monkeypatch, capsys):
+def test_the_fallback_to_the_cpu_prints_a_note(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
     assert "device: cpu (no usable GPU)" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one line, a status, and a true word on what was written."""
+"""Ctrl-C and SIGTERM: one line, a status, and a correct report of what was written."""
 
 import os
 import signal
@@ -44,13 +44,13 @@ def interrupted(work: str, number: signal.Signals, folder: Path) -> subprocess.C
         ("records.write_text(Path('b.txt'), ''); Path('b.txt').unlink()", "interrupted; nothing was written"),
     ],
 )
-def test_an_interrupted_program_says_truly_what_it_wrote(tmp_path, number, status, work, said):
+def test_an_interrupted_program_reports_what_it_wrote(tmp_path, number, status, work, said):
     done = interrupted(work, number, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", f"program.py: {said}\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_file_that_is_being_written_goes_away(tmp_path, number):
+def test_a_partially_written_file_is_removed(tmp_path, number):
     work = f"""
     with records.whole_file(Path("a/b.txt")) as temporary:
         temporary.write_text("half")
@@ -61,7 +61,7 @@ def test_a_file_that_is_being_written_goes_away(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_of_the_summary_may_leave():
+def test_a_closed_pipe_is_no_error():
     code = "import sys; from gradleak.plan import cli; cli.run(lambda argv: print('x' * 100_000))"
     reading, writing = os.pipe()
     os.close(reading)
@@ -70,7 +70,7 @@ def test_a_reader_of_the_summary_may_leave():
     assert done.stderr == ""
 
 
-def test_a_signal_that_waits_is_not_lost_where_the_block_fails():
+def test_a_held_signal_is_not_lost_if_the_block_fails():
     def write() -> None:
         with interrupts.held():
             signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The lock of the Slurm plugin is installed over that of the environment: both must name the same versions."""
+"""The lock of the Slurm plugin is installed on top of the environment's: both must pin the same versions."""
 
 import re
 from pathlib import Path

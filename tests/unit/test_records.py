@@ -1,4 +1,4 @@
-"""The CSV schema, and files that are written whole or not at all."""
+"""The CSV schema, and atomic writing of files."""
 
 import pytest
 from tests.sidecars import ROW
@@ -28,7 +28,7 @@ def test_written_files_obey_the_umask(tmp_path):
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
-def test_a_failed_write_takes_its_folders_back(tmp_path):
+def test_a_failed_write_removes_its_folders(tmp_path):
     (tmp_path / "old").mkdir()
     with pytest.raises(KeyboardInterrupt), records.whole_file(tmp_path / "old" / "new" / "newer" / "a.csv"):
         raise KeyboardInterrupt
@@ -38,12 +38,12 @@ def test_a_failed_write_takes_its_folders_back(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("file/a.csv", "file/a.csv: cannot make its folder: .*/file is a file"),
+        ("file/a.csv", "file/a.csv: cannot create its folder: .*/file is a file"),
         ("folder", "folder: is a folder; name a file in it"),
         ("n" * 300, "n: cannot be written: File name too long"),
     ],
 )
-def test_what_cannot_be_written_is_one_line(tmp_path, name, message):
+def test_unwritable_files_are_one_line(tmp_path, name, message):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=f"{message}$"):
@@ -63,12 +63,12 @@ def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
         ("x/y/metrics.csv", None),
         ("metrics.txt", "must end in .csv"),
         ("folder.csv", "is a folder"),
-        ("file/x/metrics.csv", "cannot make its folder: .*/file is a file"),
-        ("loop/x/metrics.csv", "cannot make its folder: .*/loop leads nowhere"),
+        ("file/x/metrics.csv", "cannot create its folder: .*/file is a file"),
+        ("loop/x/metrics.csv", "cannot create its folder: .*/loop is a broken link"),
         ("n" * 300 + ".csv", "cannot be written: File name too long"),
     ],
 )
-def test_looking_at_an_output_makes_nothing(tmp_path, name, message):
+def test_checking_an_output_creates_nothing(tmp_path, name, message):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")

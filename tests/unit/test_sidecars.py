@@ -1,4 +1,4 @@
-"""Records beside results, and the files that they vouch for."""
+"""Records beside results, and the files that they describe."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def write(folder: Path, tries: int) -> tuple[Path, Path]:
     return metrics, folder / "run.json"
 
 
-def test_what_a_job_writes_can_be_read(tmp_path):
+def test_records_of_jobs_can_be_read(tmp_path):
     frame, record = read_run(*write(tmp_path, 4), SPEC.run_id)
     assert len(frame) == 4
     assert record["spec"]["dataset"] == "mnist-sample"
@@ -34,7 +34,7 @@ def test_what_a_job_writes_can_be_read(tmp_path):
     assert record["schema"] == SCHEMA
 
 
-def test_no_other_csv_loses_its_record():
+def test_every_csv_has_its_own_record():
     assert sidecar_of(Path("a/metrics.csv")) == Path("a/run.json")
     assert sidecar_of(Path("a/b.csv")) == Path("a/b.json")
 
@@ -50,12 +50,12 @@ def test_a_new_csv_beside_an_old_record_is_recognised_and_written_anew(tmp_path,
         patched.setattr("gradleak.provenance.write_sidecar", dies)
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path, 5)
-    with pytest.raises(InputError, match="it has 5 rows, its record says 4; delete it and run again"):
+    with pytest.raises(InputError, match="it has 5 rows but its record says 4; delete it and run again"):
         read_run(*paths)
     assert len(read_run(*write(tmp_path, 5))[0]) == 5
 
 
-def test_a_csv_without_a_record_is_no_finished_run(tmp_path):
+def test_a_csv_without_a_record_is_not_a_finished_run(tmp_path):
     metrics, sidecar = write(tmp_path, 2)
     sidecar.unlink()
     with pytest.raises(InputError, match=r"run\.json: no such file; run again"):
@@ -67,23 +67,23 @@ def test_records_of_trainings_have_their_numbers(tmp_path):
     write_sidecar(path, SPEC, Clock("train"), run="x", device="cpu", accuracy=0.5, loss="low")
     assert read_sidecar(path, run="x", numbers=["accuracy"])["accuracy"] == 0.5
     for name, reason in (("loss", "valid number"), ("steps", "required")):
-        with pytest.raises(InputError, match=rf"train\.json: is no record of a finished job \({name}: .*{reason}"):
+        with pytest.raises(InputError, match=rf"train\.json: is not the record of a finished job \({name}: .*{reason}"):
             read_sidecar(path, numbers=[name])
 
 
-def test_a_record_that_is_no_text_is_one_line(tmp_path):
+def test_a_binary_record_is_one_line(tmp_path):
     (tmp_path / "run.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"run\.json: cannot be read .*; delete it and run again"):
         read_sidecar(tmp_path / "run.json")
 
 
-def test_a_loss_that_is_no_number_does_not_spoil_a_record(tmp_path):
+def test_a_nan_loss_does_not_invalidate_a_record(tmp_path):
     path = tmp_path / "run.json"
     path.write_text(json.dumps(record(loss=float("nan"))))
     assert read_sidecar(path)["device"] == "cpu"
 
 
-def test_folders_in_the_place_of_files_are_one_line(tmp_path):
+def test_folders_in_place_of_files_are_one_line(tmp_path):
     metrics, sidecar = write(tmp_path, 2)
     metrics.unlink()
     metrics.mkdir()

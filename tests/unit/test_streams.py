@@ -1,4 +1,4 @@
-"""Random streams are functions of their names alone."""
+"""Random streams depend only on their names."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ def test_streams_are_the_same_on_every_machine():
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
-def test_keys_are_not_run_together(a, b):
+def test_keys_are_not_concatenated(a, b):
     assert (stream_seed("x", a, b) == stream_seed("x", b, a)) == (a == b)
     assert stream_seed("x", f"{a}{b}") != stream_seed("x", a, b)
     assert stream_seed("x", a) != stream_seed("y", a)

@@ -10,7 +10,7 @@ from gradleak.report.snakemake_log import logged, unpacked
 from gradleak.report.summary import read_experiments
 from gradleak.report.tables.base import Labels
 
-snakemake: Any = globals()["snakemake"]  # put there by Snakemake
+snakemake: Any = globals()["snakemake"]  # set by Snakemake
 view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["figure"]
 
 with logged(snakemake.log[0], "build_figure") as log:

@@ -13,14 +13,14 @@ from gradleak.report.snakemake_log import logged
 from gradleak.report.tables.base import Labels
 from gradleak.sidecars import read_sidecar
 
-snakemake: Any = globals()["snakemake"]  # put there by Snakemake
+snakemake: Any = globals()["snakemake"]  # set by Snakemake
 params = snakemake.params
 
 with logged(snakemake.log[0], "build_macros") as log:
     plugins.enter(snakemake.input["modules"])
     records = {path: read_sidecar(path) for path in map(Path, snakemake.input.sidecars)}
     if not params["draft"]:
-        # Tables and text put experiments beside each other, and each of them was checked by itself so far.
+        # Tables and text compare experiments, each of which has only been checked on its own so far.
         check_one_code(records)
     values = quoted.gather(
         {Path(path).stem: read_experiment(Path(path)) for path in snakemake.input.experiments},
@@ -34,6 +34,6 @@ with logged(snakemake.log[0], "build_macros") as log:
         policies=params["policies"],
     )
     if params["draft"]:
-        values["draft"] = "yes"  # makes the text show ?? for a number that is missing
+        values["draft"] = "yes"  # makes the text show ?? for a missing number
     write_text(Path(snakemake.output[0]), tex.macros(values, Path(snakemake.input.template)))
     log.info("%d numbers", len(values))

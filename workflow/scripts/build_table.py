@@ -11,7 +11,7 @@ from gradleak.report.summary import read_experiments
 from gradleak.report.tables.base import Labels, build
 from gradleak.report.tables.render import to_csv, to_html, to_latex, to_markdown
 
-snakemake: Any = globals()["snakemake"]  # put there by Snakemake
+snakemake: Any = globals()["snakemake"]  # set by Snakemake
 view, name = unpacked(snakemake.params["view"]), snakemake.wildcards["table"]
 
 with logged(snakemake.log[0], "build_table") as log:

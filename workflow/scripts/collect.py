@@ -8,7 +8,7 @@ from gradleak.report.collect import gather
 from gradleak.report.frames import write_experiment
 from gradleak.report.snakemake_log import logged
 
-snakemake: Snakemake = globals()["snakemake"]  # put there by Snakemake
+snakemake: Snakemake = globals()["snakemake"]  # set by Snakemake
 
 with logged(snakemake.log[0], "collect") as log:
     frame = gather(

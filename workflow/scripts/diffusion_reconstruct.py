@@ -1,6 +1,6 @@
 """Reconstruct clients' images from their gradients while a diffusion prior denoises each iterate.
 
-Results are those of reconstruct.py: a long metrics CSV, run.json, traces of the matching loss, images.
+Results are as in reconstruct.py: a long metrics CSV, run.json, traces of the matching loss, images.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def main(argv: Sequence[str]) -> None:
     """Run diffusion-guided reconstruction for the options in ``argv``."""
     prog = "diffusion_reconstruct.py"
     spec = cli.parse(DiffusionReconstruct, argv, shorthand=FederatedShorthand, prog=prog, description=__doc__)
-    # Imported only now: --help and a wrong option answer at once.
+    # Imported only now, so that --help and wrong options answer at once.
     from gradleak.runs.diffusion import run
     from gradleak.runs.image_job import execute
 

@@ -1,6 +1,6 @@
 """Make a LaTeX table of the metrics of a reconstruction run and, optionally, of a diffusion-guided one.
 
-The folders are those that reconstruct.py and diffusion_reconstruct.py name when they end. The table needs the LaTeX
+The folders are those that reconstruct.py and diffusion_reconstruct.py print at the end. The table needs the LaTeX
 package booktabs.
 """
 

@@ -1,4 +1,4 @@
-"""Say what a configuration costs before it is run: its jobs, which are done, and the mean times of past jobs."""
+"""Print what a configuration costs before it is run: its jobs, which of them are done, and mean times of past jobs."""
 
 import os
 import sys
@@ -24,11 +24,15 @@ _cores.__name__ = "number of cores"
 def main(argv: Sequence[str]) -> None:
     """Print the plan of the configuration that ``argv`` names."""
     parser = cli.Parser(prog="plan.py", description=__doc__, allow_abbrev=False)
-    merged = "merged over config/config.yaml in their order"
+    merged = "config files merged over config/config.yaml, in order"
     parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help=merged)
     parser.add_argument("--cores", type=_cores, default="all", metavar="N", help="a number or all (default: all)")
-    parser.add_argument("--device", metavar="NAME", help="past jobs that count, e.g. cuda (default: where most ran)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="CSV file for one row per job (default: none)")
+    parser.add_argument(
+        "--device", metavar="NAME", help="device of the past jobs to average over, e.g. cuda (default: where most ran)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="CSV file to write, one row per job (default: none)"
+    )
     options = parser.parse_args(argv)
     if options.output is not None:
         check_output(options.output)

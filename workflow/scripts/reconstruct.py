@@ -1,7 +1,7 @@
 """Reconstruct clients' images from the gradients that they share.
 
-Each round, every client computes the gradient of its images on the server's model; the server matches it, or the
-mean of all, by the gradient of images that it optimises. Results: a long metrics CSV, run.json, loss traces, images.
+Each round, every client computes the gradient of its images on the server's model; the server optimises images until
+their gradient matches it, or the mean over the clients. Results: a long metrics CSV, run.json, loss traces, images.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from gradleak.plan.jobs.images import Reconstruct
 def main(argv: Sequence[str]) -> None:
     """Run image reconstruction for the options in ``argv``."""
     spec = cli.parse(Reconstruct, argv, shorthand=ReconstructShorthand, prog="reconstruct.py", description=__doc__)
-    # Imported only now: --help and a wrong option answer at once.
+    # Imported only now, so that --help and wrong options answer at once.
     from gradleak.runs.image_job import execute
     from gradleak.runs.images import run
 

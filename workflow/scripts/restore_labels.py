@@ -1,7 +1,7 @@
 """Restore the labels of a client's batches from the gradient of the last layer.
 
-Each try draws a batch, computes the head gradient that the client would send, gives every method the same
-observation, and compares the answers with the truth. Results: a long metrics CSV and run.json beside it.
+Each try draws a batch, computes the head gradient that the client would send, gives every method the same observation,
+and compares the guesses with the truth. Results: a long metrics CSV and run.json beside it.
 """
 
 import sys
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> None:
     spec = cli.parse(
         RestoreLabels, argv, shorthand=RestoreLabelsShorthand, prog="restore_labels.py", description=__doc__
     )
-    # Imported only now: --help and a wrong option answer at once.
+    # Imported only now, so that --help and wrong options answer at once.
     from gradleak.provenance import Clock, write_results
     from gradleak.records import check_output, check_place
     from gradleak.runs.labels import restore
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     check_place(output, f"--exp-name {spec.exp_name}")
     clock = Clock(code_of(spec))
     result = restore(spec)
-    with interrupts.held():  # a record belongs to its metrics
+    with interrupts.held():  # the record must belong to these metrics
         about = {"run": spec.run_id, "device": result.device, "side_knowledge": spec.told()}
         write_results(output, result.rows, spec, clock, **about)
     width = max(16, *(len(method) + 2 for method in result.methods))

@@ -1,7 +1,7 @@
 """Train a victim up to a stage: the checkpoint that experiments on trained victims attack.
 
-Written under --checkpoint-dir, in a folder that names the data set, the model, the stage and the seed:
-model.safetensors, train.json and history.csv. A killed training goes on where it stopped.
+Written under --checkpoint-dir, in a folder named by data set, model, stage and seed:
+model.safetensors, train.json and history.csv. A killed training resumes where it stopped.
 """
 
 import sys
@@ -15,7 +15,7 @@ from gradleak.plan.jobs.training import TrainVictim
 def main(argv: Sequence[str]) -> None:
     """Train the victim that the options in ``argv`` name."""
     spec = cli.parse(TrainVictim, argv, shorthand=TrainVictimShorthand, prog="train_model.py", description=__doc__)
-    # Imported only now: --help and a wrong option answer at once.
+    # Imported only now, so that --help and wrong options answer at once.
     from gradleak.records import check_output, check_place, write_text
     from gradleak.victims.training import train
 

@@ -1,7 +1,7 @@
-"""Train a small diffusion prior (UNet2DModel, DDPM) on images that no victim holds.
+"""Train a small diffusion prior (UNet2DModel, DDPM) on images that no client holds.
 
-Writes a diffusers folder that diffusion_reconstruct.py takes as --prior, with samples, losses and the list of images
-that it was trained on.
+Writes a diffusers folder for --prior of diffusion_reconstruct.py, with samples, losses and the list of images that it
+was trained on.
 """
 
 import sys
@@ -15,7 +15,7 @@ from gradleak.plan.jobs.diffusion import TrainPrior
 def main(argv: Sequence[str]) -> None:
     """Train the prior for the options in ``argv``."""
     spec = cli.parse(TrainPrior, argv, shorthand=PlacesShorthand, prog="train_prior.py", description=__doc__)
-    # Imported only now: --help and a wrong option answer at once.
+    # Imported only now, so that --help and wrong options answer at once.
     from gradleak.attacks.diffusion.train import train
     from gradleak.records import check_output, check_place, write_text
 

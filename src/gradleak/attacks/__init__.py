@@ -1,1 +1,1 @@
-"""What the server makes of what it sees."""
+"""Attacks: what the server infers from what it sees."""

@@ -1,1 +1,1 @@
-"""What clients send: observations, rounds and defenses."""
+"""Clients: observations, rounds and defenses."""

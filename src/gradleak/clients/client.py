@@ -1,4 +1,4 @@
-"""What a client computes from its batch: a function that can be differentiated, for many batches side by side."""
+"""What a client computes from its batch, as a differentiable function of many batches side by side."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from gradleak.victims.models.base import Victim
 
 
 class _BatchStatistics(nn.Module):
-    """A BatchNorm that normalises with its batch and keeps nothing, with the parameters of the one it replaces.
+    """A BatchNorm that normalises with batch statistics and keeps none, with the parameters of the one it replaces.
 
-    Of elementary operations: torch's own has a wrong second derivative in training mode under ``vmap``, without an
-    error, since the statistics that it saved count as constants there (torch 2.15).
+    It uses elementary operations, because torch's own has a wrong second derivative in training mode under ``vmap``,
+    without an error: it treats the saved statistics as constants (torch 2.15).
     """
 
     def __init__(self, norm: _BatchNorm) -> None:
@@ -42,7 +42,7 @@ class _BatchStatistics(nn.Module):
 
 
 def _use_batch_statistics(model: nn.Module) -> None:
-    """Replace every BatchNorm in place, once where several names share it."""
+    """Replace every BatchNorm in place; one that has several names is replaced once."""
     made: dict[nn.Module, _BatchStatistics] = {}
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, _BatchNorm):
@@ -51,13 +51,13 @@ def _use_batch_statistics(model: nn.Module) -> None:
 
 
 class Client:
-    """Gradients of the mean cross-entropy, or their mean along the path of a training, for K batches side by side.
+    """Gradients of the mean cross-entropy, or their mean over local training, for K batches side by side.
 
     Args:
         model: the model that the server sent; it is copied.
-        training: what the client does.
-        names: parameters that it trains, names of :func:`gradleak.clients.observation.trainable`; all by default. Those
-            that the output does not depend on have a gradient of zeros (:func:`gradleak.clients.observation.sent_names`
+        training: the client's local training.
+        names: parameters that it trains, named as in :func:`gradleak.clients.observation.trainable`; all by default.
+            Those that do not affect the output have zero gradients (:func:`gradleak.clients.observation.sent_names`
             leaves them out).
 
     Attributes:
@@ -71,14 +71,14 @@ class Client:
         self.trained = list(trained) if names is None else list(names)
         self.names = self.trained
         self.parameters = tuple(trained[name].detach() for name in self.trained)
-        # Only what is differentiated below is to be followed by autograd.
+        # Autograd shall track only what is differentiated below.
         self.model: nn.Module = copied.requires_grad_(requires_grad=False)
         if not training.bn_eval:
             _use_batch_statistics(self.model)
         self.buffers = dict(self.model.named_buffers())
 
     def sending(self, names: Sequence[str]) -> "Client":
-        """Return the same client, which sends the gradients of some of its parameters alone, in its own order."""
+        """Return the same client sending only the gradients of some parameters, in its own order."""
         if set(names) == set(self.names):
             return self
         other = copy.copy(self)
@@ -89,27 +89,28 @@ class Client:
         return other
 
     def loss(self, parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy of one batch x [n, c, h, w] with soft targets [n, C]."""
+        """Return the mean cross-entropy of one batch x [n, c, h, w] with soft targets [n, C]."""
         weights = dict(zip(self.trained, parameters, strict=True)) | self.buffers
         logits = functional_call(self.model, weights, (x,))
         return -(targets * torch.log_softmax(logits, dim=1)).sum(1).mean()
 
     def send(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        """What one client sends for x [n, c, h, w] and targets [n, C]: one tensor per name of ``names``.
+        """Return what one client sends for x [n, c, h, w] and targets [n, C]: one tensor per name in ``names``.
 
-        See :class:`gradleak.clients.local_training.LocalTraining`: the gradient, or the update read as a gradient.
+        That is the gradient, or the update read as a gradient, see
+        :class:`gradleak.clients.local_training.LocalTraining`.
         """
         return self._follow(grad(self.loss), self.parameters, x, targets)
 
     def _send_alone(self, x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        """The same by plain autograd, which is faster for a single batch: torch.func costs more per operation."""
+        """Return the same by plain autograd, faster for a single batch: torch.func costs more per operation."""
         further = torch.is_grad_enabled()
 
         def derivative(parameters: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-            if not further:  # no step needs the graph of those before it
+            if not further:  # no step needs the graph of earlier steps
                 parameters = tuple(p.detach().requires_grad_() for p in parameters)
             loss = self.loss(parameters, x, targets)
-            zeros = True  # of parameters that the loss does not depend on, as by torch.func
+            zeros = True  # for parameters that do not affect the loss, as torch.func does
             return torch.autograd.grad(
                 loss, tuple(parameters), create_graph=further, allow_unused=zeros, materialize_grads=zeros
             )
@@ -121,10 +122,10 @@ class Client:
     def _follow(
         self, derivative: Callable[..., tuple[Tensor, ...]], parameters: tuple[Tensor, ...], x: Tensor, targets: Tensor
     ) -> tuple[Tensor, ...]:
-        """Train as told, with one way or another to differentiate the loss by the parameters.
+        """Train, given a function that differentiates the loss with respect to the parameters.
 
-        Every velocity goes without its part of the first weights, c_t d w_0, which the server takes from the update
-        in the end: a single step then sends the gradient to the bit.
+        Every velocity omits its share of the initial weights, c_t d w_0, which the server would subtract from the
+        update in the end: a single step then sends the gradient exactly, to the bit.
         """
         if not self.names:
             return ()
@@ -135,7 +136,7 @@ class Client:
         velocity: tuple[Tensor, ...] | None = None
         total: tuple[Tensor, ...] | None = None
         for step, images in enumerate(mini_batches, start=1):
-            # Derivatives by the whole batch are summed in another order, and so rounded otherwise, if it is sliced.
+            # Slicing the whole batch would sum derivatives in another order and so round them differently.
             whole = images == slice(0, len(x))
             slope = derivative(parameters, *((x, targets) if whole else (x[images], targets[images])))
             if decay and step > 1:
@@ -156,7 +157,7 @@ class Client:
         return sent if len(mini_batches) == 1 else tuple(t / training.update_size(len(mini_batches)) for t in sent)
 
     def send_many(self, x: Tensor, targets: Tensor, *, at_once: int | None = None) -> tuple[Tensor, ...]:
-        """What K clients send for x [K, n, c, h, w] and targets [K, n, C]: tensors [K, ...], one per name.
+        """Return what K clients send for x [K, n, c, h, w] and targets [K, n, C]: one tensor [K, ...] per name.
 
         Args:
             x: batches.

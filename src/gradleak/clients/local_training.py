@@ -1,4 +1,4 @@
-"""What a client does with its images before it sends something: one description, for all attacks."""
+"""Local training of a client before it sends: one description for all attacks."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 class LocalTraining:
     r"""SGD on a client's own images. Both sides know it: a client follows it, an attack simulates it.
 
-    By default the client takes one step on all its images. Step t = 1..T, on mini-batch t, is that of
+    By default the client takes one step on all its images. Step t = 1..T, on mini-batch t, is a step of
     ``torch.optim.SGD`` (no dampening, no Nesterov momentum), all from the weights w_0 that the server sent:
 
         v_t = m v_{t-1} + grad L_t(w_{t-1}) + d w_{t-1},    v_0 = 0,    w_t = w_{t-1} - lr v_t.
@@ -24,18 +24,18 @@ class LocalTraining:
 
     the mean of grad L_t + d (w_{t-1} - w_0) along the path, gradient t with weight c_{T-t+1} / A. These weights sum to
     1: without momentum each is 1 / T. For T = 1 it is the gradient itself, whatever lr, m and d are. A defense acts on
-    this mean, so that its strength means the same whatever the training is.
+    this mean, so that its strength means the same for every local training.
 
-    Mini-batches are consecutive images, in the same order in every epoch, the last one what is left over. The mean is
+    Mini-batches are consecutive images, in the same order in every epoch; the last one may be smaller. The mean is
     over steps, so the images of a smaller last mini-batch weigh more than the others. A client of an experiment puts
     its images into an order of its own first (:func:`gradleak.clients.round_inputs.in_own_order`), which the server
-    does not know. A server that simulates it splits its guess in order too: as its images may be in any order, the true
-    ones in the client's order still match exactly. Labels that are given to it are in that order. Restored ones are in
-    none, so with them some images may be assigned to the wrong mini-batch.
+    does not know. A server that simulates it splits its guess in order too: since the images of a guess may be in any
+    order, the true ones in the client's order still match exactly. Given labels are in that order. Restored labels have
+    no order, so with them some images may be assigned to the wrong mini-batch.
 
     Attributes:
         epochs: passes over the images.
-        steps: steps in place of whole epochs; they go on with the first mini-batch after the last.
+        steps: steps in place of whole epochs; after the last mini-batch they continue with the first.
         batch_size: images of a mini-batch; all if None.
         lr: learning rate.
         momentum: m.
@@ -53,7 +53,7 @@ class LocalTraining:
 
     @property
     def sends_gradient(self) -> bool:
-        """Whether the client takes one step on all its images, however many these are."""
+        """Whether the client takes a single step on all its images."""
         return self.batch_size is None and (self.epochs if self.steps is None else self.steps) == 1
 
     def mini_batches(self, number: int) -> list[slice]:

@@ -1,4 +1,4 @@
-"""What the server sees of a client's batch: the threat model as a type, and the two ways to make it.
+"""What the server sees of a client's batch: the threat model as a type, and two ways to compute it.
 
 :func:`observe_head` gives the gradients of the last linear layer in closed form, chunk by chunk, without
 autograd; :func:`observe_full` gives every parameter's gradient by autograd. They agree to float precision.
@@ -20,12 +20,12 @@ HEAD = ("head.weight", "head.bias")
 """Names of the gradients of the last layer."""
 
 _NAMED = 4
-"""How many parameters a message names at most."""
+"""Largest number of parameters that a message names."""
 
 
 @dataclass(frozen=True)
 class SideKnowledge:
-    """What the server may know besides the gradient. Everything is unknown unless a run says otherwise.
+    """What the server may know besides the gradient; by default nothing.
 
     Attributes:
         present_classes: [C] bool, the classes in the batch (for the simplified variant of iLRG).
@@ -36,16 +36,16 @@ class SideKnowledge:
 
 @dataclass(frozen=True)
 class Observation:
-    """Everything that an attack is given. It holds no image, no label and no embedding.
+    """Everything that an attack gets: no image, no label and no embedding.
 
     Attributes:
         gradients: parameter name -> gradient of the mean cross-entropy over the batch, same shape as
-            the parameter, of those parameters alone of which the client sends one: they exist, require a gradient
-            (:func:`trainable`), take part in the output, and no defense withholds theirs. Head observations hold
+            the parameter. It holds only what the client sends: the parameter exists, requires a gradient
+            (:func:`trainable`), affects the output, and no defense withholds its gradient. Head observations hold
             ``head.weight`` [C, d] and ``head.bias`` [C] at most.
         model: the model that the server sent to the client, in eval mode; any network that ends in a linear layer. What
-            that layer is, :func:`gradleak.victims.head.head_of` tells.
-        batch_size: B, or None if the client does not tell it.
+            that layer is, see :func:`gradleak.victims.head.head_of`.
+        batch_size: B, or None if the client does not send it.
         side: optional further knowledge.
         input_shape: shape of one image as the model reads it.
         precision: type in which the gradients were sent, if it is coarser than that of the tensors, which hold what
@@ -60,14 +60,14 @@ class Observation:
     precision: torch.dtype | None = None
 
     def example(self) -> Tensor:
-        """Return two images [2, *input_shape] of no meaning, from which one sees how the model's layers are joined."""
+        """Return two meaningless images [2, *input_shape], for passes that show how the model's layers are joined."""
         size = math.prod(self.input_shape)
         weight = next(self.model.parameters())
         values = torch.linspace(-1, 1, 2 * size, device=weight.device, dtype=weight.dtype)
         return values.reshape(2, *self.input_shape)
 
     def lacks(self, names: Iterable[str]) -> list[str]:
-        """Return those of some gradients that the client did not send."""
+        """Return the names of those gradients that the client did not send."""
         return [name for name in names if name not in self.gradients]
 
     def is_finite(self) -> bool:
@@ -87,7 +87,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class BatchTruth:
-    """What only the experimenter knows of the batch; metrics take it, attacks never do.
+    """What only the experimenter knows about the batch; metrics get it, attacks never do.
 
     Attributes:
         counts: [C] int64, instances per class.
@@ -112,8 +112,8 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     :func:`gradleak.victims.head.head_of` has followed it; the observing functions see to that.
 
     A tied parameter has one gradient, the sum over the layers that share it. If the head is one of them, the parameter
-    goes by its name in another: its gradient is not that of the last layer alone, which ``head.weight`` stands for. A
-    head that is registered under a second name too is still the head.
+    has its name in the other layer: its gradient is not that of the last layer alone, which ``head.weight`` means. A
+    head that is also registered under a second name is still the head.
 
     Raises:
         InputError: see :func:`gradleak.victims.head.role_names`.
@@ -135,11 +135,11 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def sent_names(model: nn.Module, images: Tensor) -> list[str]:
-    """Return the names of the parameters of which a client of this model sends gradients, and say which it leaves out.
+    """Return the names of the parameters whose gradients a client of this model sends, and print which it leaves out.
 
     Args:
         model: in eval mode.
-        images: [n, channels, height, width], any: only which parameters the logits depend on counts.
+        images: [n, channels, height, width], any: they only show which parameters the logits depend on.
     """
     head = head_of(model, images)
     parameters = trainable(model)
@@ -150,11 +150,11 @@ def sent_names(model: nn.Module, images: Tensor) -> list[str]:
 
 
 def _derivatives(value: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Return the derivatives of a number by the parameters that it depends on."""
+    """Return the derivatives of a scalar with respect to the parameters that it depends on."""
     if not parameters or not value.requires_grad:
         return {}
-    found = torch.autograd.grad(value, tuple(parameters.values()), allow_unused=True)
-    return {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+    derivatives = torch.autograd.grad(value, tuple(parameters.values()), allow_unused=True)
+    return {name: gradient for name, gradient in zip(parameters, derivatives, strict=True) if gradient is not None}
 
 
 def _say_unsent(model: nn.Module, sent: Collection[str]) -> None:
@@ -179,8 +179,8 @@ def observe_head(
     With P = softmax(Z) [B, C], Y one-hot [B, C] and E [B, d]: dL/db = mean(P - Y), dL/dW = (P - Y)^T E / B
     (Ma et al. 2023, section 3). Sums run in float64 and are rounded once to the parameters' type.
 
-    A gradient that no client sends is left out: that of a bias that the head does not have, and of a parameter that is
-    frozen or shared with another layer.
+    Gradients that no client sends are left out: those of a missing bias and of parameters that are frozen or shared
+    with another layer.
 
     Args:
         model: the victim, any network that ends in a linear layer; it is put into eval mode, and lives on ``device``.
@@ -190,7 +190,7 @@ def observe_head(
         device: where the forward pass runs.
 
     Returns:
-        The observation and, apart from it, the truth that metrics need.
+        The observation and, separately, the truth that metrics need.
 
     Raises:
         ValueError: the batch is empty.
@@ -209,14 +209,14 @@ def observe_head(
     counts = torch.zeros(C, dtype=torch.int64, device=device)
     embeddings, logits, probabilities, own = (torch.zeros(C, n, **kwargs) for n in (d, C, C, d))
     shape: tuple[int, ...] = ()
-    # Fetched outside inference mode: a loader may use threads, which are not in it.
+    # Fetched outside inference mode, which does not extend to the threads of a loader.
     for images, labels in chain(first, chunks):
         shape = tuple(images.shape[1:])
         with torch.inference_mode():
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             if images.device.type == "cpu":
                 # oneDNN's convolutions run 1.2 to 1.3 times as fast channels last, and the input's layout
-                # alone decides, so the model stays as it is. Folding BatchNorm gains too little for a copy.
+                # alone decides, so the model needs no change. Folding BatchNorm gains too little to justify a copy.
                 images = images.contiguous(memory_format=torch.channels_last)
             e = head.features(images)
             z = head(e)
@@ -255,7 +255,7 @@ def observe_head(
 def observe_full(model: nn.Module, images: Tensor, labels: Tensor) -> Observation:
     """Gradients of all :func:`trainable` parameters by autograd, in eval mode.
 
-    Those that the loss does not depend on have none; a line on standard error names them.
+    Parameters that the loss does not depend on have none; a line on standard error names them.
 
     Args:
         model: the victim, any network that ends in a linear layer; it is put into eval mode.

@@ -1,4 +1,4 @@
-"""A federated round up to the attack: the victim that the server sends, the clients' batches, what they send back."""
+"""A federated round up to the attack: the victim that the server sends, the clients' batches, and what they send."""
 
 from collections.abc import Callable, Iterable
 
@@ -23,7 +23,7 @@ from gradleak.victims.training import victim_weights
 
 
 def make_victim(spec: AttackRun, data: ImageDataset) -> Victim:
-    """Return the model of the round on the CPU: fresh, at its training stage, or with the user's weights.
+    """Return the model of the round on the CPU: untrained, at its training stage, or with the user's weights.
 
     Raises:
         InputError: weights that do not fit, or a training that fails.
@@ -43,9 +43,9 @@ def make_victim(spec: AttackRun, data: ImageDataset) -> Victim:
 
 
 def client_keys(spec: BatchOptions, trial: int, client: int) -> tuple[object, ...]:
-    """Return what a client's random streams depend on: the same for all attacks, so that they meet the same batches.
+    """Return the keys of a client's random streams: the same for all attacks, so that they get the same batches.
 
-    The first client's are those of the label experiments, which have one client.
+    The first client has the keys of the label experiments, which have one client.
     """
     keys = (spec.dataset, spec.distribution_id, spec.batch_size, spec.seed, trial)
     return (*keys, f"client{client}") if client else keys
@@ -55,7 +55,7 @@ def draw_batch(spec: BatchOptions, data: ImageDataset, trial: int, client: int =
     """Return the images of a client's batch, [B] int64 indices.
 
     Raises:
-        InputError: the data cannot give the batch asked for.
+        InputError: the data cannot provide such a batch.
     """
     among = train_subset(data, spec.train_images) if spec.split == "train" else torch.arange(len(data))
     chosen = batches.select(
@@ -74,7 +74,7 @@ def in_own_order(spec: AttackRun, batch: Tensor, trial: int, client: int = 0) ->
     """Return a client's images in the order in which it trains on them, [B] int64 indices.
 
     Batches are grouped by class, and mini-batches would be too. The order has a stream of its own, so that the batches
-    are those of clients without mini-batches, whose order stays as it was drawn.
+    are the same as without mini-batches, where the order stays as drawn.
     """
     if not spec.has_mini_batches:
         return batch
@@ -82,11 +82,10 @@ def in_own_order(spec: AttackRun, batch: Tensor, trial: int, client: int = 0) ->
 
 
 def client_images(spec: FederatedOptions, data: ImageDataset) -> list[list[Tensor]]:
-    """Return the images of every client of every round, as [n] int64 indices: those that the user names, in the order
-    named, or drawn ones.
+    """Return the images of every client of every round, [n] int64 indices: named by the user, in order, or drawn.
 
     Raises:
-        InputError: an index outside the data set, or the data cannot give the batches asked for.
+        InputError: an index outside the data set, or the data cannot provide such batches.
     """
     if not spec.client_indices:
         clients = range(spec.num_clients)
@@ -117,7 +116,7 @@ def as_sent(
         observation: the undefended gradient.
         chunks: the client's batch, see :class:`gradleak.clients.defenses.base.DefenseContext`.
         trial: the round.
-        client: number of the client.
+        client: the number of the client.
     """
     if not spec.defenses:
         return rounded(observation, spec.precision)

@@ -1,4 +1,4 @@
-"""A federated round: clients' batches, what they send, and what the server makes of it before it attacks."""
+"""A federated round: clients' batches, what they send, and how the server combines it before the attack."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -29,7 +29,7 @@ class Batch:
     Attributes:
         trial: the round.
         client: its number, or -1 for the aggregate.
-        indices: [n] int64, which images of the data set they are.
+        indices: [n] int64, indices of its images in the data set.
         images: [n, c, h, w], normalised.
         labels: [n] int64.
         observation: what the server sees of it.
@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Round:
-    """What all attacks on a spec have in common.
+    """What all attacks of a spec share.
 
     Attributes:
         data: the data set.
@@ -60,7 +60,7 @@ class Round:
     device: torch.device
 
     def pixels(self, x: Tensor) -> Tensor:
-        """What the model reads -> [0, 1], clamped."""
+        """Map normalised images to [0, 1], clamped."""
         mean, std = self.constants(x)
         return (x * std + mean).clamp(0, 1)
 
@@ -74,7 +74,7 @@ def prepare(spec: FederatedOptions) -> Round:
     """Load the data and make the victim.
 
     Raises:
-        InputError: data missing, or weights that do not fit or cannot be fetched.
+        InputError: missing data, or weights that do not fit or cannot be downloaded.
     """
     device = choose_device(spec.device)
     data = datasets.load(
@@ -88,12 +88,12 @@ def prepare(spec: FederatedOptions) -> Round:
 
 
 def make_client(spec: AttackRun, data: ImageDataset, model: Victim, device: torch.device) -> Client:
-    """Return what simulates a client that trains as the spec says.
+    """Return a simulated client that trains as the spec says.
 
     Args:
         spec: the run.
         data: the client's data set.
-        model: what the server sent, on the device.
+        model: the model that the server sent, on the device.
         device: where it runs.
     """
     training = LocalTraining(
@@ -113,24 +113,24 @@ def client_batches(spec: FederatedOptions, round_: Round) -> Iterator[list[Batch
     """Draw the clients' batches, round by round, with what each client sends.
 
     Raises:
-        InputError: the data cannot give the batches asked for.
+        InputError: the data cannot provide such batches.
     """
     for trial, clients in enumerate(client_images(spec, round_.data)):
-        found = []
+        batches = []
         for client, chosen in enumerate(clients):
             images, labels = round_.data.fetch(chosen), round_.data.labels[chosen]
             on_device = images.to(round_.device)
             observation = observe_client(round_.client, round_.server, on_device, labels, round_.data.num_classes)
             seen = as_sent(spec, observation, partial(_whole, images, labels), trial, client)
-            found.append(Batch(trial, client, chosen, on_device, labels, seen))
-        yield found
+            batches.append(Batch(trial, client, chosen, on_device, labels, seen))
+        yield batches
 
 
 def observe_client(client: Client, server: Victim, images: Tensor, labels: Tensor, num_classes: int) -> Observation:
     """Return what the server sees of a client that trains on a batch.
 
     Args:
-        client: what it does.
+        client: the client.
         server: the model that the server sent it.
         images: [B, channels, height, width], on the model's device.
         labels: [B] int64.
@@ -148,9 +148,9 @@ def _whole(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
     """Return the clients of a round as one batch, with the mean of what they sent, each scaled to norm 1 if so asked.
 
-    Equal numbers of images make the mean of the clients' gradients the gradient of the joint batch. Scaled ones are no
-    gradient of any batch; an objective that ignores the scale suits them. A gradient that one client withholds has no
-    mean, and is left out.
+    With equal numbers of images, the mean of the clients' gradients is the gradient of the joint batch. A mean of
+    scaled gradients is not the gradient of any batch; an objective that ignores the scale suits it. A gradient that any
+    client withholds is left out.
     """
     names = [name for name in batches[0].observation.gradients if not any(b.observation.lacks([name]) for b in batches)]
     weights = [1.0] * len(batches)
@@ -172,7 +172,7 @@ def aggregate(spec: FederatedOptions, batches: list[Batch]) -> Batch:
 
 
 def updated(server: Victim, gradients: dict[str, Tensor], lr: float) -> Victim:
-    """Return a copy of the model after one step down the aggregated gradient; parameters without one stay."""
+    """Return a copy of the model after one step along the negative aggregated gradient; parameters without one stay."""
     model = deepcopy(server)
     with torch.no_grad():
         for name, parameter in trainable(model).items():

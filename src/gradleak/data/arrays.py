@@ -1,4 +1,4 @@
-"""Data sets whose pixels lie in memory as one uint8 array."""
+"""Data sets whose pixels are one uint8 array in memory."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from gradleak.data.base import ImageDataset
 
 @dataclass(frozen=True, eq=False)
 class ArrayDataset(ImageDataset):
-    """Images kept as bytes, a quarter of their float size; only the fetched ones become floats.
+    """Images stored as bytes, a quarter of their float size; only fetched images become floats.
 
     Attributes:
         array: [N, channels, height, width] uint8.

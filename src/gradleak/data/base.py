@@ -1,4 +1,4 @@
-"""What every data set offers: labels that cost nothing to read, and images fetched a batch at a time."""
+"""The interface of data sets: labels that are free to read, and images fetched a batch at a time."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class ImageDataset(ABC):
     Subclasses say where the pixels come from in :meth:`pixels`.
 
     Attributes:
-        name: canonical name, of the catalogue.
-        facts: the constants of the set, among them the normalisation.
+        name: canonical name in the catalogue.
+        facts: the constants of the set, including the normalisation.
         num_classes: C. It differs from ``facts.num_classes`` only for an ImageNet folder with other classes.
         labels: [N] int64 in 0 .. C-1. Reading them never decodes an image.
     """
@@ -36,20 +36,20 @@ class ImageDataset(ABC):
         """Return the stored images [n, channels, height, width] uint8 at indices [n], repeats included."""
 
     def stored(self, indices: Tensor) -> Tensor:
-        """Return what :meth:`pixels` gives, if it is what it must be.
+        """Return the result of :meth:`pixels` after a check.
 
         Raises:
             IndexError: an index is outside the set.
-            InputError: it is another type or shape, or an image file cannot be decoded.
+            InputError: it has another type or shape, or an image file cannot be decoded.
         """
         pixels: object = self.pixels(indices)
         size = self.facts.image_size
         shape = (len(indices), self.facts.channels, size, size)
         if isinstance(pixels, Tensor) and pixels.dtype == torch.uint8 and tuple(pixels.shape) == shape:
             return pixels
-        found = f"{list(pixels.shape)} of {pixels.dtype}" if isinstance(pixels, Tensor) else type(pixels).__name__
+        actual = f"{list(pixels.shape)} of {pixels.dtype}" if isinstance(pixels, Tensor) else type(pixels).__name__
         raise InputError(
-            f"{place_of(self.name)}: pixels() returns {found} for {len(indices)} images; return a tensor "
+            f"{place_of(self.name)}: pixels() returns {actual} for {len(indices)} images; return a tensor "
             f"{list(shape)} of uint8, from 0 (black) to 255 (white)"
         )
 
@@ -100,11 +100,11 @@ class ImageDataset(ABC):
 
 
 def place_of(name: str) -> str:
-    """Return what messages call a data set, with the plug-in that it is from, if it is of one."""
+    """Return the name of a data set for messages, with its plug-in, if it comes from one."""
     plugin = source_of("datasets", name)
     return name if plugin is None else f"{plugin.path}: data set {name}"
 
 
 def one_line(error: BaseException) -> str:
-    """Return the text of a library's error on one line, to be quoted in an :class:`InputError`."""
+    """Return the message of a library's error on one line, for an :class:`InputError`."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Which images make a client's batch: the label distributions of the label restoration literature.
+"""Clients' batches: the label distributions of the label restoration literature.
 
 The eight distributions follow Ma et al. 2023 (iLRG) and its released code. A distribution is drawn in two
 steps: how many images of which classes, then which images of these classes. Only labels are read: no image is
@@ -42,8 +42,8 @@ def select(
     Classes are drawn among those that have enough images. Images of a class are distinct, except in sim, and in the
     custom distributions where the class has too few: its images are then repeated, each as often as any other or once
     more. The published B = 648 needs 646 images of class 18, of which CIFAR-100 has 600 in all. The
-    counts of random2 are a uniform composition of B; where the data are too small for the drawn one, its
-    excess goes at random to classes that have room.
+    counts of random2 are a uniform composition of B; if the data are too small for it, the excess goes at random to
+    classes with images left.
 
     Args:
         labels: [N] int64, the class of each image of the data set.
@@ -58,7 +58,7 @@ def select(
         [B] int64, indices into ``labels``, grouped by class except in random.
 
     Raises:
-        InputError: the distribution is unknown, or the data set cannot give the batch asked for.
+        InputError: the distribution is unknown, or the data set cannot provide such a batch.
     """
     if distribution not in DRAWS:
         raise InputError(f"unknown distribution {distribution!r}; known: {', '.join(DRAWS)}")
@@ -82,7 +82,7 @@ def select(
 
 @dataclass(frozen=True)
 class _Pool:
-    """The images by class, and what is asked of them.
+    """The images by class, and the requested batch.
 
     Attributes:
         available: [C], images per class.
@@ -112,7 +112,7 @@ class _Pool:
         return InputError(f"distribution {self.distribution}: {text}")
 
     def classes(self, number: int, each: int) -> np.ndarray:
-        """Draw distinct classes among those with at least so many images each."""
+        """Draw distinct classes from those with at least ``each`` images."""
         enough = np.flatnonzero(self.available >= each)
         if number > len(enough):
             raise self.error(
@@ -123,7 +123,7 @@ class _Pool:
         return self.rng.choice(enough, number, replace=False)
 
     def images(self, classes: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Draw so many distinct images of each class."""
+        """Draw distinct images of each class."""
         return np.concatenate([self._images(c, k) for c, k in zip(classes, counts, strict=True)])
 
     def _images(self, c: int, count: int) -> np.ndarray:
@@ -131,7 +131,7 @@ class _Pool:
         return self.rng.choice(self.members[start : start + self.available[c]], count, replace=False)
 
     def repeated(self, c: int, count: int) -> np.ndarray:
-        """Draw so many images of a class, each as often as any other or once more where it has too few."""
+        """Draw images of a class; if it has too few, each appears as often as any other or once more."""
         whole, rest = divmod(count, int(self.available[c]))
         everything = self.members[self.starts[c] : self.starts[c] + self.available[c]]
         return np.concatenate([np.tile(everything, whole), self._images(c, rest)])
@@ -166,8 +166,8 @@ def _random2(pool: _Pool, num_uniform_cls: int, num_target_cls: int) -> np.ndarr
     excess = pool.batch_size - fitting.sum()
     if excess:
         fitting = fitting + pool.rng.multivariate_hypergeometric(limits - fitting, excess)
-    # The largest count chooses first. Classes fit for it fit every later count, so no choice leads to a dead
-    # end and every valid assignment of classes is equally likely.
+    # The largest count chooses first. Classes large enough for it are large enough for every later count, so no choice
+    # leads to a dead end and every valid assignment of classes is equally likely.
     fitting = np.sort(fitting)[::-1]
     free = pool.available.copy()
     classes = np.empty(num_target_cls, dtype=np.int64)
@@ -212,7 +212,7 @@ def _custom(pool: _Pool, counts: np.ndarray) -> np.ndarray:
 
 
 def _composition(pool: _Pool, parts: int) -> np.ndarray:
-    """Draw positive counts [parts] that sum to B, every such list being equally likely."""
+    """Draw positive counts [parts] that sum to B; all such lists are equally likely."""
     # Counts are the gaps between distinct cuts of a line of B images.
     cuts = np.sort(pool.rng.choice(pool.batch_size - 1, parts - 1, replace=False)) + 1
     return np.diff(cuts, prepend=0, append=pool.batch_size)

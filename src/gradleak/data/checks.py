@@ -1,4 +1,4 @@
-"""One look at what a loader returns, built-in or of a plug-in, before anything relies on it."""
+"""Checks of what a loader returns, built-in or a plug-in's, before anything relies on it."""
 
 from collections.abc import Callable
 
@@ -14,18 +14,17 @@ from gradleak.plan.catalogue import DatasetFacts, Facts, find, source_of
 
 
 def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset:
-    """Return what a loader gives, if it is the data set that the facts describe.
+    """Return the data set that a loader gives, after checking it against its facts.
 
-    Labels are looked at, images are not decoded, except for a single one of a plug-in: it may say where pixels come
-    from in code of its own.
+    Labels are checked; images are not decoded, except one of a plug-in, which may read pixels by code of its own.
 
     Args:
         name: canonical name.
-        split: what the loader was asked for.
-        loader: without arguments.
+        split: the split that was loaded.
+        loader: takes no arguments.
 
     Raises:
-        InputError: the loader fails, or returns anything else; one line that names data set, file and what is right.
+        InputError: the loader fails or returns something else; one line names data set, file and what would be right.
     """
     where = f"{place_of(name)}, split {split}"
     try:
@@ -39,7 +38,7 @@ def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset
         raise InputError(f"{where}: {fault}")
     assert isinstance(data, ImageDataset)
     if source_of("datasets", name) is not None:
-        # Full sets of gradleak's own may be there in part.
+        # Built-in full sets may be incomplete.
         declared = find("datasets", name).sizes.get(split)  # pyright: ignore[reportArgumentType]
         if declared not in (None, len(data)):
             raise InputError(f"{where}: has {len(data)} images; FACTS declares {declared}: change one of them")
@@ -60,7 +59,7 @@ def _failed(name: str, split: str, error: BaseException) -> InputError:
 
 
 def _fault(name: str, data: object) -> str | None:
-    """Return what is wrong with what a loader returned."""
+    """Return what is wrong with the result of a loader."""
     if not isinstance(data, ImageDataset):
         return f"its loader returns {type(data).__name__}; return an ImageDataset, for example an ArrayDataset"
     return _fault_of_facts(name, data) or _fault_of_labels(data) or _fault_of_storage(data)
@@ -77,7 +76,7 @@ def _fault_of_facts(name: str, data: ImageDataset) -> str | None:
         given, right = getattr(data.facts, field), getattr(declared, field)
         if given != right:
             return f"facts.{field} is {given}, declared is {right}; {remedy}"
-    # Only a folder of ImageNet may hold some of the classes.
+    # Only an ImageNet folder may have a subset of the classes.
     some = name == "imagenet" and type(data.num_classes) is int and data.num_classes > 1
     if (type(data.num_classes) is not int or data.num_classes != declared.num_classes) and not some:
         return f"num_classes is {data.num_classes}; declared is {declared.num_classes}"
@@ -93,7 +92,7 @@ def _fault_of_labels(data: ImageDataset) -> str | None:
     if labels.dtype != torch.int64 or labels.dim() != 1 or not plain:
         return f"labels is {_described(labels)}; {right}"
     if not len(labels):
-        return "holds no image; a split has at least one"
+        return "has no images; a split needs at least one"
     low, high = (int(label) for label in torch.aminmax(labels))
     if low < 0 or high >= data.num_classes:
         wrong = low if low < 0 else high
@@ -102,7 +101,7 @@ def _fault_of_labels(data: ImageDataset) -> str | None:
 
 
 def _fault_of_storage(data: ImageDataset) -> str | None:
-    """Look at where the pixels are, of data sets that do not say so in code of their own."""
+    """Check the stored pixels of data sets that do not override how they are read."""
     number, size, channels = len(data.labels), data.facts.image_size, data.facts.channels
     if isinstance(data, ArrayDataset):
         array: object = data.array

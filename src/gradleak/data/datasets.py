@@ -13,7 +13,7 @@ from gradleak.plan import catalogue
 __all__ = ["SPLITS", "ImageDataset", "load"]
 
 SPLITS = ("train", "val", "all")
-"""``all`` is train followed by val. Packaged samples are the same images under every name."""
+"""``all`` is train followed by val. Packaged samples have the same images in every split."""
 
 
 def load(
@@ -30,14 +30,14 @@ def load(
         name: a name of the catalogue or a documented spelling of it (``MNIST_GRAY``, ``CIFAR100``,
             ``ImageNet``), in any case.
         split: one of :data:`SPLITS`.
-        root: folder of the full sets; the packaged samples do not look there.
-        download: fetch MNIST or CIFAR-100 into ``root`` if it is not there.
+        root: folder of the full sets; packaged samples do not need it.
+        download: download MNIST or CIFAR-100 into ``root`` if it is missing.
         image_size: height and width in pixels that the images are resized to, the set's own by default; only
             Tiny-ImageNet takes another. ``facts.image_size`` of the data set is then this size.
 
     Raises:
         InputError: the name or the split is unknown, the set cannot have that size, files are missing or damaged,
-            or the download failed; or a loader fails or returns what it must not, see
+            or the download failed; or a loader fails or returns something invalid, see
             :func:`gradleak.data.checks.checked`.
     """
     key = catalogue.spelt("datasets", name)

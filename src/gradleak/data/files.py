@@ -15,7 +15,7 @@ from gradleak.errors import InputError
 
 _WNID = re.compile(r"n\d{8}")
 MODES = {1: "L", 3: "RGB"}
-"""Channels -> what PIL calls an image of them."""
+"""Number of channels -> PIL's image mode."""
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 
@@ -33,7 +33,7 @@ class FileDataset(ImageDataset):
     resize: int = 256
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """Return images [n, channels, height, width] uint8; an image asked for twice is decoded once.
+        """Return images [n, channels, height, width] uint8; a repeated image is decoded once.
 
         Raises:
             IndexError: an index is outside the set.
@@ -62,8 +62,8 @@ def decode(path: str, size: int, resize: int, channels: int = 3) -> Tensor:
     Args:
         path: a file that PIL can read.
         size: height and width of the crop in pixels.
-        resize: length of the shorter side in pixels; an image that has it already is left as it is.
-        channels: 1 (grey) or 3 (RGB), whatever the file has.
+        resize: length of the shorter side in pixels; an image that already has it is not resized.
+        channels: 1 (grey) or 3 (RGB); files are converted.
 
     Returns:
         [channels, size, size] uint8.
@@ -71,16 +71,16 @@ def decode(path: str, size: int, resize: int, channels: int = 3) -> Tensor:
     Raises:
         InputError: the file is missing or is not an image.
     """
-    # Imported here because torchvision takes seconds to import and sets kept in memory do without it.
+    # Imported here because torchvision takes seconds to import and sets in memory do not need it.
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as transform
 
     try:
         with Image.open(path) as file:
-            if file.mode.startswith(("I", "F")):  # PIL would cut them to 8 bits, and most of them to white
-                raise ValueError(f"its pixels are of mode {file.mode}; 8 bits a channel are needed")
+            if file.mode.startswith(("I", "F")):  # PIL would clip them to 8 bits, turning most of them white
+                raise ValueError(f"its pixels have mode {file.mode}; it must have 8 bits per channel")
             image = file.convert(MODES[channels])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as decoders fail on such files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # from decoders
         raise InputError(f"cannot read image {path}: {one_line(error)}; replace or remove the file") from error
     image = transform.resize(image, [resize], InterpolationMode.BILINEAR, antialias=True)  # pyright: ignore[reportArgumentType]
     image = transform.center_crop(image, [size])
@@ -88,7 +88,7 @@ def decode(path: str, size: int, resize: int, channels: int = 3) -> Tensor:
 
 
 def wnid_folders(folder: Path) -> list[str]:
-    """Return the names of the class folders such as ``n01440764`` in a folder, sorted; none if it is not there."""
+    """Return the sorted names of the class folders, such as ``n01440764``, in a folder; none if it does not exist."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
@@ -96,7 +96,7 @@ def wnid_folders(folder: Path) -> list[str]:
 
 
 def image_files(folder: Path) -> list[str]:
-    """Return the image files of a folder, sorted: an index means the same image on every file system."""
+    """Return the sorted image files of a folder, so that an index means the same image on every file system."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:

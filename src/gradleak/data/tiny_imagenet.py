@@ -26,7 +26,7 @@ def tiny_imagenet(split: str, root: Path, download: bool) -> FileDataset:
     ``root`` may also be the folder ``tiny-imagenet-200`` itself. Its layout is the official one:
     ``train/<wnid>/images/*.JPEG``, ``wnids.txt``, ``val/val_annotations.txt`` and ``val/images/*.JPEG``; class
     folders without ``images``, and a ``val`` that is sorted into class folders, are read as well. A part of the
-    images is enough.
+    images suffices.
 
     A class index is the line of its wnid in ``wnids.txt``; without that file it is the rank of the wnid among the
     class folders, which is another order. Training images come in the order of their folders and names, validation
@@ -45,7 +45,7 @@ def tiny_imagenet(split: str, root: Path, download: bool) -> FileDataset:
         if not (folder / part).is_dir():
             present = ", ".join(name for name in ("train", "val") if (folder / name).is_dir())
             raise InputError(
-                f"{_NAME}: no split {part} in {folder} (present: {present or 'none'}); choose a split that is there"
+                f"{_NAME}: no split {part} in {folder} (present: {present or 'none'}); choose an existing split"
             )
         before = len(paths)
         for path, wnid in _entries(folder / part):

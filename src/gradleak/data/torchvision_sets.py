@@ -73,7 +73,7 @@ def _load(
     if fetch is not None:
         try:
             fetch()
-        # URL, archive and file system errors alike: the user is told which
+        # URL, archive and file system errors alike: the message quotes the error
         except Exception as error:
             raise InputError(f"{name}: cannot download to {folder}: {one_line(error)}") from error
     missing = [file for file in files if not (folder / file).is_file()]

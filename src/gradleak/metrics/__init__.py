@@ -1,1 +1,1 @@
-"""Metrics: pure functions of truth and guess, the only place where both meet."""
+"""Metrics: pure functions of truth and guess, the only place where the two meet."""

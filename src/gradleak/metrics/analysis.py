@@ -1,4 +1,4 @@
-"""Why label restoration errs: each approximation of iLRG and each recovered quantity against the truth."""
+"""Error analysis of label restoration: each approximation of iLRG and each recovered quantity against the truth."""
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ METRICS = (
     "soteria_embedding_mse",
     "soteria_embedding_cosine",
 )
-"""What :func:`analyse` gives of a method that recovers embeddings and probabilities."""
+"""Metrics that :func:`analyse` returns for a method that recovers embeddings and probabilities."""
 
 
 def class_gradients(truth: BatchTruth) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,7 @@ def analyse(
     head: nn.Linear | Head,
     per_class_gradients: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, float]:
-    """Measure the approximations that iLRG rests on and what it recovers (Ma et al., ICLR 2023, error analysis).
+    """Measure the approximations behind iLRG and what it recovers (Ma et al., ICLR 2023, error analysis).
 
     With i a class of the batch, k_i its count, E_i, Z_i, P_i its mean embedding, logits and probabilities, and dW^i,
     db^i the gradients of its images alone (row i), an entry compares an approximation (left) with the truth (right):
@@ -67,14 +67,14 @@ def analyse(
     ``soteria_embedding`` has ``_mse`` and ``_cosine``. dW[i] and db[i] are those observed, defended or not.
 
     Args:
-        observation: what the server saw; only its head gradients are used.
-        guess: what a method says of it.
-        truth: what the batch holds, B >= 1 instances.
+        observation: what the server saw; only the head gradients are used.
+        guess: the guess of a method.
+        truth: the truth about the batch, B >= 1 instances.
         head: the last layer of the victim, W [C, d] and b [C].
         per_class_gradients: dW^i[i] [C, d] and db^i[i] [C] of every class; :func:`class_gradients` by default.
 
     Raises:
-        ValueError: guess and truth are not of the same number of classes, or there are no gradients per class.
+        ValueError: guess and truth differ in their number of classes, or there are no gradients per class.
     """
     scores = label_metrics(guess, truth, head=head)
     present = truth.counts > 0
@@ -119,11 +119,11 @@ def analyse(
 
 
 def _squared_errors(left: Tensor, right: Tensor) -> Tensor:
-    """Mean squared error of each row: [n, m] and [n, m] to [n]."""
+    """Return the mean squared error of each row, [n] of two tensors [n, m]."""
     return (left - right).square().mean(dim=1)
 
 
 def _mean_relative_error(left: Tensor, right: Tensor) -> float:
-    """Mean over all entries of |left - right| / |right|; infinite and NaN terms count as 0."""
+    """Return the mean over all entries of |left - right| / |right|; infinite and NaN terms count as 0."""
     ratios = (left - right).abs() / right.abs()
     return torch.where(torch.isfinite(ratios), ratios, 0.0).mean().item()

@@ -1,7 +1,7 @@
-"""How right reconstructed images are.
+"""Quality of reconstructed images.
 
 Images are float tensors [n, channels, h, w] on the scale where 0 is black and 1 is white, not normalised. Guesses
-are clamped to [0, 1] before anything is measured, since that is what can be shown. A guess with NaN gets NaN.
+are clamped to [0, 1] before anything is measured, since only that can be displayed. A guess with NaN gets NaN.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from gradleak.victims.head import head_of
 from gradleak.victims.layers import linear_chain
 
 _WORSE_THAN_ANY = 2.0
-"""Cost of a pair with NaN in the assignment; the mean squared error of others is at most 1."""
+"""Cost of a pair with NaN in the assignment; the mean squared error of all other pairs is at most 1."""
 
 
 def align(truth: Tensor, guess: Tensor, certified: Tensor | None = None) -> Tensor:
@@ -27,8 +27,8 @@ def align(truth: Tensor, guess: Tensor, certified: Tensor | None = None) -> Tens
     It is the assignment with the least sum of mean squared errors (Hungarian method), to be used for all metrics
     alike. The gradient of a batch does not change with the order of its images, so no attack can know it.
 
-    Guesses that an attack vouches for are assigned first, for themselves: the least sum over all can give an exact
-    image another's place, where it saves more on a guess that is far off.
+    Guesses that an attack vouches for are assigned first, among themselves: the smallest total over all guesses may
+    assign an exact image to the wrong original if that saves more on a poor guess.
 
     Args:
         truth: [n, channels, h, w] in [0, 1].
@@ -44,7 +44,7 @@ def align(truth: Tensor, guess: Tensor, certified: Tensor | None = None) -> Tens
     from scipy.optimize import linear_sum_assignment
 
     x, y = (images.flatten(1) for images in _compared(truth, guess))
-    # Not by matrix products: these leave a distance of about 1e-8 between equal images
+    # Not by matrix products, which leave a distance of about 1e-8 between equal images
     distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
     errors = torch.nan_to_num(distances**2 / max(1, x.shape[1]), nan=_WORSE_THAN_ANY).numpy()
     sure = torch.zeros(len(y), dtype=torch.bool) if certified is None else certified
@@ -89,14 +89,14 @@ def image_metrics(truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
 def feature_cosine(model: nn.Module, truth: Tensor, guess: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the cosine similarity between the victim's embeddings of the true and of the reconstructed images.
 
-    The embedding is the input of the last layer. BatchNorm uses its running statistics, whatever mode the model is
-    in; the model is left as it was. A zero embedding counts as 0.
+    The embedding is the input of the last layer. BatchNorm uses running statistics, whatever the mode of the model,
+    which is restored. A zero embedding counts as 0.
 
     Args:
-        model: the victim, on any device; if it is not a Victim, it has been observed.
+        model: the victim, on any device; unless it is a Victim, it must have been observed.
         truth: [n, channels, h, w] in [0, 1].
         guess: the same shape, image by image beside ``truth``: see :func:`align`.
-        normalise: what the victim's data set does to images in [0, 1], e.g. ``data.normalise``.
+        normalise: the normalisation of the victim's data set for images in [0, 1], e.g. ``data.normalise``.
 
     Returns:
         [n] float64, on the CPU.
@@ -124,7 +124,7 @@ def _embeddings(model: nn.Module, images: Tensor, normalise: Callable[[Tensor], 
 
 
 def _compared(truth: Tensor, guess: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both as float64 on the CPU, the guess clamped to [0, 1]."""
+    """Return truth and guess as float64 on the CPU, the guess clamped to [0, 1]."""
     if truth.shape != guess.shape or truth.dim() != 4:
         raise ValueError(
             f"images of shape {list(truth.shape)} beside {list(guess.shape)}; both must be [n, channels, h, w]"
@@ -145,7 +145,7 @@ def first_inputs(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def nearest_error(truth: Tensor, guess: Tensor) -> Tensor:
-    """Return the relative error of the guess that is nearest to each vector, [n] of truth [n, d] and guess [k, d].
+    """Return the relative error of the guess nearest to each vector, [n] of truth [n, d] and guess [k, d].
 
     Without a guess it is 1, that of a vector of zeros.
     """

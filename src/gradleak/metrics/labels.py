@@ -1,4 +1,4 @@
-"""How right a label guess is, and what an answer without any attack would score."""
+"""Quality of a label guess, and the score of guesses without any attack."""
 
 from collections.abc import Collection
 
@@ -19,21 +19,21 @@ _OF = {
     "embeddings": ("embedding_cosine", "output_cosine"),
     "probabilities": ("probability_cosine",),
 }
-"""Field of a guess -> the metrics of it."""
+"""Field of a guess -> its metrics."""
 
 
 def metric_names(gives: Collection[str]) -> tuple[str, ...]:
-    """Return the metrics of guesses that hold some fields besides presence, for a head that is known."""
+    """Return the metrics of guesses with some fields besides presence, given the head."""
     return tuple(name for field, names in _OF.items() if field == "presence" or field in gives for name in names)
 
 
 def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Head | None = None) -> dict[str, float]:
-    """Compare a guess with the truth (Ma et al., ICLR 2023, and figures that do not reward blanks).
+    """Compare a guess with the truth (Ma et al., ICLR 2023, and further metrics that do not reward blank guesses).
 
     Always:
 
     - ``leacc``: mean over the C classes of [presence restored correctly].
-    - ``f1``: harmonic mean of precision and recall of the set of present classes; 0 if no hit.
+    - ``f1``: harmonic mean of precision and recall of the set of present classes; 0 without a hit.
 
     If the guess has counts:
 
@@ -50,12 +50,12 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Hea
     ``probability_cosine``.
 
     Args:
-        guess: what a method says.
-        truth: what the batch holds, B >= 1 instances.
+        guess: the guess of a method.
+        truth: the truth about the batch, B >= 1 instances.
         head: the last layer of the victim, for ``output_cosine`` only.
 
     Raises:
-        ValueError: guess and truth are not of the same number of classes.
+        ValueError: guess and truth differ in their number of classes.
     """
     if guess.presence.shape != truth.counts.shape:
         raise ValueError(f"the guess is over {len(guess.presence)} classes and the truth over {len(truth.counts)}")
@@ -91,9 +91,9 @@ def label_metrics(guess: LabelGuess, truth: BatchTruth, *, head: nn.Linear | Hea
 
 
 def floors(batch_size: int, num_classes: int) -> dict[str, LabelGuess]:
-    """Guesses that use no gradient, so that a score can be seen against what nothing at all would score.
+    """Return guesses that use no gradient, as a baseline for scores.
 
-    Both accuracies reward the many absent classes: a blank answer scores about 0.79 at B = 24 and C = 100.
+    Both accuracies reward the many absent classes: the blank answer scores about 0.79 at B = 24 and C = 100.
 
     Args:
         batch_size: B.
@@ -101,7 +101,7 @@ def floors(batch_size: int, num_classes: int) -> dict[str, LabelGuess]:
 
     Returns:
         ``floor-blank``, which says that no class is present, and ``floor-uniform``, which says that every
-        class has B / C instances, rounded half to even. Either assigns B instances as evenly as can be.
+        class has B / C instances, rounded half to even. Both assign B instances as evenly as possible.
     """
     assignable = torch.from_numpy(largest_remainder(np.zeros(num_classes), batch_size))
     answers = {"floor-blank": 0, "floor-uniform": round(batch_size / num_classes)}
@@ -114,5 +114,5 @@ def _constant_guess(num_classes: int, count: int, assignable: Tensor) -> LabelGu
 
 
 def _mean_cosine(left: Tensor, right: Tensor) -> float:
-    """Mean over rows [n, m] of the cosine similarity; a zero row counts as 0."""
+    """Return the mean over rows [n, m] of the cosine similarity; a zero row counts as 0."""
     return cosine_similarity(left.double(), right.double(), dim=1).mean().item()

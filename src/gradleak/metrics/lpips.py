@@ -1,7 +1,7 @@
 """Learned perceptual image patch similarity, LPIPS v0.1 on AlexNet (Zhang et al., CVPR 2018).
 
-Its weights are no part of this project and are never fetched: without them there is no such metric. They are two
-published files, which may also be joined into one:
+Its weights are not part of this project and are never downloaded; without them LPIPS is not measured. They are two
+published files, which may also be combined into one:
 
 - AlexNet of torchvision, ``alexnet-owt-7be5be79.pth``: ``features.{0,3,6,8,10}.{weight,bias}`` (others are ignored);
 - the linear layers of the LPIPS release, ``weights/v0.1/alex.pth``: ``lin{0..4}.model.1.weight``.
@@ -29,11 +29,11 @@ _EPSILON = 1e-10
 
 
 class Lpips(nn.Module):
-    """The distance, on the device that the module is moved to; :func:`load_lpips` makes one.
+    """The LPIPS distance, on the device of the module; use :func:`load_lpips` to load it.
 
     Args:
-        tensors: weights under the names that the module's docstring gives.
-        source: where they are from, for messages.
+        tensors: weights under the names in the docstring of the module.
+        source: where they come from, for messages.
 
     Raises:
         InputError: a tensor is missing or has another shape.
@@ -44,7 +44,7 @@ class Lpips(nn.Module):
 
     def __init__(self, tensors: dict[str, Tensor], source: Path):
         super().__init__()
-        with torch.device("meta"):  # no memory, and no draw from the global generator
+        with torch.device("meta"):  # allocates nothing and draws nothing from the global generator
             self.features = AlexNet().features
             channels = [layer.out_channels for layer in self.features if isinstance(layer, nn.Conv2d)]
             self.heads = nn.ParameterList(torch.empty(1, c, 1, 1) for c in channels)
@@ -55,8 +55,8 @@ class Lpips(nn.Module):
             if name not in tensors:
                 raise InputError(f"{source}: has no {name}, which LPIPS v0.1 on AlexNet needs; {REMEDY}")
             if tensors[name].shape != own[inner].shape:
-                found, right = list(tensors[name].shape), list(own[inner].shape)
-                raise InputError(f"{source}: {name} has shape {found}, LPIPS on AlexNet needs {right}; {REMEDY}")
+                actual, right = list(tensors[name].shape), list(own[inner].shape)
+                raise InputError(f"{source}: {name} has shape {actual}, LPIPS on AlexNet needs {right}; {REMEDY}")
         self.load_state_dict({inner: tensors[name].float() for name, inner in names.items()}, assign=True)
         self.register_buffer("shift", torch.tensor(_SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(_SCALE)[:, None, None])
@@ -83,7 +83,7 @@ class Lpips(nn.Module):
             raise ValueError(f"images of shape {shapes}; both must be [n, 1 or 3, h, w]")
         h, w = truth.shape[2:]
         if min(h, w) < SMALLEST_SIDE:
-            raise InputError(f"LPIPS of images of {h}x{w} pixels: AlexNet needs at least {SMALLEST_SIDE} a side")
+            raise InputError(f"LPIPS of images of {h}x{w} pixels: AlexNet needs at least {SMALLEST_SIDE} per side")
         total = torch.zeros(len(truth), device=self.shift.device)
         for head, left, right in zip(self.heads, self._taps(truth), self._taps(guess.clamp(0, 1)), strict=True):
             total += ((left - right).square() * head).sum(dim=1).mean(dim=(1, 2))

@@ -1,6 +1,6 @@
-"""Metrics that a job's options name: one function each, of the catalogue, perhaps of a plug-in.
+"""Metrics that a job's options name: functions from the catalogue, possibly of plug-ins.
 
-They get copies, and what they return is looked at.
+They get copies, and their results are checked.
 """
 
 import math
@@ -20,35 +20,35 @@ T = TypeVar("T", LabelGuess, BatchTruth)
 
 
 def of_labels(names: Sequence[str], guess: LabelGuess, truth: BatchTruth) -> dict[str, float]:
-    """Measure a guess of labels by metrics ``metric(guess, truth) -> float``.
+    """Measure a label guess by metrics ``metric(guess, truth) -> float``.
 
     Args:
-        names: of the metrics.
-        guess: what a method says.
-        truth: what the batch holds.
+        names: names of the metrics.
+        guess: the guess of a method.
+        truth: the truth about the batch.
 
     Returns:
-        Name -> value, without the metrics that say nothing of this guess (NaN): of counts, say, if it has none.
+        Name -> value, without metrics that do not apply to this guess (NaN), such as those of counts if it has none.
 
     Raises:
         InputError: a metric fails, or returns anything but a number in its range or NaN.
     """
-    found = {}
+    results = {}
     for name in names:
         with plugins.guarded("metrics", name, f"metric {name}"):
             value = catalogue.load("metrics", name)(_copied(guess), _copied(truth))
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"metric {name}: returns {_kind(value)}; return a number")
         _check(name, float(value))
-        found[name] = float(value)
-    return {name: value for name, value in found.items() if not math.isnan(value)}
+        results[name] = float(value)
+    return {name: value for name, value in results.items() if not math.isnan(value)}
 
 
 def of_images(names: Sequence[str], truth: Tensor, guess: Tensor) -> dict[str, Tensor]:
     """Measure reconstructed images by metrics ``metric(truth, guess) -> [n]``.
 
     Args:
-        names: of the metrics.
+        names: names of the metrics.
         truth: [n, channels, h, w] in [0, 1].
         guess: the same shape, image by image beside ``truth``, clamped to [0, 1].
 
@@ -58,17 +58,17 @@ def of_images(names: Sequence[str], truth: Tensor, guess: Tensor) -> dict[str, T
     Raises:
         InputError: a metric fails, or returns anything but [n] numbers in its range or NaN.
     """
-    found = {}
+    results = {}
     for name in names:
         with plugins.guarded("metrics", name, f"metric {name}"):
             values = catalogue.load("metrics", name)(truth.clone(), guess.clone().clamp(0, 1))
         right = f"return one floating-point number per image, [{len(truth)}]"
         if not isinstance(values, Tensor) or not values.is_floating_point() or values.shape != (len(truth),):
             raise InputError(f"metric {name}: returns {_kind(values)}; {right}")
-        found[name] = values.detach().double().cpu()
-        for value in found[name].tolist():
+        results[name] = values.detach().double().cpu()
+        for value in results[name].tolist():
             _check(name, value)
-    return found
+    return results
 
 
 def _check(name: str, value: float) -> None:

@@ -26,7 +26,7 @@ def ssim(truth: Tensor, guess: Tensor) -> Tensor:
         [n] float64.
     """
     window = _window(min(_WINDOW, *truth.shape[2:])).to(truth.device)
-    # One image at a time: its maps stay in the cache, which is ten times as fast as a batch of large images
+    # One image at a time: its maps stay in the cache, which is ten times faster than a batch of large images
     pairs = zip(truth.double(), guess.double(), strict=True)
     values = [_similarity(x[:, None], y[:, None], window) for x, y in pairs]
     return torch.stack(values) if values else torch.empty(0, dtype=torch.float64)

@@ -1,1 +1,1 @@
-"""What was asked for: configuration, catalogue, jobs, grid, command lines, paths and cost. Never imports torch."""
+"""What is to be run: configuration, catalogue, jobs, grid, command lines, paths and cost. Never imports torch."""

@@ -1,4 +1,4 @@
-"""Documented spellings of options that a spec writes otherwise, and what they stand for."""
+"""Documented spellings of options that specs spell differently, and what they stand for."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,8 +13,8 @@ class PlacesShorthand(BaseModel):
     """Documented spellings of where a job runs and where its data are.
 
     Attributes:
-        SYNONYMS: fields that are another name of one option, and that option's name.
-        DEFAULTS: what options are where shorthands replace their defaults, in words.
+        SYNONYMS: fields that are another name for an option, and that option's name.
+        DEFAULTS: in words, the defaults of options whose default a shorthand replaces.
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {"data_path": "data_root"}
@@ -42,17 +42,17 @@ class PlacesShorthand(BaseModel):
     @staticmethod
     def _put(options: dict[str, Any], name: str, value: Any, flag: str) -> None:
         if name in options:
-            raise ValueError(f"{flag} and --{name.replace('_', '-')} exclude each other")
+            raise ValueError(f"{flag} and --{name.replace('_', '-')} cannot be combined")
         options[name] = value
 
 
 class Shorthand(PlacesShorthand):
-    """What the documented spellings of all programs that have a victim have in common."""
+    """Documented spellings shared by all programs that have a victim."""
 
     silu: bool = Field(default=False, description="same as --activation silu")
     leaky_relu: bool = Field(default=False, description="same as --activation leaky_relu")
-    epochs: int = Field(default=10, ge=1, description="of a trained victim: same as --stage epoch<N>")
-    iter_train: bool = Field(default=False, description="of a trained victim: the stage counts iterations")
+    epochs: int = Field(default=10, ge=1, description="epochs of the victim's training: same as --stage epoch<N>")
+    iter_train: bool = Field(default=False, description="count the victim's training in iterations, see --iters")
     iters: int = Field(default=1000, ge=1, description="with --iter-train: same as --stage iter<N>")
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -93,21 +93,19 @@ class TrainVictimShorthand(Shorthand):
 
 
 class AttackShorthand(Shorthand):
-    """Documented spellings that all attacks have: the size of a batch, a trained victim, and a defense."""
+    """Documented spellings shared by all attacks: batch size, trained victim, and defense."""
 
     SYNONYMS: ClassVar[dict[str, str]] = {**Shorthand.SYNONYMS, "num_images": "batch_size"}
 
     num_images: int | None = Field(default=None, description="synonym of --batch-size")
     trained_model: bool = Field(default=False, description="attack a trained victim, see --epochs and --iters")
-    defense: bool = Field(default=False, description="defend the gradient by --defense-method")
+    defense: bool = Field(default=False, description="defend the gradient, see --defense-method")
     defense_method: Literal["dp", "clip", "sparse", "perturb"] = Field(default="dp", description="with --defense")
-    noise_std: float = Field(default=0.001, gt=0, description="of dp: standard deviation of the noise")
-    clip_bound: float = Field(default=4, gt=0, description="of clip: largest joint L2 norm")
-    sparse_ratio: float = Field(
-        default=10, gt=0, le=100, description="of sparse: percent of the entries that are zeroed"
-    )
+    noise_std: float = Field(default=0.001, gt=0, description="dp: standard deviation of the noise")
+    clip_bound: float = Field(default=4, gt=0, description="clip: bound on the joint L2 norm")
+    sparse_ratio: float = Field(default=10, gt=0, le=100, description="sparse: percentage of entries set to zero")
     prune_ratio: float = Field(
-        default=10, gt=0, le=100, description="of perturb (Soteria): percent of the embedding that is pruned"
+        default=10, gt=0, le=100, description="perturb (Soteria): percentage of the embedding to prune"
     )
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -135,10 +133,10 @@ class RestoreLabelsShorthand(AttackShorthand):
 
     alpha: float | None = Field(default=None, description="same as --attack-options alpha=X")
     attack_options: Names = Field(
-        default=(), description="of the methods, comma-separated: NAME=X, or METHOD.NAME=X for one of them"
+        default=(), description="options of the methods, comma-separated: NAME=X, or METHOD.NAME=X for one method only"
     )
     compare: bool = Field(default=False, description="add the prior works: idlg, gi, rlg")
-    simplified: bool = Field(default=False, description="iLRG given the classes that are present")
+    simplified: bool = Field(default=False, description="iLRG, given which classes are present")
     estimate: bool = Field(default=False, description="iLRG with 1/C in place of the recovered probabilities")
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +148,7 @@ class RestoreLabelsShorthand(AttackShorthand):
         options = super().expand(options)
         methods = list(split_commas(options.get("methods", "ilrg")))
         if self.simplified and self.estimate:
-            raise ValueError("--simplified and --estimate exclude each other; name both in --methods")
+            raise ValueError("--simplified and --estimate cannot be combined; name both in --methods")
         variant = "ilrg-simplified" if self.simplified else "ilrg-estimate" if self.estimate else None
         if variant:
             methods = [variant if name == "ilrg" else name for name in methods]
@@ -172,7 +170,7 @@ class RestoreLabelsShorthand(AttackShorthand):
             method, _, name = place.rpartition(".")
             has = [each for each in methods if _has(each, name) and method in ("", each.partition(":")[0])]
             if not has or not equals:
-                what = f"no method named has the option {name!r}" if equals else "use NAME=X or METHOD.NAME=X"
+                what = f"none of the methods has an option {name!r}" if equals else "use NAME=X or METHOD.NAME=X"
                 raise ValueError(f"{flag} {part}: {what}")
             methods = [f"{each}:{name}={value}" if each in has else each for each in methods]
         return methods
@@ -200,7 +198,7 @@ class FederatedShorthand(AttackShorthand):
     tv: float | None = Field(default=None, description="synonym of --tv-weight")
     exp_name: str | None = Field(default=None, description="same as --save-dir outputs/NAME")
     fix_labels: bool = Field(default=False, description="labels restored by iLRG: same as --labels ilrg")
-    gt_labels: bool = Field(default=False, description="labels given: same as --labels truth")
+    gt_labels: bool = Field(default=False, description="true labels: same as --labels truth")
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``options`` with the shorthands replaced by what they stand for.
@@ -217,7 +215,7 @@ class FederatedShorthand(AttackShorthand):
 
 
 _IG = {"attack": "ig", "cost_fn": "sim", "rec_optimizer": "adam", "lr_schedule": "step", "num_clients": 1}
-"""What the release of iLRG reconstructs with: IG (Geiping et al., NeurIPS 2020) on one client."""
+"""How the release of iLRG reconstructs images: IG (Geiping et al., NeurIPS 2020) on one client."""
 
 
 class ReconstructShorthand(FederatedShorthand):
@@ -233,8 +231,8 @@ class ReconstructShorthand(FederatedShorthand):
     l2: float | None = Field(default=None, description="synonym of --l2-weight")
     rec_img: bool = Field(default=False, description="improved IG: same as --optim ig")
     optim: Literal["ig", "dlg"] | None = Field(default=None, description="ig: cosine, Adam, stepped rate, one client")
-    save_images: bool = Field(default=False, description="save images, as is done anyhow")
-    save_image: bool = Field(default=False, description="save images, as is done anyhow")
+    save_images: bool = Field(default=False, description="accepted and ignored: images are always saved")
+    save_image: bool = Field(default=False, description="accepted and ignored: images are always saved")
 
     def expand(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``options`` with the shorthands replaced by what they stand for.

@@ -20,29 +20,29 @@ CATALOGUE_AXES = ("dataset", "model")
 """Axes that every experiment has; their values are names of the catalogue."""
 
 MOVED = {
-    "num_images": "is called batch_size now; the training's batch, once called so, is train_batch_size",
-    "alpha": "is an option of label attacks now: ilrg: {kind: ilrg, options: {alpha: 0.9}} under attacks",
+    "num_images": "is now called batch_size; the batch size of training, formerly batch_size, is train_batch_size",
+    "alpha": "is now an option of label attacks: ilrg: {kind: ilrg, options: {alpha: 0.9}} under attacks",
 }
-"""Axes of earlier versions, and what has become of them."""
+"""Axes of earlier versions, and what replaced them."""
 
-MOVED_IN_PRIORS = {"batch_size": "is called train_batch_size now"}
-"""The same of options of priors."""
+MOVED_IN_PRIORS = {"batch_size": "is now called train_batch_size"}
+"""The same for options of priors."""
 
 _NOT_AXES = {"methods", "method", "attack", "checkpoint", "defenses", "metrics", "modules"}
 
 
 def axes_of(*specs: type[Run]) -> tuple[str, ...]:
-    """Options that all of these jobs have and that may be axes; ``defense`` takes names of the catalogue."""
+    """Return the options shared by these jobs that may be axes; ``defense`` takes names from the catalogue."""
     first, *others = specs
     names = (name for name in first.model_fields if name not in _NOT_AXES and first.is_identity(name))
     return (*(name for name in names if all(name in other.model_fields for other in others)), "defense")
 
 
 def values_of(axis: Axis) -> list[Scalar | list[str]]:
-    """Return the values of an axis; a plain value is an axis of one."""
+    """Return the values of an axis; a scalar is an axis of one value."""
     return axis if isinstance(axis, list) else [axis]
 
 
 def composed(value: Any) -> list[str]:
-    """Names of the defenses that one value of the axis ``defense`` applies, in order."""
+    """Return the names of the defenses that one value of the axis ``defense`` applies, in order."""
     return [name for name in (value if isinstance(value, list) else [value]) if name != UNDEFENDED]

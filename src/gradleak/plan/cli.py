@@ -1,4 +1,4 @@
-"""Command lines made from specs: every field is an option, hyphens and underscores are the same."""
+"""Command lines made from specs: every field is an option; hyphens and underscores are interchangeable."""
 
 import argparse
 import errno
@@ -24,11 +24,11 @@ S = TypeVar("S", bound=BaseModel)
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
 
 _spelling = Spelling(())
-"""Of the command line that this process parsed: what is found later names options as the user did, too."""
+"""Spelling of the command line that this process parsed, so that later messages name options as the user did."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser that reports errors in one line."""
 
     def error(self, message: str) -> Any:
         """Raise an InputError."""
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def describe(error: ValidationError, flag: str = "--") -> str:
-    """Return all faults that pydantic found, in one line, each with its field and the value given.
+    """Return all faults that pydantic found in one line, each with its field and the given value.
 
     Args:
         error: what pydantic raised.
@@ -50,7 +50,7 @@ def describe(error: ValidationError, flag: str = "--") -> str:
             faults.append(spelling.statement(text) if spelling else text)
             continue
         name, *inner = map(str, fault["loc"])
-        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")  # it is said once
+        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")  # reported once
         text = spelling.flags(text) if spelling else text
         where = ".".join([spelling.flag(name) if spelling else name, *inner])
         if fault["type"] == "missing":
@@ -76,7 +76,7 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str | None:
-    """What ``--help`` says of a field that is not given; None if its description says it."""
+    """Return the default of a field as ``--help`` shows it; None if its description states it."""
     if field.is_required():
         return "required"
     if "default" in (field.description or ""):
@@ -98,10 +98,10 @@ def _add(
     """Add the fields of a model as options.
 
     Args:
-        parser: what they are added to.
-        model: has the fields.
-        instead: what help says of the defaults of some of them.
-        synonyms: the fields are shorthands, those without a default of their own stand for other options.
+        parser: the parser to add them to.
+        model: the model with the fields.
+        instead: replacements for the defaults that ``--help`` shows for some fields.
+        synonyms: whether the fields are shorthands; those without a default of their own stand for other options.
     """
     for name, field in model.model_fields.items():
         flag = "--" + name.replace("_", "-")
@@ -116,7 +116,7 @@ def _add(
 
 
 def _hyphens(argument: str) -> str:
-    """``--batch_size=24`` -> ``--batch-size=24``; values are left as they are."""
+    """``--batch_size=24`` -> ``--batch-size=24``; values do not change."""
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")
@@ -141,8 +141,8 @@ def parse(
         description: shown by ``--help``.
 
     Raises:
-        InputError: an unknown option, a plug-in that cannot be read, or values that the spec refuses; one line names
-            all of them, as they were typed.
+        InputError: an unknown option, a plug-in that cannot be read, or values that the spec refuses; one line lists
+            all of them as they were typed.
     """
     global _spelling
     _spelling = Spelling(argv, spec.model_fields, shorthand.SYNONYMS if shorthand else None)
@@ -152,7 +152,7 @@ def parse(
         _add(parser.add_argument_group("documented shorthands"), shorthand, {}, synonyms=True)
     try:
         options = vars(parser.parse_args([_hyphens(argument) for argument in argv]))
-        plugins.enter(split_commas(options.get("modules", ())))  # other options may name what they bring
+        plugins.enter(split_commas(options.get("modules", ())))  # other options may name their kinds
         if shorthand is not None:
             short = {name: options.pop(name) for name in list(options) if name in shorthand.model_fields}
             options = shorthand(**short).expand(options)
@@ -164,7 +164,7 @@ def parse(
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Run a program: an InputError is one line and status 2; Ctrl-C and SIGTERM are one line and status 130 or 143."""
+    """Run a program: InputError gives one line and status 2, Ctrl-C and SIGTERM one line and status 130 or 143."""
     interrupts.catch()
     name = sys.argv[0].rsplit("/", 1)[-1]
     try:
@@ -177,21 +177,21 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         print(f"{name}: {_interrupted()}", file=sys.stderr)
         sys.exit(interrupts.status())
     except BrokenPipeError:
-        # Whoever reads the summary has seen enough. Python flushes once more when it ends: into nothing.
+        # The reader closed the pipe. Python flushes once more at exit: send that to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(
-            f"{name}: error: no space left on the device for the summary; results are where they were to be",
+            f"{name}: error: no space left on the device for the summary; the results are complete",
             file=sys.stderr,
         )
         sys.exit(2)
 
 
 def _interrupted() -> str:
-    """What an interrupted program has done, by the folders of the files that it has written and not taken back."""
+    """Describe what an interrupted program has written, by the folders of files that still exist."""
     folders = dict.fromkeys(path.parent for path in records.WRITTEN if path.exists())
     outer = [str(folder) for folder in folders if not set(folder.parents) & folders.keys()]
     return f"interrupted; written so far: {', '.join(outer)}" if outer else "interrupted; nothing was written"

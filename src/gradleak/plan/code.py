@@ -1,4 +1,4 @@
-"""Which code computes a job: that of its program, and of exactly those kinds of the catalogue that it uses."""
+"""The code that computes a job: its program, and exactly those kinds of the catalogue that it uses."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -10,7 +10,7 @@ from gradleak.plan.jobs.spec import Spec
 
 
 def code_of(job: Spec) -> str:
-    """Return eight hex digits that name the code of a job; that of plug-ins is in its id."""
+    """Return eight hex digits that identify the code of a job; the run id covers the code of plug-ins."""
     return code_of_kinds(job.KIND, frozenset(job.kinds()))
 
 
@@ -27,16 +27,16 @@ def code_of_kinds(program: str, kinds: frozenset[Kind]) -> str:
 
 @cache
 def uses(kinds: frozenset[Kind]) -> frozenset[Use]:
-    """Return the modules of built-in kinds, and what is known of each kind."""
-    found = []
+    """Return the modules of built-in kinds, and the facts of each kind."""
+    entries = []
     for part, name in kinds:
         facts = catalogue.built_in(part).get(name)
         if facts is not None:
             places = [facts.object, *filter(None, [getattr(facts, "images", "")])]
-            found += [(place.partition(":")[0], f"{part} {name} {facts.model_dump_json()}") for place in places]
-    return frozenset(found)
+            entries += [(place.partition(":")[0], f"{part} {name} {facts.model_dump_json()}") for place in places]
+    return frozenset(entries)
 
 
 def stamped(jobs: Iterable[Spec]) -> set[tuple[str, frozenset[Use]]]:
-    """Return what :func:`gradleak.code_digest.tell_jobs` takes for some jobs."""
+    """Return the argument of :func:`gradleak.code_digest.tell_jobs` for some jobs."""
     return {(job.KIND, uses(frozenset(job.kinds()))) for job in jobs}

@@ -1,4 +1,4 @@
-"""The configuration's types. ``workflow/schemas/config.schema.json`` is generated from them; no unknown keys."""
+"""The configuration's types, which allow no unknown keys. They generate ``workflow/schemas/config.schema.json``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ Name = Annotated[str, AfterValidator(paths.check_name), WithJsonSchema(_NAME_SCH
 
 
 def _in_one_line(value: Any, handler: ValidatorFunctionWrapHandler, right: str) -> Any:
-    """Say what is right, and not what each member of a union would take."""
+    """Give one message for a union, and not one for each of its members."""
     try:
         return handler(value)
     except ValidationError:
@@ -37,11 +37,11 @@ def _in_one_line(value: Any, handler: ValidatorFunctionWrapHandler, right: str) 
 
 
 def _scalar(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    return _in_one_line(value, handler, "Input should be a text, a number, true or false")
+    return _in_one_line(value, handler, "Input should be a string, a number, true or false")
 
 
 def _axis(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    return _in_one_line(value, handler, "Input should be a text, a number, true or false, or a list of these")
+    return _in_one_line(value, handler, "Input should be a string, a number, true or false, or a list of these")
 
 
 _Plain = str | int | float | bool
@@ -61,22 +61,22 @@ class Data(_Part):
     """Where the full data sets are."""
 
     root: Path = Field(default=Path("data"), description="folder of the full data sets")
-    lpips: Path | None = Field(default=None, description="weights of LPIPS; without them it is not measured")
-    download: bool = Field(default=False, description="let torchvision fetch MNIST and CIFAR-100 into root")
+    lpips: Path | None = Field(default=None, description="weights of LPIPS, which is not measured without them")
+    download: bool = Field(default=False, description="let torchvision download MNIST and CIFAR-100 into root")
 
 
 class DatasetEntry(_Entry):
     """A data set's name in tables."""
 
     kind: str = Field(description="loader, see gradleak.data.datasets")
-    label: str = Field(description="how tables and figures write it")
+    label: str = Field(description="its name in tables and figures")
 
 
 class ModelEntry(_Entry):
     """A victim: architecture, options, and its name in tables."""
 
     kind: str = Field(description="architecture, see gradleak.victims.models")
-    label: str = Field(description="how tables and figures write it")
+    label: str = Field(description="its name in tables and figures")
     n_hidden: int | None = Field(default=None, description="hidden layers of the FCN after the first")
     n_dim: int | None = Field(default=None, description="width of the FCN")
     activation: str | None = Field(default=None, description="relu | silu | gelu | leaky_relu | sigmoid")
@@ -91,20 +91,20 @@ class ModelEntry(_Entry):
 
 
 class DefenseEntry(_Entry):
-    """A defense of one strength, and its name in tables."""
+    """A kind of defense with its strength, and its name in tables."""
 
-    # The strength has the name that its kind declares.
+    # The key of the strength is the name that its kind declares.
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Real] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     kind: str = Field(description="transform, see gradleak.clients.defenses")
-    label: str = Field(description="how tables and figures write it")
+    label: str = Field(description="its name in tables and figures")
 
     def canonical(self) -> str:
         """Return the name that specs and results use, e.g. ``dp-0.01``.
 
         Raises:
-            ValueError: an unknown kind, or not exactly the strength that the kind has, or one outside its range.
+            ValueError: an unknown kind, a missing, further or differently named strength, or one outside its range.
         """
         given = self.__pydantic_extra__
         needed = catalogue.find("defenses", self.kind).strength
@@ -114,12 +114,12 @@ class DefenseEntry(_Entry):
 
 
 class PriorEntry(_Part):
-    """A diffusion prior: one that the workflow trains, or one of the Hugging Face hub."""
+    """A diffusion prior: one that the workflow trains, or one from the Hugging Face hub."""
 
-    label: str = Field(description="how tables and figures write it")
-    hub: str | None = Field(default=None, description="id on the hub, in place of a training")
+    label: str = Field(description="its name in tables and figures")
+    hub: str | None = Field(default=None, description="id of a model on the Hugging Face hub, in place of training one")
     options: dict[str, Axis] = Field(
-        default_factory=dict, description="of train_prior.py: dataset, split, channels, steps, ..."
+        default_factory=dict, description="options of train_prior.py: dataset, split, channels, steps, ..."
     )
 
     def training(self, **more: Any) -> TrainPrior:
@@ -135,17 +135,17 @@ class PriorEntry(_Part):
 
 
 class AttackEntry(_Entry):
-    """An attack: a label-restoration method, or settings of image reconstruction; and its name in tables."""
+    """An attack: a label method or an image attack with its options, and its name in tables."""
 
     kind: str = Field(description="method, see gradleak.attacks.labels; or matching or diffusion, see gradleak.attacks")
-    label: str = Field(description="how tables and figures write it")
+    label: str = Field(description="its name in tables and figures")
     options: dict[str, Scalar] = Field(
-        default_factory=dict, description="of image attacks: options of the job that make the attack, e.g. cost_fn"
+        default_factory=dict, description="options of the attack, e.g. cost_fn of an image attack"
     )
 
 
 class MetricEntry(_Entry):
-    """A metric that experiments may name besides the usual ones."""
+    """A metric that experiments may add to the usual ones."""
 
     kind: str = Field(description="metric, see gradleak.metrics.named")
 
@@ -153,17 +153,17 @@ class MetricEntry(_Entry):
 class Experiment(_Part):
     """A set of runs: the product of each block's axes."""
 
-    kind: Literal["labels", "images"] = Field(default="labels", description="what its jobs do")
+    kind: Literal["labels", "images"] = Field(default="labels", description="kind of its jobs")
     attacks: list[str] = Field(description="names from the catalogue of attacks", min_length=1)
     side_knowledge: list[Side] | None = Field(
-        default=None, description="what label attacks may be told besides gradients; null: what they declare"
+        default=None, description="what label attacks may know besides gradients; null: what they declare"
     )
     metrics: list[str] = Field(default_factory=list, description="names from the catalogue of metrics")
     axes: list[dict[str, Axis]] = Field(
-        description="blocks; in each, a key is an option of the job and a list is an axis", min_length=1
+        description="list of blocks; each key is an option of the job, and a list of values is an axis", min_length=1
     )
     exclude: list[dict[str, Scalar]] = Field(
-        default_factory=list, description="drop the combinations that match all keys of one of these"
+        default_factory=list, description="drop the runs that match every key of one of these"
     )
 
 
@@ -184,7 +184,7 @@ class TableView(View):
 
 
 class Select(_Part):
-    """What to make; null makes all."""
+    """What to make; null means everything."""
 
     experiments: list[str] | None = Field(default=None, description="experiments to run")
     tables: list[str] | None = Field(default=None, description="tables to build")
@@ -194,26 +194,28 @@ class Select(_Part):
 class Config(_Part):
     """The whole configuration, after all config files are merged."""
 
-    data: Data = Field(default_factory=Data, description="where the data is")
-    draft: bool = Field(default=False, description="let the paper be built with missing cells")
-    defaults: dict[str, Axis] = Field(default_factory=dict, description="values for all experiments' axes")
+    data: Data = Field(default_factory=Data, description="where the data sets are")
+    draft: bool = Field(default=False, description="build the paper even if cells are missing")
+    defaults: dict[str, Axis] = Field(
+        default_factory=dict, description="default values for the axes of all experiments"
+    )
     datasets: dict[str, DatasetEntry] = Field(description="catalogue of data sets")
     models: dict[str, ModelEntry] = Field(description="catalogue of victims")
     attacks: dict[str, AttackEntry] = Field(description="catalogue of attacks")
     priors: dict[str, PriorEntry] = Field(default_factory=dict, description="catalogue of diffusion priors")
     defenses: dict[str, DefenseEntry] = Field(default_factory=dict, description="catalogue of defenses")
     metrics: dict[str, MetricEntry] = Field(default_factory=dict, description="catalogue of metrics")
-    experiments: dict[Name, Experiment] = Field(description="what is run")
+    experiments: dict[Name, Experiment] = Field(description="experiments to run")
     tables: dict[Name, TableView] = Field(default_factory=dict, description="tables of the paper")
     figures: dict[Name, View] = Field(default_factory=dict, description="figures of the paper")
     select: Select = Field(default_factory=lambda: Select(experiments=None, tables=None, figures=None))
 
 
 def load(raw: Mapping[str, Any], sources: Sources) -> Config:
-    """Check a merged configuration by shape.
+    """Check the structure of a merged configuration.
 
     Args:
-        raw: what YAML gave, merged.
+        raw: the merged content of the YAML files.
         sources: the files that it came from, for messages.
 
     Raises:

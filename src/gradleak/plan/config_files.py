@@ -1,4 +1,4 @@
-"""A grid from files, merged as Snakemake merges ``--configfile``: for programs that plan without Snakemake."""
+"""Grids from config files, merged as Snakemake merges ``--configfile``, for programs that plan without Snakemake."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from gradleak.plan.grid import Grid, expand
 
 
 def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``upper`` over ``lower``: mappings key by key, all else replaced."""
+    """Merge ``upper`` over ``lower``: mappings key by key; anything else is replaced."""
     result = dict(lower)
     for key, value in upper.items():
         below = result.get(key)

@@ -1,4 +1,4 @@
-"""Config files: which of them sets a key, and what Snakemake's own reading passes over."""
+"""Config files: which of them sets a key, and faults that Snakemake does not report."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from gradleak.errors import InputError
 
 
 class Sources:
-    """The files that a configuration was merged from, to say in which of them a fault is.
+    """The files that a configuration was merged from, so that messages can name the file of a fault.
 
     Args:
-        files: name -> what YAML gave, in the order of merging (later files win).
+        files: name -> parsed YAML, in the order of merging (later files win).
     """
 
     def __init__(self, files: Mapping[str, Any]) -> None:
@@ -21,23 +21,23 @@ class Sources:
 
     @classmethod
     def read(cls, paths: Sequence[Path]) -> "Sources":
-        """Read config files, only to know which key is in which: Snakemake has read and merged them.
+        """Read config files only to know which file has which key: Snakemake has already read and merged them.
 
         Raises:
-            InputError: a file cannot be read, is no mapping, or has a key twice, of which YAML keeps the last; names
-                every such key.
+            InputError: a file cannot be read, is not a mapping, or repeats a key, of which YAML would keep the last;
+                the message names every such key.
         """
         folder = Path.cwd()
         names = [str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in paths]
         return cls({name: _read(path, name) for name, path in zip(names, paths, strict=True)})
 
     def of(self, key: str) -> str:
-        """Return the file that sets a dotted key, or the longest beginning of it that a file sets."""
+        """Return the file that sets a dotted key, or else its longest prefix that a file sets."""
         best, depth = "config", -1
         for name, values in self.files.items():
             reached, rest = 0, key
             while isinstance(values, Mapping):
-                # Names may hold dots themselves, like dp-0.01.
+                # Names may contain dots themselves, such as dp-0.01.
                 here = {str(part): value for part, value in values.items()}
                 fits = [part for part in here if f"{rest}.".startswith(f"{part}.")]
                 if not fits:
@@ -57,24 +57,24 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
-        # Looked for before keys are merged (<<), which may be there once more on purpose.
+        # Checked before merge keys (<<) are resolved, which may repeat a key on purpose.
         repeated = [] if root is None else list(_repeated(loader, root, "", set()))
         values = None if root is None or repeated else loader.construct_document(root)
     except OSError as error:
         raise InputError(f"{name}: {(error.strerror or 'cannot be read')}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: is no YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{name}: is not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
-        raise InputError(f"{name}: is nested too deeply for a configuration") from error
+        raise InputError(f"{name}: is nested too deeply") from error
     if repeated:
         raise InputError("\n".join(f"{name}: {fault}" for fault in repeated))
     if not isinstance(values, Mapping):
-        raise InputError(f"{name}: a config file is a mapping of keys to values")
+        raise InputError(f"{name}: a config file must be a mapping of keys to values")
     return values
 
 
 def _repeated(loader: yaml.SafeLoader, node: yaml.Node, above: str, seen: set[int]) -> Iterator[str]:
-    """Yield keys that a mapping has twice, with their lines; a node that aliases share is looked at once."""
+    """Yield repeated keys of mappings with their lines; a node that aliases share is visited once."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -88,6 +88,6 @@ def _repeated(loader: yaml.SafeLoader, node: yaml.Node, above: str, seen: set[in
             if isinstance(key_node, yaml.ScalarNode) and not merges:
                 key, line = loader.construct_object(key_node), key_node.start_mark.line + 1
                 if key in lines:
-                    yield f"{above}{key_node.value}: is there twice, in lines {lines[key]} and {line}; keep one"
+                    yield f"{above}{key_node.value}: appears twice, in lines {lines[key]} and {line}; keep one"
                 lines[key] = line
             yield from _repeated(loader, value_node, f"{above}{getattr(key_node, 'value', '')}.", seen)

@@ -1,7 +1,7 @@
-"""What each label distribution asks of the size of a batch and of the number of classes.
+"""What each label distribution requires of the batch size and the number of classes.
 
-The plan layer asks before there are any data, :mod:`gradleak.data.batches` again when it knows which classes have
-images. :func:`gradleak.data.batches.select` says what the distributions are.
+The plan checks this before any data are loaded, :mod:`gradleak.data.batches` again once it knows which classes have
+images. :func:`gradleak.data.batches.select` defines the distributions.
 """
 
 from gradleak.errors import InputError
@@ -18,7 +18,7 @@ DISTRIBUTIONS = (
 )
 
 CUSTOM = ("custom_imbalanced", "custom_balanced")
-"""Distributions over three classes alone."""
+"""Distributions over three fixed classes."""
 
 CUSTOM_CLASSES = (0, 18, 92)
 """The classes of the two custom distributions, fixed in the released iLRG code."""
@@ -33,7 +33,7 @@ def check_batch(
     num_target_cls: int,
     num_present: int | None = None,
 ) -> None:
-    """Refuse a batch that no images could make.
+    """Refuse a batch that no data could provide.
 
     Args:
         distribution: a name of :data:`DISTRIBUTIONS`.
@@ -41,10 +41,10 @@ def check_batch(
         num_classes: C of the data set.
         num_uniform_cls: number of classes of balanced.
         num_target_cls: number of classes of random2 and sim.
-        num_present: number of classes that have images, C if nobody has looked yet.
+        num_present: number of classes that have images, C if not known yet.
 
     Raises:
-        InputError: B or a number of classes does not fit the distribution; the line says what would.
+        InputError: B or a number of classes does not fit the distribution; the message says what would.
     """
     present = num_classes if num_present is None else num_present
     fault: str | None = None
@@ -71,7 +71,7 @@ def check_batch(
 
 
 def _outside(option: str, value: int, present: int, num_classes: int) -> str | None:
-    """Say that a number of classes is not in 1 .. ``present``."""
+    """Return a message if a number of classes is not in 1 .. ``present``."""
     if value < 1:
         return f"{option} is {value}; use at least 1"
     if value > present:
@@ -81,7 +81,7 @@ def _outside(option: str, value: int, present: int, num_classes: int) -> str | N
 
 
 def _uneven(batch_size: int, parts: int, name: str) -> str | None:
-    """Say that a batch has no equal parts, and which sizes have."""
+    """Return a message for a batch that cannot be split evenly, with the nearest sizes that can."""
     if batch_size % parts == 0:
         return None
     lower = batch_size // parts * parts

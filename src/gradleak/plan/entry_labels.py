@@ -1,6 +1,6 @@
-"""How tables and figures write what results call by ids: by the labels of the catalogue's entries.
+"""Labels of the catalogue's entries, by which tables and figures write the ids in results.
 
-An id stands for options, so entries of equal options have one id. A view writes it as the entry does that its own
+An id stands for options, so entries with equal options share one id. A view takes the label of the entry that its own
 experiments name.
 """
 
@@ -14,28 +14,28 @@ from gradleak.plan.methods import method_name
 from gradleak.plan.names import composition
 
 Named = dict[str, dict[str, dict[str, None]]]
-"""Part of the labels -> id -> names of the entries that an experiment calls it by, in order."""
+"""Part of the labels -> id -> names of the entries by which an experiment names it, in order."""
 
 CATALOGUES = {"dataset": "datasets", "model": "models", "method": "attacks", "defense": "defenses"}
-"""Part of the labels -> the catalogue that its entries are of."""
+"""Part of the labels -> the catalogue of its entries."""
 
 
 def labels_of(
     config: Config, named: Iterable[Named], compositions: Iterable[Sequence[str]] = ()
 ) -> dict[str, dict[str, str]]:
-    """Return part -> id -> label for a view, and under ``told`` method -> what it is told besides gradients.
+    """Return part -> id -> label for a view, and under ``told`` method -> its side knowledge.
 
-    An id that several entries stand for has the label of the first that the view's experiments name; one that they do
-    not name (an axis changed an entry's options, say) that of the first entry in the catalogue.
+    An id shared by several entries gets the label of the first that the view's experiments name; an id that they do not
+    name (because an axis changed an entry's options, say) gets that of the first entry in the catalogue.
 
     Args:
         config: the catalogues.
-        named: what each experiment of the view names, in the view's order.
-        compositions: ids of the defenses that runs of the view apply one after another.
+        named: the names that each experiment of the view uses, in the view's order.
+        compositions: ids of the composed defenses in runs of the view.
     """
     labels = {part: {} for part in (*CATALOGUES, "told")}
-    for part, found, entry in (*_names(named), *_catalogue(config)):
-        labels[part].setdefault(found, getattr(config, CATALOGUES[part])[entry].label)
+    for part, identifier, entry in (*_names(named), *_catalogue(config)):
+        labels[part].setdefault(identifier, getattr(config, CATALOGUES[part])[entry].label)
     of_defense = labels["defense"]
     of_defense |= {composition(ids): " + ".join(of_defense[name] for name in ids) for ids in compositions if ids}
     for name, entry in config.attacks.items():
@@ -45,26 +45,26 @@ def labels_of(
 
 
 def two_labels(config: Config, named: Iterable[Named]) -> list[str]:
-    """Return a line for each id that a view's experiments name by entries of different labels."""
+    """Return a warning for each id that a view's experiments name by entries with different labels."""
     entries: dict[tuple[str, str], dict[str, str]] = {}
-    for part, found, entry in _names(named):
+    for part, identifier, entry in _names(named):
         label = getattr(config, CATALOGUES[part])[entry].label
-        entries.setdefault((part, found), {}).setdefault(label, f"{CATALOGUES[part]}.{entry}")
+        entries.setdefault((part, identifier), {}).setdefault(label, f"{CATALOGUES[part]}.{entry}")
     lines = []
-    for (_, found), labels in entries.items():
+    for (_, identifier), labels in entries.items():
         if len(labels) > 1:
             (first, _), *_ = labels.items()
             names = " and ".join(labels.values())
-            lines.append(f"{names} have equal options ({found}), so both are written {first!r}")
+            lines.append(f"{names} have equal options ({identifier}), so both are written {first!r}")
     return lines
 
 
 def _names(named: Iterable[Named]) -> Iterator[tuple[str, str, str]]:
     for names in named:
         for part, ids in names.items():
-            for found, entries in ids.items():
+            for identifier, entries in ids.items():
                 for entry in entries:
-                    yield part, found, entry
+                    yield part, identifier, entry
 
 
 def _catalogue(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -79,15 +79,13 @@ def _catalogue(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def method_of(config: Config, attack: str, kind: str) -> str:
-    """Return what results call an attack in an experiment of a kind: a label method by its kind and options, an image
-    attack by its entry's name.
-    """
+    """Return the name of an attack in results: a label method's kind and options, or an image attack's entry."""
     entry = config.attacks[attack]
     return attack if kind == catalogue.IMAGES else method_name(entry.kind, entry.options)
 
 
 def methods_of(config: Config, attack: str) -> list[str]:
-    """Return what results call an attack in any experiment."""
+    """Return the names of an attack in the results of any experiment."""
     kind = config.attacks[attack].kind
     roles = [
         role

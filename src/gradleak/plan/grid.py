@@ -28,7 +28,7 @@ from gradleak.plan.trainings import victims_of
 from gradleak.plan.typed import read_value
 
 _VICTIM_OPTIONS = {*DEFAULTS, "pretrained"}
-"""Options that make another victim of what an entry of the catalogue is."""
+"""Options that turn an entry of the catalogue into another victim."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Grid:
 
     Attributes:
         config: what it was expanded from.
-        runs: run id -> spec; equal specs of several experiments are one run.
-        victims: run id -> training of the victim that the run needs, without the runs of untrained victims.
-        priors: run id -> training of a diffusion prior that some run needs.
+        runs: run id -> spec; equal specs in several experiments are one run.
+        victims: run id -> training of the victim that the run needs; runs on untrained victims are left out.
+        priors: id -> training of a diffusion prior that some run needs.
         experiments: experiment -> its run ids, in the order of its axes.
-        named: experiment -> the entries of the catalogue that it names, by what results call them.
+        named: experiment -> the entries of the catalogue that it names, by their names in results.
         tables: names of the tables to build.
         figures: names of the figures to build.
     """
@@ -58,7 +58,7 @@ class Grid:
     def label_policies(self, experiments: Iterable[str]) -> dict[str, str]:
         """Return how the image attacks of some experiments get their labels, by run.
 
-        Controls are left out: theirs tell nothing of a client.
+        Controls are left out, because their labels say nothing about a client.
         """
         runs = {run: self.runs[run] for name in experiments for run in self.experiments[name]}
         attacks = {run: spec for run, spec in runs.items() if isinstance(spec, ImageAttack)}
@@ -72,8 +72,8 @@ class _Job:
     Attributes:
         spec: its type.
         options: of the spec.
-        point: the axes that it is of.
-        attacks: names of its attacks: all label methods share a run, every image attack has its own.
+        point: its point on the axes.
+        attacks: names of its attacks: all label methods share a run, while every image attack has its own.
     """
 
     spec: type[Run]
@@ -88,7 +88,7 @@ def _combinations(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> Iterator[_Job]:
-    """Yield the jobs of one point; one with a prior names it as the catalogue does."""
+    """Yield the jobs of one point; a prior has its name in the catalogue."""
     values = dict(point)
     dataset, model = config.datasets[values.pop("dataset")], config.models[values.pop("model")]
     defenses = composed(values.pop("defense", UNDEFENDED))
@@ -107,7 +107,7 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
         return
     for name in experiment.attacks:
         entry = config.attacks[name]
-        # What an experiment says holds for all its attacks, so it goes before what the attack is by default.
+        # What an experiment sets holds for all its attacks, so it overrides the options of the attack.
         options = {**common, **entry.options, **values, "attack": name, "lpips": config.data.lpips}
         if entry.kind == "consistency":
             options = {key: value for key, value in options.items() if key not in OF_MATCHING} | {"method": entry.kind}
@@ -115,15 +115,15 @@ def _jobs(config: Config, experiment: Experiment, point: Mapping[str, Any]) -> I
 
 
 def _excluded(job: _Job, experiment: Experiment, run: Run | None = None) -> bool:
-    """Whether a rule drops a job, by what is said of it, or as a run by what follows from that.
+    """Whether a rule drops a job, by its options as given or by those of the run that they make.
 
-    Both are asked: a rule may drop what no run can be made of, and values that are told by others.
+    Both are checked: a rule may drop combinations that are not valid runs, and values that follow from others.
     """
     return any(all(_has(job, run, key, value) for key, value in rule.items()) for rule in experiment.exclude)
 
 
 def _has(job: _Job, run: Run | None, key: str, value: Any) -> bool:
-    """Whether an option has a value, however either is written, and whether or not the job's axes say it."""
+    """Whether an option has a value, in any spelling, whether or not the job's axes set it."""
     if key in CATALOGUE_AXES:
         return job.point[key] == value
     if key == "defense":
@@ -136,7 +136,7 @@ def _has(job: _Job, run: Run | None, key: str, value: Any) -> bool:
 
 
 def _note_names(named: Named, config: Config, job: _Job, run: Run) -> None:
-    """Note by which entries of the catalogue an experiment calls what is in the results of one of its runs."""
+    """Record which entries of the catalogue an experiment uses for the ids in the results of one of its runs."""
     ids = [("dataset", run.dataset, job.point["dataset"])]
     entry = config.models[job.point["model"]].options()
     if all(job.options.get(name) == entry.get(name) for name in _VICTIM_OPTIONS):
@@ -144,12 +144,12 @@ def _note_names(named: Named, config: Config, job: _Job, run: Run) -> None:
     kind = "labels" if job.spec is RestoreLabels else "images"
     ids += [("method", method_of(config, name, kind), name) for name in job.attacks]
     ids += zip(itertools.repeat("defense"), run.defenses, composed(job.point.get("defense", UNDEFENDED)))
-    for part, found, name in ids:
-        named.setdefault(part, {}).setdefault(found, {})[name] = None
+    for part, identifier, name in ids:
+        named.setdefault(part, {}).setdefault(identifier, {})[name] = None
 
 
 def _wanted(config: Config) -> list[str]:
-    """Experiments to run: those selected, else those that the selected tables and figures show, else all."""
+    """Return the experiments to run: those selected, else those that the selected tables and figures show, else all."""
     select = config.select
     if select.experiments is not None:
         return list(select.experiments)
@@ -161,7 +161,7 @@ def _wanted(config: Config) -> list[str]:
 
 
 def _views(config: Config, part: Literal["tables", "figures"], wanted: list[str], faults: Faults) -> tuple[str, ...]:
-    """Tables or figures to build: those selected, else those whose experiments are all run."""
+    """Return the tables or figures to build: those selected, else those whose experiments are all run."""
     catalogue, chosen = getattr(config, part), getattr(config.select, part)
     if chosen is None:
         return tuple(name for name, view in catalogue.items() if set(view.experiments) <= set(wanted))
@@ -176,25 +176,25 @@ def expand(config: Config, sources: Sources) -> Grid:
     """Expand the selected experiments, and those that the selected tables and figures show.
 
     Args:
-        config: a configuration of the right shape.
+        config: a configuration that passed :func:`gradleak.plan.config.load`.
         sources: the files that it came from, for messages.
 
     Raises:
-        InputError: every fault of meaning, one a line, with file and key.
+        InputError: every semantic fault, one per line, with file and key.
     """
     faults = Faults(sources)
     check_names(config, faults)
     faults.check()
     wanted = _wanted(config)
     tables, figures = (_views(config, part, wanted, faults) for part in ("tables", "figures"))
-    found: list[tuple[str, Run]] = []
+    expanded: list[tuple[str, Run]] = []
     named: dict[str, Named] = {}
     for name in config.experiments:
         if name not in wanted:
             continue
         experiment = config.experiments[name]
         named[name] = {}
-        before = len(found)
+        before = len(expanded)
         for number, block in enumerate(experiment.axes):
             for point in _combinations({**config.defaults, **block}):
                 for job in _jobs(config, experiment, point):
@@ -206,22 +206,22 @@ def expand(config: Config, sources: Sources) -> Grid:
                         faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
                         continue
                     if not _excluded(job, experiment, run):
-                        found.append((name, run))
+                        expanded.append((name, run))
                         _note_names(named[name], config, job, run)
-        if len(found) == before and not faults.lines:
+        if len(expanded) == before and not faults.lines:
             faults.add(f"experiments.{name}", "no run is left after exclude")
-    for name, fault in prior_faults(config, found):
+    for name, fault in prior_faults(config, expanded):
         faults.add(f"experiments.{name}", fault)
-    for weights in {run.lpips_weights for _, run in found if isinstance(run, ImageAttack)}:
+    for weights in {run.lpips_weights for _, run in expanded if isinstance(run, ImageAttack)}:
         try:
             weights_digest(weights)
         except InputError as error:
             faults.add("data.lpips", str(error))
     faults.check()
-    placed, priors = with_priors(config, found)
+    placed, priors = with_priors(config, expanded)
     ids = [run.run_id for run in placed]
     members: dict[str, dict[str, None]] = {name: {} for name in named}
-    for (name, _), run_id in zip(found, ids, strict=True):
+    for (name, _), run_id in zip(expanded, ids, strict=True):
         members[name][run_id] = None
         try:
             check_run_id(run_id)

@@ -1,4 +1,4 @@
-"""Faults of meaning in a configuration of the right shape: names that no catalogue has, options that do not apply."""
+"""Semantic faults in a well-formed configuration: names missing from the catalogue, options that do not apply."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -29,7 +29,7 @@ from gradleak.plan.paths import check_run_id
 from gradleak.plan.typed import read_value
 
 _NAMED = (*CATALOGUE_AXES, "defense", "prior")
-"""Axes whose values are names of the catalogue that is called like them, in the plural."""
+"""Axes whose values are names from the catalogue of the same name in the plural."""
 
 
 _IN_WORDS = {
@@ -37,22 +37,22 @@ _IN_WORDS = {
     IMAGES: "image attacks",
     EMBEDDINGS: "an attack that recovers embeddings",
 }
-"""What a table or figure needs, for messages."""
+"""Requirements of tables and figures, in words for messages."""
 
 
 class Faults:
-    """Faults, collected so that all are reported together."""
+    """Faults, collected to be reported together."""
 
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self.lines: dict[str, None] = {}
 
     def add(self, key: str, text: str) -> None:
-        """Note what is wrong with a dotted key."""
+        """Record what is wrong with a dotted key."""
         self.lines[self.sources.fault(key, text)] = None
 
     def unknown(self, key: str, kind: str, name: object, known: Iterable[str]) -> None:
-        """Note a name that is none of those known."""
+        """Record an unknown name."""
         self.add(key, f"unknown {kind} {name!r}; known: {', '.join(known) or 'none'}")
 
     def check(self) -> None:
@@ -62,7 +62,7 @@ class Faults:
 
 
 def check_names(config: Config, faults: Faults) -> None:
-    """Names must be in their catalogues, and catalogue entries must name something that exists."""
+    """Check that names are in their catalogues, and that catalogue entries name existing kinds."""
     _check_plugins(config, faults)
     _check_kinds(config, faults)
     _check_models(config, faults)
@@ -84,7 +84,7 @@ def check_names(config: Config, faults: Faults) -> None:
 
 
 def _check_plugins(config: Config, faults: Faults) -> None:
-    """Enter the plug-ins, so that the other checks know their kinds; each must bring the kind of its entry."""
+    """Register the plug-ins, so that the other checks know their kinds; each must provide the kind of its entry."""
     for part in ("datasets", "models", "attacks", "defenses", "metrics", "tables", "figures"):
         for name, entry in getattr(config, part).items():
             if entry.module is None:
@@ -94,13 +94,15 @@ def _check_plugins(config: Config, faults: Faults) -> None:
             except InputError as error:
                 faults.add(f"{part}.{name}.module", str(error))
                 continue
-            # An image attack's kind is built in; what a plug-in can bring is its objective.
+            # The kind of an image attack is built in; a plug-in can only provide its objective.
             image = part == "attacks" and entry.kind in IMAGE_ATTACKS
             where, kind = ("objectives", entry.options.get("cost_fn")) if image else (part, entry.kind)
             brings = plugins.plugin_at(entry.module).facts.get(where, {})
             if kind not in brings:
                 known = f"FACTS.{where} in {entry.module} has {', '.join(brings) or 'nothing'}"
-                faults.add(f"{part}.{name}.{'options.cost_fn' if image else 'kind'}", f"{kind!r} is not there; {known}")
+                faults.add(
+                    f"{part}.{name}.{'options.cost_fn' if image else 'kind'}", f"{kind!r} does not exist; {known}"
+                )
 
 
 def _check_kinds(config: Config, faults: Faults) -> None:
@@ -126,7 +128,7 @@ def _check_models(config: Config, faults: Faults) -> None:
 def _check_defenses(config: Config, faults: Faults) -> None:
     for name, entry in config.defenses.items():
         if name == UNDEFENDED:
-            faults.add(f"defenses.{name}", "this name stands for no defense; choose another")
+            faults.add(f"defenses.{name}", "this name means no defense; choose another")
         try:
             entry.canonical()
         except ValueError as error:
@@ -159,7 +161,7 @@ def _check_attacks(config: Config, faults: Faults) -> None:
 
 
 def _check_method(where: str, entry: AttackEntry, faults: Faults) -> None:
-    """The options of a label method must be its own, with values in their ranges."""
+    """Check that a label method has its options, with values in their ranges."""
     if entry.kind not in catalogue.names("attacks"):
         return
     for option, value in entry.options.items():
@@ -170,7 +172,7 @@ def _check_method(where: str, entry: AttackEntry, faults: Faults) -> None:
 
 
 def _check_value(where: str, spec: type[Run], option: str, value: object, faults: Faults) -> None:
-    """The value of an option must be of its type and in its range; what else it must be shows when a run is made."""
+    """Check the type and range of an option's value; other constraints are checked when a run is made."""
     try:
         read_value(spec, option, value)
     except ValidationError as error:
@@ -220,12 +222,12 @@ def _check_axes(where: str, experiment: Experiment, config: Config, faults: Faul
 
 
 def _check_values(where: str, key: str, axis: Axis, config: Config, faults: Faults) -> None:
-    """Values of an axis that are names must be in the catalogue of that name."""
+    """Check that names among the values of an axis are in their catalogue."""
     named = key in _NAMED
     catalogue = getattr(config, key + "s") if named else {}
     for value in values_of(axis):
         if isinstance(value, list) and key != "defense":
-            faults.add(where, "a list in a list composes defenses; no other axis has that")
+            faults.add(where, "only defense takes a list within the list, which composes defenses")
         elif named:
             for name in composed(value) if key == "defense" else [value]:
                 if name not in catalogue:
@@ -248,7 +250,7 @@ def _check_exclude(where: str, experiment: Experiment, config: Config, faults: F
 
 
 def _check_view(part: Literal["tables", "figures"], name: str, view: View, config: Config, faults: Faults) -> None:
-    """The experiments of a table or figure must have what its kind needs."""
+    """Check that the experiments of a table or figure have what its kind requires."""
     where = f"{part}.{name}"
     if view.kind not in catalogue.names(part):
         faults.unknown(f"{where}.kind", "kind", view.kind, catalogue.names(part))
@@ -267,7 +269,7 @@ def _check_view(part: Literal["tables", "figures"], name: str, view: View, confi
 
 
 def _has(experiment: Experiment, config: Config) -> set[str]:
-    """Return what views can need of an experiment."""
+    """Return what an experiment provides of the requirements of views."""
     kinds = _kinds_of(experiment, config)
     labels = [] if experiment.kind == IMAGES else [kind for kind in kinds if kind in catalogue.names("attacks")]
     gives = [what for kind in labels for what in catalogue.find("attacks", kind).gives]
@@ -275,14 +277,14 @@ def _has(experiment: Experiment, config: Config) -> set[str]:
 
 
 def _kinds_of(experiment: Experiment, config: Config) -> list[str]:
-    """Kinds of the experiment's attacks, without those that the catalogue lacks."""
+    """Return the kinds of the experiment's attacks, without unknown ones."""
     return [config.attacks[attack].kind for attack in experiment.attacks if attack in config.attacks]
 
 
 def _specs_of(experiment: Experiment, config: Config) -> list[type[Run]]:
-    """Types of the experiment's jobs, each once."""
-    found = [IMAGE_ATTACKS[kind] for kind in _kinds_of(experiment, config) if kind in IMAGE_ATTACKS]
-    return list(dict.fromkeys(found)) or [RestoreLabels]
+    """Return the types of the experiment's jobs, each once."""
+    types = [IMAGE_ATTACKS[kind] for kind in _kinds_of(experiment, config) if kind in IMAGE_ATTACKS]
+    return list(dict.fromkeys(types)) or [RestoreLabels]
 
 
 def _check_selection(config: Config, faults: Faults) -> None:

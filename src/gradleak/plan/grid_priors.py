@@ -1,4 +1,4 @@
-"""Which diffusion priors the runs of a grid need, and the images that each of them must not learn from."""
+"""The diffusion priors that the runs of a grid need, and the images that each must not be trained on."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ Used = tuple[str, Run]
 
 
 def trained_priors(config: Config) -> dict[str, TrainPrior]:
-    """Return the trainings of the catalogue's priors by name, before they know what to keep off."""
+    """Return the trainings of the catalogue's priors by name, before the clients' batches are excluded."""
     where = {"data_root": config.data.root, "download": config.data.download}
     return {name: entry.training(**where) for name, entry in config.priors.items() if entry.hub is None}
 
 
 def prior_faults(config: Config, runs: list[Used]) -> Iterator[tuple[str, str]]:
-    """Yield the experiments whose runs would refuse their prior, and why."""
+    """Yield the experiments whose runs would refuse their prior, with the reason."""
     trained = trained_priors(config)
     for experiment, run in runs:
         if isinstance(run, DiffusionReconstruct) and run.prior in trained:
@@ -29,13 +29,13 @@ def prior_faults(config: Config, runs: list[Used]) -> Iterator[tuple[str, str]]:
 
 
 def with_priors(config: Config, runs: list[Used]) -> tuple[list[Run], dict[str, TrainPrior]]:
-    """Put the folders of priors into the runs that name them as the catalogue does.
+    """Replace the catalogue names of priors in runs by the folders of the priors.
 
-    A prior keeps off all images that a run with it attacks: where it learns from the split that the clients hold,
-    their batches are named to it.
+    A prior is trained on no image that a run with it attacks: if it learns from the clients' split, their batches are
+    excluded by name.
 
     Returns:
-        The runs, and the trainings that they need by their ids.
+        The runs, and the trainings that they need, by id.
     """
     trained = trained_priors(config)
     attacked: dict[str, set[str]] = {}
@@ -60,18 +60,18 @@ def with_priors(config: Config, runs: list[Used]) -> tuple[list[Run], dict[str, 
 
 
 def _shares_images(run: DiffusionReconstruct, prior: TrainPrior) -> bool:
-    """Whether the images that a run attacks are among those that a prior may learn from."""
+    """Whether a prior may learn from images that a run attacks."""
     if run.dataset != prior.dataset:
         return False
     return catalogue.is_sample(run.dataset) or "all" in (run.split, prior.split) or run.split == prior.split
 
 
 def _misfit(run: DiffusionReconstruct, prior: TrainPrior) -> str | None:
-    """Say why a run cannot have a prior."""
+    """Return why a run cannot use a prior."""
     if run.dataset != prior.dataset and catalogue.stands_for(run.dataset) == catalogue.stands_for(prior.dataset):
         return (
             f"learns from {prior.dataset}, which shares images with {run.dataset}; "
-            f"let it learn from {run.dataset}, so that they can be kept apart"
+            f"let it learn from {run.dataset}, so that the clients' images can be excluded"
         )
     ours, learnt = catalogue.dataset_facts(run.dataset, run.image_size), catalogue.dataset_facts(prior.dataset)
     if (ours.channels, ours.image_size) != (learnt.channels, learnt.image_size):
@@ -81,7 +81,7 @@ def _misfit(run: DiffusionReconstruct, prior: TrainPrior) -> str | None:
         )
     if run.client_indices and _shares_images(run, prior):
         return (
-            f"learns from split {prior.split} of {prior.dataset}, where client_indices are too; "
+            f"learns from split {prior.split} of {prior.dataset}, which client_indices refer to as well; "
             "let it learn from another split"
         )
     return None

@@ -1,7 +1,7 @@
-"""The files that the weights of LPIPS are in, and a digest of their content.
+"""The files with the weights of LPIPS, and a digest of their content.
 
-They are not among what names a run, because without them a run is the same but for one metric. Runs are repeated all
-the same when weights are given, changed or taken away; the digest tells.
+They are not part of the run id, because they affect only one metric. The digest lets Snakemake repeat runs when weights
+are added, changed or removed.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ FILES = ("alexnet-owt-7be5be79.pth", "alex.pth")
 """Names of the published files in a folder of weights."""
 
 SMALLEST_SIDE = 31
-"""Height and width in pixels that leave AlexNet's last convolutions one position."""
+"""Smallest height and width in pixels: AlexNet's last convolutions then have one position."""
 
 REMEDY = f"give a folder with torchvision's {FILES[0]} and the LPIPS release's {FILES[1]}, or one file with both"
 
@@ -28,13 +28,13 @@ def weight_files(path: Path) -> list[Path]:
     files = [path / name for name in FILES] if path.is_dir() else [path]
     for file in files:
         if not file.is_file():
-            raise InputError(f"{file}: no such file of LPIPS weights; {REMEDY}")
+            raise InputError(f"{file}: no such file with LPIPS weights; {REMEDY}")
     return files
 
 
 @cache
 def weights_digest(path: Path | None) -> str | None:
-    """Return eight hex digits that name the content of the weights at a path, wherever they are; None without any.
+    """Return eight hex digits that identify the content of the weights at a path; None without a path.
 
     Raises:
         InputError: a file is missing or cannot be read.

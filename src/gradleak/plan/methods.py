@@ -1,6 +1,6 @@
-"""Label methods with options: ``ilrg``, or ``ilrg:alpha=0.9`` where an option is not at its default.
+"""Label methods with options: ``ilrg``, or ``ilrg:alpha=0.9`` if an option is not at its default.
 
-This one spelling is what jobs take and results hold, so that methods of equal options are one.
+Jobs and results use this one spelling, so that methods with equal options are one method.
 """
 
 from collections.abc import Mapping
@@ -30,14 +30,14 @@ def method_name(kind: str, options: Mapping[str, object]) -> str:
 
 
 def method_parts(name: str) -> tuple[str, dict[str, float]]:
-    """Return kind and options of a method, those at their defaults too.
+    """Return kind and options of a method, including those at their defaults.
 
     Raises:
         ValueError: see :func:`method_name`.
     """
     kind, *given = name.split(":")
     options = {option: value for option, _, value in (each.partition("=") for each in given)}
-    method_name(kind, options)  # refuses what does not fit
+    method_name(kind, options)  # refuses invalid options
     defaults = {option: facts.default for option, facts in catalogue.find("attacks", kind).options.items()}
     return kind, defaults | {option: float(value) for option, value in options.items()}
 

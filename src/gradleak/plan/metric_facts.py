@@ -1,7 +1,7 @@
-"""How metrics are called and written, and their range, also of those made of others: differences, snapshots, parts.
+"""Labels, formats and ranges of metrics, including derived ones: differences, snapshots, parts.
 
-What the catalogue says of a metric stands there and nowhere else. One that nothing says anything of goes by its name,
-has three digits, and is unbounded.
+The catalogue is the only source of these facts. A metric that it does not know is labelled by its name, has three
+digits, and is unbounded.
 """
 
 import math
@@ -10,8 +10,8 @@ from gradleak.plan import catalogue
 from gradleak.plan.catalogue.facts import MetricFacts
 
 PSNR_CAP = 100.0
-"""Largest PSNR in dB: that of a mean squared error of 1e-10 or less. A perfect image would have an infinite one, and
-so would every mean that it takes part in."""
+"""Largest PSNR in dB, at a mean squared error of 1e-10 or less. Without this cap a perfect image, and every mean that
+includes it, would be infinite."""
 
 RECOVERED = 40.0
 """PSNR in dB from which an image counts as recovered: an error of a hundredth of the range of a pixel."""
@@ -20,20 +20,20 @@ IMAGE_METRICS = ("psnr", "ssim", "mse", "feature_cosine", "label_accuracy")
 """Metrics of each image that every reconstruction has."""
 
 SNAPSHOT = "psnr_snapshot"
-"""Mean PSNR of a batch as it stands at the iteration that the row names."""
+"""Mean PSNR of a batch at the iteration that the row names."""
 
 DIFFERENCE = "difference_"
-"""What the name of a paired difference of a metric begins with; the metric's name follows."""
+"""Prefix of the name of a paired difference; the metric's name follows."""
 
 _NOT_NEGATIVE = (0.0, math.inf)
 _UNBOUNDED = (-math.inf, math.inf)
 
 
 def facts_of(metric: str) -> MetricFacts | None:
-    """Return what the catalogue says of a metric, or of PSNR for that of some images or of a snapshot; None if nothing.
+    """Return the catalogue's facts of a metric; those of PSNR for variants of PSNR; None if unknown.
 
     Args:
-        metric: its name in results, also that of a paired difference.
+        metric: its name in results; may be that of a paired difference.
     """
     name = metric.removeprefix(DIFFERENCE)
     known = "psnr" if is_psnr(name) else name
@@ -53,17 +53,17 @@ _LABELS: dict[str, str] = {
 """Metrics of the error analysis."""
 
 _DIGITS = 3
-"""Decimals of a metric of which nothing else is said."""
+"""Default number of decimals of a metric."""
 
 
 def label(metric: str) -> str:
-    """Return how tables and text write the name of a metric."""
+    """Return the name of a metric in tables and text."""
     facts = catalogue.find("metrics", metric) if metric in catalogue.names("metrics") else None
     return _LABELS.get(metric, metric) if facts is None or not facts.label else facts.label
 
 
 def digits(metric: str) -> int:
-    """Return with how many decimals a metric is written, unless it is an error (:func:`is_error`)."""
+    """Return the number of decimals of a metric that is not an error (:func:`is_error`)."""
     facts = facts_of(metric)
     if facts is not None and facts.digits is not None:
         return facts.digits
@@ -76,12 +76,12 @@ def is_error(metric: str) -> bool:
 
 
 def is_psnr(metric: str) -> bool:
-    """Whether a metric is a peak signal-to-noise ratio in dB, also of some images or of a snapshot."""
+    """Whether a metric is a peak signal-to-noise ratio in dB, including that of some images or of a snapshot."""
     return metric.removeprefix(DIFFERENCE).startswith("psnr")
 
 
 def bounds(metric: str) -> tuple[float, float]:
-    """Return the smallest and the largest value that a metric can have, infinite where there is none.
+    """Return the smallest and the largest value of a metric, infinite where there is no bound.
 
     A difference of two values reaches as far as the range is wide, in both directions.
     """

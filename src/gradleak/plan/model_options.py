@@ -1,4 +1,4 @@
-"""Which option and which image applies to which model, readable without torch.
+"""Which options and image sizes apply to which model, without importing torch.
 
 The plan layer checks a config with it before any job starts; :func:`gradleak.victims.models.build.build` checks with
 the same functions, so a combination is accepted by both or by neither.
@@ -15,11 +15,11 @@ STEMS = ("released", "imagenet")
 
 
 def check_options(name: str, **options: object) -> None:
-    """Check that a model has the options asked of it.
+    """Check that options apply to a model.
 
     Args:
         name: a model name.
-        options: any of :data:`DEFAULTS`; absent ones keep their default.
+        options: any of :data:`DEFAULTS`; missing ones keep their defaults.
 
     Raises:
         InputError: unknown model, unknown option, an option that the model does not have, or a value outside
@@ -32,7 +32,7 @@ def check_options(name: str, **options: object) -> None:
         if option not in model.options and value != DEFAULTS[option]:
             takes = f"it takes {', '.join(sorted(model.options))}" if model.options else "it takes no options"
             raise InputError(f"model {name}: {option}={value!r} does not apply; keep {DEFAULTS[option]!r} ({takes})")
-    # Every other model has ReLU (MobileNetV2 ReLU6) built in.
+    # All other models have a fixed ReLU (MobileNetV2: ReLU6).
     _check_choice(name, "activation", options, model.activations if "activation" in model.options else ("relu",))
     _check_choice(name, "stem", options, STEMS)
     _check_at_least(name, "n_hidden", options, 0)
@@ -48,18 +48,20 @@ def check_images(name: str, *, channels: int, image_size: int) -> None:
         image_size: height and width in pixels.
 
     Raises:
-        InputError: the image is too small for the model, or no multiple of what its layers need; one line.
+        InputError: the image is too small for the model, or not a multiple of what its layers need; one line.
     """
     model = catalogue.find("models", name)
     where = f"model {name}: image_size={image_size}"
     if channels < 1 or image_size < 1:
-        raise InputError(f"{where}, channels={channels} is no image; both must be at least 1")
+        raise InputError(f"{where}, channels={channels} is not an image; both must be at least 1")
     if image_size < model.min_image_size:
-        raise InputError(f"{where} is too small for its convolutions and pooling; use at least {model.min_image_size}")
+        raise InputError(
+            f"{where} is too small for the model's convolutions and pooling; use at least {model.min_image_size}"
+        )
     step = model.size_step
     if image_size % step:
         right = max(step, round(image_size / step) * step)
-        raise InputError(f"{where} does not fit its pooling; use a multiple of {step}, such as {right}")
+        raise InputError(f"{where} does not fit the model's pooling; use a multiple of {step}, such as {right}")
 
 
 def check_pretrained(name: str, *, stem: str, channels: int) -> None:
@@ -67,11 +69,11 @@ def check_pretrained(name: str, *, stem: str, channels: int) -> None:
 
     Args:
         name: a model name.
-        stem: of a ResNet; every other model has but one.
+        stem: of a ResNet; every other model has only one.
         channels: colour channels of an image.
 
     Raises:
-        InputError: there are no weights for this model, or they are for other first layers; one line.
+        InputError: there are no weights for this model, or they do not fit its first layers; one line.
     """
     model = catalogue.find("models", name)
     if not model.pretrained:

@@ -1,4 +1,4 @@
-"""One readable word for what several options or columns of results say; run ids and tables write it, nothing reads it.
+"""Readable names for several options or columns of results together; written in run ids and tables, never parsed.
 
 A setting's columns are in :class:`gradleak.records.Setting`.
 """
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 UNDEFENDED = "none"
-"""What stands for no defense, in configurations and results."""
+"""The name for no defense, in configurations and results."""
 
 
 def canonical(options: Mapping[str, Any]) -> str:
-    """Return options as the column ``model_options`` holds them: a JSON object."""
+    """Return options as in the column ``model_options``: a JSON object."""
     return json.dumps(options, separators=(",", ":"))
 
 

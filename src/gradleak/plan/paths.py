@@ -1,16 +1,16 @@
-"""Where results are. Everything below ``results/`` is generated; nothing else is."""
+"""Paths of results. Everything below ``results/`` is generated; nothing else is."""
 
 import re
 from pathlib import PurePath
 
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
-"""What experiments, tables, figures and image attacks may be called: their names are parts of paths."""
+"""Valid names of experiments, tables, figures and image attacks, which become parts of paths."""
 
 LONGEST_NAME = 200
-"""Characters of such a name: suffixes of files and of their temporary forms need the rest of :data:`LONGEST_PART`."""
+"""Characters of such a name; the rest of :data:`LONGEST_PART` is left for suffixes of files and temporary files."""
 
 LONGEST_PART = 255
-"""Bytes of a file's or a folder's name, by the usual file systems."""
+"""Bytes of the name of a file or folder on the usual file systems."""
 
 RUN_METRICS = "results/runs/{run}/metrics.csv"
 RUN_SIDECAR = "results/runs/{run}/run.json"
@@ -29,10 +29,10 @@ FIGURE_SUFFIXES = ("pdf", "png")
 
 
 def check_name(name: str) -> str:
-    """Return a name that can be part of a path.
+    """Return a name if it can be part of a path.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it cannot be part of a path.
     """
     if not re.fullmatch(NAME, name) or len(name) > LONGEST_NAME:
         shown = repr(name) if len(name) <= LONGEST_NAME else f"of {len(name)} characters"
@@ -54,7 +54,7 @@ def check_run_id(run_id: str) -> None:
     if len(longest.encode()) > LONGEST_PART:
         raise ValueError(
             f"{longest[:40]}... would be a folder's name of {len(longest.encode())} bytes, more than {LONGEST_PART}; "
-            "compose fewer defenses or shorten the attack's name"
+            "compose fewer defenses or shorten the name of the attack"
         )
 
 

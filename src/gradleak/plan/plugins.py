@@ -1,12 +1,12 @@
-"""Kinds from files outside this package, which the configuration names by ``module``.
+"""Kinds from files outside this package, named in the configuration by ``module``.
 
-The plan must know some facts of a kind and must not import torch, which a plug-in may, so a plug-in states them as a
-literal, which is read without running it::
+The plan must know some facts of a kind but must not import torch, as a plug-in may. So a plug-in declares them as a
+literal, which is read without running the file::
 
     FACTS = {"defenses": {"quantise": {"strength": "bits", "high": 16}}}
 
 Its kinds are then in the catalogue (:mod:`gradleak.plan.catalogue`) beside the built-in ones; ``object`` names the
-function or class of the file that makes a kind, by default that of the kind's name with underscores. See
+function or class in the file that implements a kind, by default the kind's name with underscores. See
 :mod:`gradleak.plan.catalogue.facts` for the other keys, and ``docs/extending.md``.
 """
 
@@ -34,21 +34,21 @@ _Declared: Any = create_model(
     __config__=ConfigDict(extra="forbid"),
     **{part: (dict[str, facts], Field(default_factory=dict)) for part, facts in PARTS.items()},  # pyright: ignore
 )
-"""All that one plug-in declares, by part."""
+"""Everything that a plug-in declares, by part."""
 
-# A hyphen parts a defense from its strength and a model from its options; a data set's name is in file names.
+# A hyphen separates a defense from its strength and a model from its options; a data set's name is in file names.
 _SEPARATORS = {"datasets": "-", "defenses": "_", "models": "_", "metrics": "_"}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in as it was when it was first read: what runs is what the run ids name, even if the file is edited since.
+    """A plug-in as it was first read, so that the code that runs matches the run ids even if the file is edited.
 
     Attributes:
         path: as the user wrote it.
-        text: its source.
-        facts: what it declares, by part and name.
-        digest: eight hex digits that name its executed code.
+        text: its source code.
+        facts: its declarations, by part and name.
+        digest: eight hex digits that identify its executed code.
     """
 
     path: str
@@ -69,7 +69,7 @@ class Plugin:
 
     @cached_property
     def module(self) -> ModuleType:
-        """The file as it was read, run once."""
+        """The module, executed once from the text that was read."""
         module = ModuleType(f"gradleak_plugin_{self.digest}")
         module.__file__ = str(self.place)
         sys.modules[module.__name__] = module  # as dataclasses and pickle expect
@@ -87,20 +87,22 @@ class Plugin:
             InputError: the file fails, or has no such object; one line.
         """
         wanted = self.facts[part][name].object or name.replace("-", "_")
-        found = getattr(self.module, wanted, None)
-        if not callable(found):
-            what = "is no function or class" if hasattr(self.module, wanted) else "is not there"
-            raise InputError(f'{self.path}: FACTS.{part}.{name}: {wanted} {what}; name what makes the kind by "object"')
-        return found
+        target = getattr(self.module, wanted, None)
+        if not callable(target):
+            what = "is not a function or class" if hasattr(self.module, wanted) else "does not exist"
+            raise InputError(
+                f'{self.path}: FACTS.{part}.{name}: {wanted} {what}; name the function or class with "object"'
+            )
+        return target
 
 
 def enter(paths: Iterable[str]) -> None:
-    """Put the kinds of plug-ins into the catalogue of this process; none is run, and a second call changes nothing.
+    """Register the kinds of plug-ins in the catalogue of this process without running them; idempotent.
 
-    Programs do it at their door, for what their command line or configuration names.
+    Programs call this first, for the plug-ins that their command line or configuration names.
 
     Raises:
-        InputError: no such file, no Python, no FACTS, wrong ones, or a name that is taken; one line.
+        InputError: no such file, invalid Python, missing or invalid FACTS, or a name that is taken; one line.
     """
     for path in paths:
         if _entered(path) is not None:
@@ -110,15 +112,15 @@ def enter(paths: Iterable[str]) -> None:
             if is_taken(part, name):
                 other = source_of(part, name)
                 owner = "gradleak" if other is None else other.path
-                raise InputError(f"{path}: FACTS.{part}.{name}: {owner} has this name already; choose another")
+                raise InputError(f"{path}: FACTS.{part}.{name}: {owner} already has this name; choose another")
         ENTERED.append(plugin)
 
 
 def load(paths: Iterable[str]) -> None:
-    """Run plug-ins and look at what they declare, so that a fault shows before the work begins.
+    """Run plug-ins and load what they declare, so that faults show before the work begins.
 
     Raises:
-        InputError: see :func:`enter`; or the file fails, or lacks what it declares; one line.
+        InputError: see :func:`enter`; or the file fails or lacks an object that it declares; one line.
     """
     paths = list(paths)
     enter(paths)
@@ -129,10 +131,10 @@ def load(paths: Iterable[str]) -> None:
 
 
 def plugin_at(path: str) -> Plugin:
-    """Return a plug-in that was entered.
+    """Return a registered plug-in.
 
     Raises:
-        InputError: it was not.
+        InputError: it is not registered.
     """
     plugin = _entered(path)
     if plugin is None:
@@ -146,26 +148,26 @@ def _entered(path: str) -> Any:
 
 
 def used(kinds: Iterable[Kind]) -> tuple[str, ...]:
-    """Return the files of the plug-ins that bring any of some kinds, sorted."""
+    """Return the files of the plug-ins that provide some kinds, sorted."""
     if not ENTERED:
         return ()
-    found = (source_of(part, name) for part, name in kinds)
-    return tuple(sorted({plugin.path for plugin in found if plugin is not None}))
+    sources = (source_of(part, name) for part, name in kinds)
+    return tuple(sorted({plugin.path for plugin in sources if plugin is not None}))
 
 
 def digests(paths: Iterable[str]) -> list[str]:
-    """Return the digests of plug-ins that were entered, sorted: neither their places nor their order count."""
+    """Return the digests of registered plug-ins, sorted: neither their paths nor their order count."""
     return sorted({plugin_at(path).digest for path in paths})
 
 
 @contextmanager
 def guarded(part: Part, name: str, what: str) -> Iterator[None]:
-    """Make one line of whatever the code of a plug-in raises, SystemExit too; built-in kinds keep their tracebacks.
+    """Turn anything that the code of a plug-in raises, even SystemExit, into one line; built-in kinds keep tracebacks.
 
     Args:
-        part: of the catalogue that the kind is in.
-        name: of the kind.
-        what: how messages call it, e.g. ``defense quantise-2``.
+        part: the part of the catalogue that has the kind.
+        name: the name of the kind.
+        what: its name in messages, e.g. ``defense quantise-2``.
 
     Raises:
         InputError: the code failed.
@@ -182,7 +184,7 @@ def guarded(part: Part, name: str, what: str) -> Iterator[None]:
 
 
 def fault(path: str, error: BaseException) -> str:
-    """Return one line for an error in the code of a plug-in: its file, the line there, and what it says."""
+    """Return one line for an error in the code of a plug-in: file, line and message."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(Path(path).resolve())]
     where = f"{path}:{lines[-1]}" if lines else path
@@ -191,7 +193,7 @@ def fault(path: str, error: BaseException) -> str:
 
 def _read(path: str) -> Plugin:
     if Path(path).suffix != ".py" or "," in path:
-        raise InputError(f"{path}: is no plug-in: name a .py file, without a comma in its path")
+        raise InputError(f"{path}: is not a plug-in: name a .py file, without a comma in its path")
     try:
         text = Path(path).read_text(encoding="utf-8")
         tree = ast.parse(text)
@@ -200,15 +202,15 @@ def _read(path: str) -> Plugin:
             f"{path}: {(error.strerror or 'cannot be read').lower()}; paths start at the project"
         ) from error
     except SyntaxError as error:
-        raise InputError(f"{path}:{error.lineno}: is no Python: {error.msg}") from error
+        raise InputError(f"{path}:{error.lineno}: is not valid Python: {error.msg}") from error
     except ValueError as error:  # not UTF-8, or null bytes
-        raise InputError(f"{path}: is no Python: {error}") from error
+        raise InputError(f"{path}: is not valid Python: {error}") from error
     facts = _facts(path, tree)
     return Plugin(path, text, facts, hashlib.sha256(executed(tree).encode()).hexdigest()[:8])
 
 
 def _facts(path: str, tree: ast.Module) -> Mapping[Part, Mapping[str, Facts]]:
-    """Return what the literal FACTS of a plug-in says."""
+    """Return the literal FACTS of a plug-in."""
     given = None
     for node in tree.body:
         targets = (
@@ -218,17 +220,17 @@ def _facts(path: str, tree: ast.Module) -> Mapping[Part, Mapping[str, Facts]]:
             given = node.value  # pyright: ignore[reportAttributeAccessIssue]
     example = 'FACTS = {"attacks": {"mine": {}}}'
     if given is None:
-        raise InputError(f"{path}: has no FACTS; declare at module level what it brings, for example {example}")
+        raise InputError(f"{path}: has no FACTS; declare its kinds at module level, for example {example}")
     try:
         declared = _Declared.model_validate(ast.literal_eval(given))
     except ValidationError as error:
         raise InputError(f"{path}: {'; '.join(map(_fault, error.errors()))}") from error
     except (ValueError, TypeError) as error:
-        what = "must be a literal, which is read without running the file"
+        what = "must be a literal, since it is read without running the file"
         raise InputError(f"{path}:{given.lineno}: FACTS {what}, for example {example}") from error
     facts: dict[Part, dict[str, Facts]] = {part: getattr(declared, part) for part in PARTS if getattr(declared, part)}
     if not facts:
-        raise InputError(f"{path}:{given.lineno}: FACTS declares no kind; use for example {example}")
+        raise InputError(f"{path}:{given.lineno}: FACTS declares no kinds; use, for example, {example}")
     for part, kinds in facts.items():
         for name in kinds:
             _check_name(path, part, name)

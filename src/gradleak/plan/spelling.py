@@ -1,4 +1,4 @@
-"""Options in messages, as the user spelled them: types and checks know them by the names of their fields."""
+"""Options in messages as the user typed them; types and checks know only the names of their fields."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,12 +11,12 @@ def _name(flag: str) -> str:
 
 
 class Spelling:
-    """How the options of one command line are spelled.
+    """How the user spelled the options of one command line.
 
     Args:
         argv: the command line.
         fields: names of the options in types and checks, e.g. ``batch_size``.
-        synonyms: other names that options have on the command line, and the field that each stands for.
+        synonyms: other names of options on the command line, and the field that each stands for.
     """
 
     def __init__(self, argv: Sequence[str], fields: Collection[str] = (), synonyms: Mapping[str, str] | None = None):
@@ -25,7 +25,7 @@ class Spelling:
         self._typed = {_name(flag): flag for flag in flags if _FLAG.fullmatch(flag)}
         self._stands_for = {self._synonyms.get(name, name): flag for name, flag in self._typed.items()}
         names = sorted({*fields, *(f"no_{name}" for name in fields)}, key=len, reverse=True)
-        # Not within paths, file names and other words.
+        # Not inside paths, file names and other words.
         self._word = re.compile(rf"(?<![\w./-])({'|'.join(map(re.escape, names))})(?![\w/-]|\.\w)") if names else None
 
     def flag(self, field: str) -> str:
@@ -34,15 +34,15 @@ class Spelling:
         return self._typed.get(field) or self._stands_for.get(self._synonyms.get(field, field), usual)
 
     def flags(self, message: str) -> str:
-        """Return a message with the flags in it, and all names that only a field can have, as the user typed them."""
-        message = _FLAG.sub(lambda found: self.flag(_name(found[0])), message)
+        """Return a message in which flags, and names that can only be fields, are written as the user typed them."""
+        message = _FLAG.sub(lambda match: self.flag(_name(match[0])), message)
         return self._fields(message, lambda name: "_" in name)
 
     def statement(self, message: str) -> str:
-        """Do the same for what a check of several options says, which begins with their names.
+        """Do the same for the message of a check of several options, which begins with their names.
 
-        There they are options even by plain words (``checkpoint and stage exclude each other: ...``); elsewhere such
-        words are prose.
+        There even plain words are options (``checkpoint and stage cannot be combined: ...``); elsewhere such words are
+        prose.
         """
         names = re.match(r"\w+(?:(?:, | and | or )\w+)*", message)
         end = names.end() if names else 0
@@ -51,4 +51,4 @@ class Spelling:
     def _fields(self, text: str, wanted: Callable[[str], bool]) -> str:
         if self._word is None:
             return text
-        return self._word.sub(lambda found: self.flag(found[1]) if wanted(found[1]) else found[0], text)
+        return self._word.sub(lambda match: self.flag(match[1]) if wanted(match[1]) else match[0], text)

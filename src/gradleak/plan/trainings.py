@@ -1,4 +1,4 @@
-"""Which victims a grid's runs need, and which training goes on from which."""
+"""Which victims a grid's runs need, and which training continues which."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -9,22 +9,22 @@ from gradleak.plan.jobs.training import TrainVictim, stage_parts
 
 
 def victims_of(runs: Mapping[str, Run]) -> dict[str, TrainVictim]:
-    """Return run id -> the training that the run needs, without the runs of untrained victims.
+    """Return run id -> the training that the run needs; runs on untrained victims are left out.
 
     Raises:
         InputError: see :func:`gradleak.plan.jobs.spec.by_id`.
     """
     every = ((name, run.victim()) for name, run in runs.items())
-    found = {name: victim for name, victim in every if victim is not None}
-    by_id((victim.run_id, victim) for victim in found.values())
-    return found
+    victims = {name: victim for name, victim in every if victim is not None}
+    by_id((victim.run_id, victim) for victim in victims.values())
+    return victims
 
 
 def earlier_stages(victims: Mapping[str, TrainVictim]) -> dict[str, str]:
-    """Return the stage before each stage of one shared training, which then goes on from there.
+    """Return for each stage of a shared training the stage before it, from which it continues.
 
     Args:
-        victims: id -> training; the first stages of a training are left out of the answer.
+        victims: id -> training; first stages are left out of the result.
     """
     shared: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for name, victim in victims.items():

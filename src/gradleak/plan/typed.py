@@ -1,7 +1,7 @@
-"""Models in which a boolean is no number and a number no boolean, although pydantic takes one for the other.
+"""Models that keep numbers and booleans apart, although pydantic accepts one for the other.
 
 YAML reads ``yes``, ``no``, ``on`` and ``off`` as booleans, so ``batch_size: yes`` would otherwise be a batch of one.
-Numbers may be texts, as command lines give them, and ``1e-2`` in YAML.
+Numbers may be strings, as on command lines, and as YAML reads ``1e-2``.
 """
 
 from functools import cache
@@ -19,11 +19,11 @@ def _no_boolean(value: Any) -> Any:
 
 Real = Annotated[float, BeforeValidator(_no_boolean)]
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
-"""Numbers within a container; those that are fields of a :class:`Typed` need no such type."""
+"""A number inside a container; fields of a :class:`Typed` do not need this type."""
 
 
 class Typed(BaseModel):
-    """A model whose numbers and booleans are told apart."""
+    """A model that keeps numbers and booleans apart."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -32,7 +32,7 @@ class Typed(BaseModel):
 
 
 def read_value(model: type[Typed], name: str, value: Any) -> Any:
-    """Return a value as a field of a model reads it, e.g. ``"1e-2"`` as 0.01, without what its validators add.
+    """Return a value as a field of a model reads it, e.g. ``"1e-2"`` as 0.01, without running its validators.
 
     Raises:
         pydantic.ValidationError: the value is of another type or outside the field's range.
@@ -60,6 +60,6 @@ def _checked(model: type[BaseModel], name: str, value: Any) -> Any:
 
 @cache
 def _kinds(model: type[BaseModel], name: str) -> frozenset[Any]:
-    """The types that a field's annotation joins, itself if it joins none."""
+    """Return the members of a union annotation, or the annotation itself."""
     annotation = model.model_fields[name].annotation
     return frozenset(get_args(annotation) or (annotation,))

@@ -1,1 +1,1 @@
-"""From rows to tables, figures and the numbers that the paper quotes."""
+"""From rows to tables, figures and the numbers in the paper's text."""

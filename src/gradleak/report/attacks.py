@@ -1,4 +1,4 @@
-"""Which attacks a view of label restoration shows: all that have one of its metrics."""
+"""The attacks that a view of label restoration shows: all that have one of its metrics."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,19 +7,19 @@ from gradleak.records import is_attack
 from gradleak.report.summary import Measured
 
 BLANK, UNIFORM = "floor-blank", "floor-uniform"
-"""Answers without an attack: no class is present, or all classes have equal counts."""
+"""Guesses without an attack: no class is present, or all classes have equal counts."""
 
 Attacks = dict[str, tuple[str, ...]]
-"""Attack -> those of the view's metrics that it has."""
+"""Attack -> the metrics of the view that it has."""
 
 
 def attacks_with(measured: Measured, metrics: Sequence[str], order: Iterable[str]) -> Attacks:
-    """Return the attacks that have one of some metrics anywhere.
+    """Return the attacks that have at least one of some metrics.
 
     Args:
         measured: the cells of the view's experiments.
-        metrics: those of the view.
-        order: attacks as the configuration orders them; others come after them, in order of first appearance.
+        metrics: the metrics of the view.
+        order: the attacks in the order of the configuration; others follow in order of first appearance.
     """
     known = measured.metrics
     ordered = dict.fromkeys([*(name for name in order if name in known), *filter(is_attack, known)])
@@ -28,17 +28,17 @@ def attacks_with(measured: Measured, metrics: Sequence[str], order: Iterable[str
 
 
 def check_attacks(measured: Measured, attacks: Attacks, where: str, metrics: Sequence[str], *, every: bool) -> None:
-    """Require attacks that have the metrics of a view, and what each attack and floor has from all of its runs.
+    """Require that some attack has the metrics of a view, and that each attack and floor has its metrics in all runs.
 
     Args:
         measured: the cells of the view's experiments.
-        attacks: what :func:`attacks_with` gave.
+        attacks: the result of :func:`attacks_with`.
         where: the view, for the message.
-        metrics: those of the view.
-        every: whether each metric must be there; one of them is enough if not.
+        metrics: the metrics of the view.
+        every: whether every metric is required, or any one of them suffices.
 
     Raises:
-        InputError: no attack has the metrics, or see :meth:`gradleak.report.summary.Measured.check`.
+        InputError: no attack has the metrics; or see :meth:`gradleak.report.summary.Measured.check`.
     """
     known = measured.metrics
     floors = [(name, metric) for name in (BLANK, UNIFORM) for metric in metrics if metric in known.get(name, ())]

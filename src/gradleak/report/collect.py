@@ -1,4 +1,4 @@
-"""The metrics of several runs as one frame, after a look at where each came from."""
+"""The metrics of several runs as one frame, after a check of their provenance."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,8 +21,8 @@ def gather(runs: Iterable[str], metrics: Iterable[Path], sidecars: Iterable[Path
         draft: accept results of different code.
 
     Raises:
-        InputError: files that are damaged, that are of other runs, or, unless ``draft``, runs that different code
-            computed; a line for every such file.
+        InputError: files that are damaged or belong to other runs, or, unless ``draft``, runs computed by different
+            code; one line for every such file.
     """
     frames, records, faults = [], {}, []
     for run, csv, sidecar in zip(runs, metrics, sidecars, strict=True):
@@ -39,15 +39,15 @@ def gather(runs: Iterable[str], metrics: Iterable[Path], sidecars: Iterable[Path
 
 
 def check_one_code(records: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Require that one code computed all runs: that of now, or an earlier one.
+    """Require that all runs were computed by the same version of the code: the present one or an earlier one.
 
-    Runs that use the same kinds of the catalogue have one code; those that use others have another one.
+    The code of a run depends on the kinds of the catalogue that it uses, so it is compared between runs of equal kinds.
 
     Args:
         records: run.json -> its content.
 
     Raises:
-        InputError: a line for every run that other code computed than that of now, with its folder.
+        InputError: a line for every run that was not computed by the present code, with its folder.
     """
     now: dict[Path, str] = {}
     codes: dict[str, set[str]] = {}
@@ -55,13 +55,16 @@ def check_one_code(records: Mapping[Path, Mapping[str, Any]]) -> None:
         kinds = frozenset((part, name) for part, names in record["kinds"].items() for name in names)
         now[path] = code_of_kinds(record["identity"]["kind"], kinds)
         codes.setdefault(now[path], set()).add(record["code"])
-    # Runs are told apart by the code that they should have.
-    if all(len(found) == 1 for found in codes.values()) and len({found == {code} for code, found in codes.items()}) < 2:
+    # Runs are grouped by the code that they should have.
+    if (
+        all(len(actual) == 1 for actual in codes.values())
+        and len({actual == {code} for code, actual in codes.items()}) < 2
+    ):
         return
     faults = [
-        f"{path.parent}: was computed by code {record['code']}, such a run is now computed by {now[path]}"
+        f"{path.parent}: was computed by code {record['code']}; the present code is {now[path]}"
         for path, record in records.items()
         if record["code"] != now[path]
     ]
     what = "run Snakemake again without --rerun-triggers, delete these folders, or set draft: true"
-    raise InputError("\n".join([*faults, f"results of different code are not put beside each other: {what}"]))
+    raise InputError("\n".join([*faults, f"results of different code cannot be compared: {what}"]))

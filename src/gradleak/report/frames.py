@@ -1,4 +1,4 @@
-"""Metrics CSVs as data frames. Apart from :mod:`gradleak.records`, so that jobs that only write need no pandas."""
+"""Metrics CSVs as data frames, separate from :mod:`gradleak.records` so that jobs that only write need no pandas."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -23,11 +23,11 @@ def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
 
     Args:
         path: the file.
-        written: what its record says of it, if there is one.
+        written: its size and digest according to its record, if there is one.
 
     Raises:
-        InputError: the file is missing or empty, has other columns, a text where a number belongs, or is not the one
-            that was written: lines are missing, repeated or edited.
+        InputError: the file is missing or empty, has other columns, has text in place of a number, or differs from the
+            file that was written: lines are missing, repeated or edited.
     """
     try:
         content = path.read_bytes()
@@ -36,37 +36,37 @@ def read_frame(path: Path, written: Written | None = None) -> pd.DataFrame:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
     try:
-        # "none" and "nan" are words of the schema, not missing values.
+        # "none" and "nan" are values of the schema, not missing values.
         frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty; {REMEDY}") from None
-    except ValueError as error:  # ragged lines, no text
+    except ValueError as error:  # ragged lines, not text
         raise InputError(f"{path}: not a metrics CSV ({' '.join(str(error).split())}); {REMEDY}") from None
     if tuple(frame.columns[: len(COLUMNS)]) != COLUMNS:
         raise InputError(_other_columns(path, list(frame.columns)))
     for name, kind in _NUMBERS.items():
         frame[name] = _numbers(path, frame[name], kind)
     if written is not None and Written.of(content, len(frame)) != written:
-        rows = f"it has {len(frame)} rows, its record says {written.rows}"
-        what = rows if len(frame) != written.rows else "it was edited, or its record is of another file"
+        rows = f"it has {len(frame)} rows but its record says {written.rows}"
+        what = rows if len(frame) != written.rows else "it was edited, or its record belongs to another file"
         raise InputError(f"{path}: is not the file that was written: {what}; {REMEDY}")
     return frame
 
 
 def _other_columns(path: Path, columns: list[str]) -> str:
-    """Say in one line that a CSV does not have the columns of this version."""
+    """Return the message for a CSV that does not have the columns of this version."""
     if {"run", "kind", "method", "metric", "value"} <= set(columns):
         return _of_another_version(path)
     return f"{path}: columns are {', '.join(columns)}; expected {', '.join(COLUMNS)}"
 
 
 def _of_another_version(path: Path) -> str:
-    """Return the line on a file of another version than :data:`gradleak.records.SCHEMA`."""
+    """Return the message for a file of a version other than :data:`gradleak.records.SCHEMA`."""
     return f"{path}: results of another version, whose columns differ (now {CHANGED}); {REMEDY}"
 
 
 def _numbers(path: Path, column: Any, kind: type) -> Any:
-    """Return a column of texts as numbers; a value that is not finite is none."""
+    """Return a column of strings as numbers, which must be finite."""
     try:
         if kind is int:
             return column.astype("int64")
@@ -98,21 +98,22 @@ def read_run(metrics: Path, sidecar: Path, run: str | None = None) -> tuple[pd.D
         The rows, and the record.
 
     Raises:
-        InputError: see :func:`read_frame` and :func:`gradleak.sidecars.read_sidecar`; or the two are not of one run.
+        InputError: see :func:`read_frame` and :func:`gradleak.sidecars.read_sidecar`; or the two belong to different
+            runs.
     """
     record = read_sidecar(sidecar, run=run)
     if record.get("schema") != SCHEMA:
         raise InputError(_of_another_version(sidecar))
     if record["metrics"] is None:
-        raise InputError(f"{sidecar}: does not say what {metrics.name} held, an older version wrote it; {REMEDY}")
+        raise InputError(f"{sidecar}: an older version wrote it, without the digest of {metrics.name}; {REMEDY}")
     frame = read_frame(metrics, _WRITTEN.validate_python(record["metrics"]))
     if set(frame["run"]) != {record["run"]}:
-        raise InputError(f"{metrics}: does not hold the rows of run {record['run']}; {REMEDY}")
+        raise InputError(f"{metrics}: does not contain the rows of run {record['run']}; {REMEDY}")
     return frame, record
 
 
 def write_experiment(path: Path, frame: pd.DataFrame) -> None:
-    """Write the rows of an experiment as CSV, and then their number and the file's digest as JSON of the same name."""
+    """Write the rows of an experiment as CSV, then their number and the digest as JSON of the same name."""
     content = frame.to_csv(index=False, lineterminator="\n").encode()
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
@@ -135,6 +136,6 @@ def read_experiment(path: Path) -> pd.DataFrame:
 
 
 def concatenate(frames: Mapping[str, pd.DataFrame] | Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Stack metrics frames, keeping the schema when there is none."""
+    """Stack metrics frames; without any, return an empty frame of the schema."""
     frames = list(frames.values() if isinstance(frames, Mapping) else frames)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))

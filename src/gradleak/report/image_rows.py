@@ -1,8 +1,8 @@
-"""Rows of image experiments, read so that one batch is one try.
+"""Rows of image experiments, arranged so that one batch is one try.
 
-A client's batch, or the aggregate of a round, is an independent draw. The long schema keeps clients and images of a
-round apart by columns of their own; here each batch gets a trial number of its own, so that statistics, intervals and
-counts are over batches.
+A client's batch, or the aggregate of a round, is an independent draw. In the long schema, clients and images of a round
+have columns of their own; here each batch gets its own trial number, so that statistics, intervals and counts are over
+batches.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,23 +18,23 @@ from gradleak.report.paired import Difference, paired_difference
 from gradleak.report.summary import Measured
 
 MATCHING = "images"
-"""Kind of the jobs that reconstruct images by gradient matching alone."""
+"""Kind of jobs that reconstruct images without a prior."""
 
 DIFFUSION = "diffusion"
-"""Kind of the rows of matching with a diffusion prior."""
+"""Kind of jobs that reconstruct images with a diffusion prior."""
 
 KINDS = (MATCHING, DIFFUSION)
 """Kinds of jobs that reconstruct images."""
 
 BEST_SIX = "psnr_six"
-"""Mean PSNR of the six images of a batch whose PSNR is highest: picked by the truth, shown for comparison only."""
+"""Mean PSNR of the six images of a batch with the highest PSNR: chosen by the truth, for comparison only."""
 
 Cell = dict[str, Any]
 
 
 def only_images(frame: pd.DataFrame, kinds: Collection[str] = KINDS) -> pd.DataFrame:
-    """Return the rows of image experiments, of jobs of some kinds."""
-    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
+    """Return the rows of image experiments from jobs of some kinds."""
+    rows: Any = frame  # pandas annotates its results as unions that type checkers cannot follow
     return rows[rows["kind"].isin(kinds)]
 
 
@@ -45,15 +45,15 @@ def without_images(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def batches(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the attacks' rows with one trial number per batch, and :data:`BEST_SIX` where a batch has six images.
+    """Return the attacks' rows with one trial number per batch, and :data:`BEST_SIX` for batches of six images or more.
 
-    Rows of the job and of the victim are left out: a run that attacks aggregates alone has them under the clients'
-    batch size, at which nothing was attacked.
+    Rows of the job and of the victim are left out: a run that attacks only aggregates has them under the clients' batch
+    size, at which nothing was attacked.
     """
     rows: Any = frame[frame["method"].map(is_attack).astype(bool)]
     if rows.empty:
         return rows
-    client = rows["client"].clip(lower=0)  # an aggregate is alone in its setting
+    client = rows["client"].clip(lower=0)  # a round has one aggregate
     rows = rows.assign(trial=rows["trial"] * (client.max() + 1) + client)
     return pd.concat([rows, _best_six(rows)], ignore_index=True)
 
@@ -63,19 +63,19 @@ def _best_six(rows: Any) -> pd.DataFrame:
     batch = [name for name in rows.columns if name not in ("image", "metric", "value")]
     of_batch = good.groupby(batch, sort=False, dropna=False)["value"]
     best = of_batch.agg(lambda psnr: psnr.head(6).mean() if len(psnr) >= 6 else None)
-    found = best.dropna().reset_index().assign(image=-1, metric=BEST_SIX)
-    return found[list(rows.columns)].astype({"value": float})
+    added = best.dropna().reset_index().assign(image=-1, metric=BEST_SIX)
+    return added[list(rows.columns)].astype({"value": float})
 
 
 def check(frame: pd.DataFrame, where: str) -> None:
-    """Require the metrics of an attack from every run that gave values.
+    """Require the metrics of an attack in every run that gave values.
 
     Args:
         frame: rows of image experiments.
         where: the view, for the message.
 
     Raises:
-        InputError: there are no rows, or a run misses a metric; names the first such run.
+        InputError: there are no rows, or a run lacks a metric; the message names the first such run.
     """
     if frame.empty:
         raise InputError(f"{where}: its experiments have no rows; set draft: true to build it anyway")
@@ -83,7 +83,7 @@ def check(frame: pd.DataFrame, where: str) -> None:
     have = attacks.groupby("run", sort=False)["metric"].agg(set).to_dict()
     lost = set(attacks["run"]) - set(attacks.loc[attacks["status"] == OK, "run"])
     for run in frame["run"].unique():
-        if run in lost:  # What gave no value does not say which metrics it would have had.
+        if run in lost:  # A run without values does not show which metrics it would have had.
             continue
         missing = [name for name in IMAGE_METRICS if name not in have.get(run, ())]
         if missing:
@@ -102,7 +102,7 @@ class Reconstructions:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, kinds: Collection[str] = KINDS) -> "Reconstructions":
-        """Summarise the rows of jobs of some kinds."""
+        """Summarise the rows from jobs of some kinds."""
         return cls(Measured(batches(only_images(frame, kinds))))
 
     def _rows(self, cell: Cell, method: str) -> Any:
@@ -126,17 +126,17 @@ class Reconstructions:
         return list(dict.fromkeys(frame["method"]))
 
     def images(self, cell: Cell, method: str) -> int:
-        """Return how many images count: those of batches that did not diverge."""
+        """Return the number of images that count: those of batches that did not diverge."""
         rows = self._rows(cell, method)
         return int(((rows["metric"] == "psnr") & (rows["status"] == OK)).sum())
 
     def diverged_restarts(self, cell: Cell, method: str) -> int:
-        """Return how many starts diverged, in all batches together."""
+        """Return the number of starts that diverged, over all batches."""
         rows = self._rows(cell, method)
         return int(rows.loc[rows["metric"] == "diverged_restarts", "value"].sum())
 
     def snapshots(self, cell: Cell, method: str) -> list[int]:
-        """Return the iterations of which the PSNR is known, ascending."""
+        """Return the iterations with a known PSNR, ascending."""
         rows = self._rows(cell, method)
         return sorted({int(iteration) for iteration in rows.loc[rows["metric"] == SNAPSHOT, "iteration"]})
 
@@ -145,25 +145,25 @@ class Reconstructions:
         return paired_difference(self._rows(cell, method), self._rows(cell, other), "psnr")
 
     def beside_matching(self, cell: Cell, method: str, policies: Mapping[str, str]) -> dict[str, Difference]:
-        """Compare an attack with a prior with every attack without that gets its labels in the same way.
+        """Compare an attack that uses a prior with every attack without one that gets its labels in the same way.
 
         Args:
             cell: the setting.
-            method: the attack; of one without a prior nothing is returned.
+            method: the attack; the result is empty for one without a prior.
             policies: run id -> how the run gets labels, see ``labels`` of
-                :class:`gradleak.plan.jobs.images.ImageAttack`; runs that are not in it are compared with nothing.
+                :class:`gradleak.plan.jobs.images.ImageAttack`; other runs are not compared.
 
         Returns:
-            Name of the other attack -> paired difference in PSNR, where at least one batch can be paired.
+            Name of the other attack -> paired difference in PSNR, if at least one batch can be paired.
         """
         ours = self._rows(cell, method)
         if set(ours["kind"]) != {DIFFUSION}:
             return {}
         labels = {policies.get(run) for run in ours["run"]}
-        found: dict[str, Difference] = {}
+        differences: dict[str, Difference] = {}
         for other in self.methods(cell):
             rows = self._rows(cell, other)
             same = len(labels) == 1 and None not in labels and {policies.get(run) for run in rows["run"]} == labels
             if same and set(rows["kind"]) == {MATCHING}:
-                found[other] = self.difference(cell, method, other)
-        return {other: difference for other, difference in found.items() if difference.value.n_trials}
+                differences[other] = self.difference(cell, method, other)
+        return {other: difference for other, difference in differences.items() if difference.value.n_trials}

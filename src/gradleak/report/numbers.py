@@ -1,8 +1,8 @@
 """The numbers that the paper's prose quotes, and the keys that choose its sections.
 
 Keys are paths: ``runs``, ``range/comparison/lnacc``, ``images/restored``. The prose is written for the full grid and
-gets them by ``\\Get{key}``, which stops the build where the grid did not measure the number, unless it is a draft.
-Counts are there whatever the grid, as 0 where there is nothing.
+gets numbers by ``\\Get{key}``, which stops the build if the grid did not measure the number, unless it is a draft.
+Counts exist for every grid and may be 0.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,28 +47,28 @@ def gather(
 ) -> dict[str, str]:
     """Gather every number that the text may quote.
 
-    Restored labels and reconstructed images are different measurements, so no count or range holds both: those of
-    images begin with ``images/``, and are of gradient matching without a prior that was learnt.
+    Restored labels and reconstructed images are different measurements, so no count or range mixes them: keys of images
+    begin with ``images/``, and cover gradient matching without a learnt prior.
 
     Args:
         frames: experiment -> its rows.
-        published: what :func:`gradleak.report.published.load` gave.
-        rerun: what :func:`gradleak.report.published.load_rerun` gave.
+        published: the result of :func:`gradleak.report.published.load`.
+        rerun: the result of :func:`gradleak.report.published.load_rerun`.
         sidecars: the run.json of every run.
         tables: name -> ``kind``, ``experiments`` and ``caption`` of the tables that are built.
-        figures: the same of the figures.
-        labels: names to write.
-        images: what :func:`gradleak.report.published_images.load` gave; none if omitted.
+        figures: the same for the figures.
+        labels: names in tables and figures.
+        images: the result of :func:`gradleak.report.published_images.load`; none if omitted.
         policies: see :meth:`gradleak.plan.grid.Grid.label_policies`; none if omitted.
 
     Returns:
         Key -> text, for :func:`gradleak.report.tex.macros`.
 
     Raises:
-        InputError: runs that must not be averaged, see :func:`gradleak.report.summary.distinct`; an unknown figure
-            kind.
+        InputError: runs that must not be averaged, see :func:`gradleak.report.summary.distinct`; an unknown kind of
+            figure.
     """
-    # Tables show what could not be tried; the text speaks of what was.
+    # Tables show tries that were not possible; the text covers only those that were.
     frames = {name: applicable(frame) for name, frame in frames.items()}
     whole = concatenate(frames)
     records = list(sidecars)
@@ -92,7 +92,7 @@ def gather(
 
 
 def _whole(frame: pd.DataFrame, labels: Labels) -> dict[str, str]:
-    """What labels and images have in common."""
+    """Numbers over labels and images together."""
     return {
         "all/runs": f"{frame['run'].nunique():,}",
         "all/data-sets": _names(frame["dataset"], labels.dataset),
@@ -105,7 +105,7 @@ def _names(ids: Iterable[str], labels: Mapping[str, str]) -> str:
 
 
 def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
-    """How much was measured of label restoration; ``labels/runs`` is there only if there is any."""
+    """Extent of the measurements of label restoration; ``labels/runs`` exists only if there are any."""
     frame: Any = measured.frame
     if frame.empty:
         return {"runs": "0", "tries": "0", "settings": "0"}
@@ -129,7 +129,7 @@ def _extent(measured: Measured, labels: Labels) -> dict[str, str]:
 
 
 def _agreement(request: Request, labels: Labels) -> dict[str, str]:
-    """How many published figures are covered and how many agree; the same for the rerun."""
+    """Numbers of published figures that are covered and that agree; the same for the rerun."""
     paired: Any = pair(request)
     judged = paired[paired["verdict"] != UNDECIDED]
     differs = judged[judged["verdict"] == DIFFERS]
@@ -150,7 +150,7 @@ def _agreement(request: Request, labels: Labels) -> dict[str, str]:
 
 
 def _worst(differs: Any, labels: Labels) -> str:
-    """Say which figure departs most; squared errors have units of their own, so they are not compared with shares."""
+    """Describe the figure that departs most; squared errors, whose units differ, are left out."""
     differs = differs[~differs["metric"].str.endswith("_mse")]
     if differs.empty:
         return "none"
@@ -164,7 +164,7 @@ def _worst(differs: Any, labels: Labels) -> str:
 
 
 def _provenance(sidecars: list[Mapping[str, Any]]) -> dict[str, str]:
-    """Commit, machine, versions and cost; several values are listed, never picked from."""
+    """Commit, machine, versions and cost; if there are several values, all are listed."""
     if not sidecars:
         return {}
 

@@ -1,7 +1,7 @@
-"""What the paper's prose quotes of gradient matching: keys that begin with ``images/``.
+"""Numbers of gradient matching in the paper's prose: keys that begin with ``images/``.
 
-Attacks that differ in their labels alone are told by their names in the configuration: ``ig`` optimises labels along,
-``ig-ilrg`` has them restored, ``ig-truth`` given.
+Attacks that differ only in their labels are recognised by their names in the configuration: ``ig`` optimises labels,
+``ig-ilrg`` has them restored, ``ig-truth`` has them given.
 """
 
 import math
@@ -21,7 +21,7 @@ from gradleak.report.tables.base import Labels, judgement
 from gradleak.report.tex import figure, listing
 
 RESTORED, GIVEN = "-ilrg", "-truth"
-"""Ends of the names of attacks whose labels are restored, or given."""
+"""Suffixes of the names of attacks whose labels are restored, or given."""
 
 Cell = dict[str, Any]
 
@@ -39,7 +39,7 @@ def decibels(values: Iterable[float]) -> str:
 
 
 def extent(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
-    """How much was reconstructed; nothing if no image experiment is in the grid."""
+    """Extent of the reconstructions; empty if the grid has no image experiment."""
     frame: Any = pictures.measured.frame
     if frame.empty:
         return {}
@@ -64,7 +64,7 @@ def extent(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
 
 
 def options(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """``images/iterations`` and ``images/restarts``: how the attacks were run."""
+    """``images/iterations`` and ``images/restarts``: settings of the attacks."""
     specs = [record["spec"] for record in sidecars if record["identity"]["kind"] == MATCHING]
     return {f"images/{name}": span({int(spec[name]) for spec in specs}) for name in ("iterations", "restarts") if specs}
 
@@ -74,18 +74,18 @@ def _psnr(pictures: Reconstructions, cell: Cell, method: str) -> float:
 
 
 def contrasts(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
-    """What labels, aggregation and defenses do to the PSNR, each over the settings that allow the comparison.
+    """Effects of labels, aggregation and defenses on the PSNR, each over the settings that allow the comparison.
 
     ``images/restored`` and ``images/given``: the mean paired difference in dB to labels optimised, or restored.
-    ``images/aggregates``: means of aggregates beside those of the same victims' clients one by one.
+    ``images/aggregates``: means for aggregates beside those for the same victims' clients one by one.
     ``images/defenses/(none|lowest|highest)``, and ``.../at``.
     """
-    said = {
+    texts = {
         "images/restored": _gain(pictures, "", RESTORED),
         "images/given": _gain(pictures, RESTORED, GIVEN),
         "images/aggregates": _aggregates(pictures),
     }
-    return said | _defenses(pictures, labels)
+    return texts | _defenses(pictures, labels)
 
 
 def _gain(pictures: Reconstructions, before: str, after: str) -> str:
@@ -108,8 +108,8 @@ def signs(pairs: Iterable[Difference]) -> dict[str, str]:
     """Count paired differences by their 95 % intervals.
 
     Returns:
-        ``judged``: how many have an interval; ``above`` and ``below``: how many of these lie above and below 0 as a
-        whole; ``undecided``: how many contain 0.
+        ``judged``: number with an interval; ``above`` and ``below``: numbers of intervals entirely above and below 0;
+        ``undecided``: number that contain 0.
     """
     judged = [pair.sign for pair in pairs if not math.isnan(pair.value.ci_low)]
     counts = {"judged": len(judged), "above": judged.count(1), "below": judged.count(-1), "undecided": judged.count(0)}
@@ -117,7 +117,7 @@ def signs(pairs: Iterable[Difference]) -> dict[str, str]:
 
 
 def _aggregates(pictures: Reconstructions) -> str:
-    """Pair aggregates with clients of the same data set, victim, stage, draw and defense under the same attack."""
+    """Pair aggregates with single clients of the same setting under the same attack."""
     single: dict[tuple[Any, ...], float] = {}
     together: dict[tuple[Any, ...], float] = {}
     for cell in pictures.cells():
@@ -131,7 +131,7 @@ def _aggregates(pictures: Reconstructions) -> str:
 
 
 def _defenses(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
-    """Mean PSNR without a defense, and the extremes under one, of settings that were attacked both ways."""
+    """Mean PSNR without a defense and the extremes under one, over settings that were attacked with and without."""
     groups: dict[tuple[Any, ...], dict[str, float]] = {}
     for cell in pictures.cells():
         setting = without(cell, "defense")
@@ -143,15 +143,15 @@ def _defenses(pictures: Reconstructions, labels: Labels) -> dict[str, str]:
     if not compared:
         return {}
     under = [(mean, name) for group in compared for name, mean in group.items() if name != "none"]
-    said = {"images/defenses/none": decibels(group["none"] for group in compared)}
+    texts = {"images/defenses/none": decibels(group["none"] for group in compared)}
     for end, (mean, name) in (("lowest", min(under)), ("highest", max(under))):
-        said[f"images/defenses/{end}"] = figure("psnr", mean)
-        said[f"images/defenses/{end}/at"] = labels.defense.get(name, name)
-    return said
+        texts[f"images/defenses/{end}"] = figure("psnr", mean)
+        texts[f"images/defenses/{end}/at"] = labels.defense.get(name, name)
+    return texts
 
 
 def published(pictures: Reconstructions, figures: pd.DataFrame) -> dict[str, str]:
-    """How many published reconstructions were measured at their setting and number of iterations, and agree."""
+    """Numbers of published reconstructions that were measured at their setting and iterations, and that agree."""
     verdicts = []
     for cell in pictures.cells():
         for method in pictures.methods(cell):

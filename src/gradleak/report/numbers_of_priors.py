@@ -1,4 +1,4 @@
-"""What the paper's text says of attacks with a diffusion prior: beside matching alone, and beside their controls."""
+"""Numbers of attacks with a diffusion prior in the paper's text, beside matching alone and beside their controls."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,23 +11,22 @@ from gradleak.report.tables.base import Labels
 from gradleak.report.tex import figure, listing
 
 _MOST = 6
-"""Comparisons that the text lists at most; tables list all."""
+"""Largest number of comparisons that the text lists; tables list all."""
 
 
 def values(pictures: Reconstructions, policies: Mapping[str, str], labels: Labels) -> dict[str, str]:
-    """Return ``images/diffusion/...`` of the settings that were attacked with a prior and without.
+    """Return ``images/diffusion/...`` for the settings that were attacked both with and without a prior.
 
-    Every attack that is led by the clients' gradients is compared with every attack without a prior that gets its
-    labels in the same way (:meth:`gradleak.report.image_rows.Reconstructions.beside_matching`); none is picked by its
-    score.
-    ``comparisons``: how many there are, and what :func:`gradleak.report.numbers_of_images.signs` counts;
-    ``list``: each with its interval, if they are few; ``controls``: mean PSNR of the attacks that see no gradient.
+    Every attack guided by the clients' gradients is compared with every attack without a prior that gets its labels in
+    the same way (:meth:`gradleak.report.image_rows.Reconstructions.beside_matching`); none is chosen by its score.
+    ``comparisons``: their number, and the counts of :func:`gradleak.report.numbers_of_images.signs`; ``list``: each
+    with its interval, if they are few; ``controls``: mean PSNR of the attacks that see no gradient.
 
     Args:
         pictures: attacks with and without a prior.
         policies: run id -> how its attack gets labels, see :meth:`gradleak.plan.grid.Grid.label_policies`; a run with a
             prior that is not in it is a control.
-        labels: names to write.
+        labels: names in tables and figures.
     """
     frame: Any = pictures.measured.frame
     controls = set(frame.loc[(frame["kind"] == DIFFUSION) & ~frame["run"].isin(list(policies)), "method"])
@@ -44,13 +43,13 @@ def values(pictures: Reconstructions, policies: Mapping[str, str], labels: Label
                 names = (labels.method.get(name, name) for name in (method, other))
                 words.append(f"{' against '.join(names)} on {labels.setting(cell)}: {_interval(difference)}")
     invented = [mean for mean in invented if mean == mean]
-    said = {
+    texts = {
         "comparisons": str(len(differences)),
         **signs(differences),
         "list": (listing(words) or "none") if len(words) <= _MOST else "see the tables",
         "controls": f"{decibels(invented)} dB" if invented else NOT_MEASURED,
     }
-    return {f"images/diffusion/{name}": value for name, value in said.items()}
+    return {f"images/diffusion/{name}": value for name, value in texts.items()}
 
 
 def _interval(difference: Difference) -> str:

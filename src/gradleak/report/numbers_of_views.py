@@ -1,4 +1,4 @@
-"""Tables and figures in the paper's text: which subsection they stand in, and the ranges that its prose quotes."""
+"""Tables and figures in the paper's text: their subsections, and the ranges that the prose quotes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from gradleak.report.tables.base import Labels
 from gradleak.report.tex import Raw, escape, figure, listing, number
 
 NOT_MEASURED = "not measured in this build"
-"""What stands in the text for a comparison that the grid does not allow."""
+"""Text in place of a comparison that the grid does not allow."""
 
 _ACCURACIES = ("leacc", "lnacc", "irec")
 _BESIDE = {
@@ -25,30 +25,30 @@ _BESIDE = {
     "recovered_over_batch": "exact_inversion",
     "precision_law": "exact_inversion",
 }
-"""Kind of view -> the subsection that it stands in, where that has another name."""
+"""Kind of view -> its subsection, where that has another name."""
 
 Views = Mapping[str, Mapping[str, Any]]
 Frames = Mapping[str, pd.DataFrame]
 
 
 def section_of(part: Literal["tables", "figures"], view: Mapping[str, Any], frames: Frames) -> str:
-    """Return the subsection of a view; those of images go by what their experiments are about."""
+    """Return the subsection of a view; for views of images it depends on their experiments."""
     kind = str(view["kind"])
     if kind in _BESIDE or catalogue.IMAGES not in catalogue.find(part, kind).needs:
         return _BESIDE.get(kind, kind)
     shown: Any = only_images(concatenate(frames[name] for name in view["experiments"]))
     if (shown["kind"] == DIFFUSION).any():
         return "diffusion"
-    # A defense is judged against the undefended victim, so without it there is nothing to compare.
+    # A defense is judged against the undefended victim, so without that there is nothing to compare.
     return "reconstruction_defenses" if {"none"} < set(shown["defense"]) else "reconstruction"
 
 
 def values(tables: Views, figures: Views, frames: Frames, labels: Labels) -> dict[str, str]:
-    """Return what puts views into the text.
+    """Return the keys that place views in the text.
 
     ``views/SECTION`` are the tables and figures of a subsection, ``refs/SECTION`` names them. ``tables/KIND`` and
-    ``figures/KIND``, ``ref/table/KIND`` (the first), ``refs/table/KIND`` (all) are of one kind, for the prose of
-    kinds that plug-ins bring.
+    ``figures/KIND``, ``ref/table/KIND`` (the first), ``refs/table/KIND`` (all) are those of one kind, for prose about
+    kinds of plug-ins.
     """
     floats: dict[str, str] = {}
     refs: dict[str, list[str]] = {}
@@ -66,14 +66,14 @@ def values(tables: Views, figures: Views, frames: Frames, labels: Labels) -> dic
                 floats[key] = floats.get(key, "") + text
                 refs.setdefault(of_it, []).append(ref)
             shown.setdefault(section, {}).update(dict.fromkeys(view["experiments"]))
-    said: dict[str, str] = {key: Raw(text) for key, text in floats.items()}
-    said |= {f"refs/{key}": Raw(listing(names)) for key, names in refs.items()}
-    said |= {f"ref/{key}": Raw(names[0]) for key, names in refs.items() if "/" in key}
+    texts: dict[str, str] = {key: Raw(text) for key, text in floats.items()}
+    texts |= {f"refs/{key}": Raw(listing(names)) for key, names in refs.items()}
+    texts |= {f"ref/{key}": Raw(names[0]) for key, names in refs.items() if "/" in key}
     for section, experiments in shown.items():
         measured = Measured(without_images(distinct(concatenate(frames[name] for name in experiments))))
         if len(measured.cells()):
-            said |= _ranges(section, measured, labels)
-    return said
+            texts |= _ranges(section, measured, labels)
+    return texts
 
 
 def _figure(name: str, view: Mapping[str, Any]) -> str:
@@ -81,8 +81,8 @@ def _figure(name: str, view: Mapping[str, Any]) -> str:
 
 
 def _ranges(section: str, measured: Measured, labels: Labels) -> dict[str, str]:
-    """``range/SECTION/METRIC[/at]``: extreme means of each attack, and where; ``range/SECTION/settings``."""
-    said = {f"range/{section}/settings": str(len(measured.cells()))}
+    """``range/SECTION/METRIC[/at]``: extreme means of each attack, and their settings; ``range/SECTION/settings``."""
+    texts = {f"range/{section}/settings": str(len(measured.cells()))}
     methods = [name for name in dict.fromkeys(measured.frame["method"]) if is_attack(name)]
     for metric in _ACCURACIES:
         plain, placed = [], []
@@ -96,21 +96,21 @@ def _ranges(section: str, measured: Measured, labels: Labels) -> dict[str, str]:
             attack = labels.method.get(method, method)
             plain.append(f"{low} for {attack}" if low == high else f"{low} to {high} for {attack}")
             placed.append(plain[-1] if low == high else f"{low} ({here}) to {high} ({there}) for {attack}")
-        said[f"range/{section}/{metric}"] = listing(plain) or NOT_MEASURED
-        said[f"range/{section}/{metric}/at"] = listing(placed) or NOT_MEASURED
-    return said
+        texts[f"range/{section}/{metric}"] = listing(plain) or NOT_MEASURED
+        texts[f"range/{section}/{metric}/at"] = listing(placed) or NOT_MEASURED
+    return texts
 
 
 def series(lines: Iterable[list[dict[str, Any]]], measured: Measured, labels: Labels) -> dict[str, str]:
-    """``series/METRIC``: each attack's means at the smallest and the largest batch of settings that differ in B alone.
+    """``series/METRIC``: each attack's means at the smallest and the largest batch of settings that differ only in B.
 
     Args:
         lines: settings that differ in batch size alone, ascending, see
             :func:`gradleak.report.figures.accuracy_over_batch.series`.
         measured: their values.
-        labels: names to write.
+        labels: names in tables and figures.
     """
-    said = {}
+    texts = {}
     methods = [name for name in dict.fromkeys(measured.frame["method"]) if is_attack(name)]
     pairs = [(line[0], line[-1]) for line in lines if len(line) > 1]
     for metric in ("lnacc", "irec"):
@@ -124,5 +124,5 @@ def series(lines: Iterable[list[dict[str, Any]]], measured: Measured, labels: La
                     )
                     where = f"{labels.method.get(method, method)} on {labels.setting(ends[0], without=('batch_size',))}"
                     words.append(f"{low} at B={first} to {high} at B={last} ({where})")
-        said[f"series/{metric}"] = listing(words) or "one to the same, since each setting has one batch size"
-    return said
+        texts[f"series/{metric}"] = listing(words) or "one to the same, since each setting has one batch size"
+    return texts

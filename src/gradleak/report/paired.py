@@ -1,6 +1,6 @@
-"""Paired differences: what one method scores above another on the same tries.
+"""Paired differences: by how much one method scores above another on the same tries.
 
-Both met the same victim and the same batch, so what these contribute cancels out of the difference.
+Both attacked the same victim and batch, whose effects cancel in the difference.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Difference:
 
     Attributes:
         value: its summary in the metric's own unit; ``ci_low`` and ``ci_high`` are the ends of the 95 % interval.
-        n_unpaired: tries of either method of which the other has no value; they do not count.
+        n_unpaired: tries for which only one of the methods has a value; they do not count.
     """
 
     value: Value
@@ -30,27 +30,27 @@ class Difference:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Ends of the interval; NaN where there are too few tries for one."""
+        """Ends of the interval; NaN if there are too few tries for one."""
         return self.value.ci_low, self.value.ci_high
 
     @property
     def sign(self) -> int:
-        """1 or -1 if the whole interval lies above or below 0, else 0: then nothing is claimed."""
+        """1 or -1 if the whole interval lies above or below 0, else 0: then there is no claim."""
         return int(self.value.ci_low > 0) - int(self.value.ci_high < 0)
 
 
 def paired_difference(ours: pd.DataFrame, other: pd.DataFrame, metric: str) -> Difference:
-    """Compare two methods on the tries that both have a value of.
+    """Compare two methods on the tries for which both have a value.
 
     Units of a try (images of a batch) are averaged first, then tries are subtracted one by one. The interval is
-    Student's t at 95 % over the units that :func:`gradleak.report.statistics.summarise` takes for independent: the mean
-    differences of the initialisations of the victim or, where there is one initialisation, the batches. Several
-    initialisations meet the same batches, so initialisations times batches would be counted too often.
+    Student's t at 95 % over the units that :func:`gradleak.report.statistics.summarise` treats as independent: the mean
+    differences per initialisation of the victim or, if there is only one, per batch. All initialisations are attacked
+    on the same batches, so counting initialisations times batches would count too many.
 
     Args:
         ours: rows of one method on one setting, in the long schema.
-        other: rows of the other one on the same setting.
-        metric: what is compared.
+        other: rows of the other method on the same setting.
+        metric: the metric to compare.
 
     Returns:
         Ours minus the other; the mean is NaN if no try can be paired.

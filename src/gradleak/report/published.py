@@ -1,4 +1,4 @@
-"""Published figures under our identifiers, and which of them belongs beside a measured cell."""
+"""Published figures under our identifiers, and the choice of those that belong beside a measured cell."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -62,7 +62,7 @@ def read_text_frame(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path}: no such file") from None
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty") from None
-    except (OSError, ValueError) as error:  # a folder, no text, ragged lines
+    except (OSError, ValueError) as error:  # a folder, not text, ragged lines
         raise InputError(f"{path}: not a CSV file: {' '.join(str(error).split())}") from error
     missing = [name for name in needed if name not in frame.columns]
     if missing:
@@ -75,7 +75,7 @@ def setting(row: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         KeyError: it lacks a column.
-        ValueError: a value is not what the column holds.
+        ValueError: a value is invalid for its column.
     """
     victim: dict[str, Any] = {"model": row["model"], "activation": row["activation"]}
     if row["hidden_layers"]:
@@ -95,7 +95,7 @@ def setting(row: Mapping[str, Any]) -> dict[str, Any]:
             distribution=row["distribution"],
             distribution_classes=int(row["classes_in_batch"] or 0),
             defense=defense_name(row["defense"], float(strength)) if strength else row["defense"],
-            defense_scope="head" if strength else "",  # what is published of defenses is of the last layer
+            defense_scope="head" if strength else "",  # published defenses act on the last layer
         )
     )
 
@@ -125,13 +125,13 @@ def load(path: Path) -> pd.DataFrame:
 
 
 def _row(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one published log: its setting and its values, NaN where it states none."""
+    """Return one published log: its setting and its values, NaN where it has none."""
     try:
         values = {column: float(row[column]) if row[column] else np.nan for column in VALUES}
         for column, value in values.items():
             low, high = metric_facts.bounds(VALUES[column][1])
             if not (np.isnan(value) and not row[column]) and not low <= value <= high:
-                raise ValueError(f"{column} is {row[column]}; it lies in [{low:g}, {high:g}]")
+                raise ValueError(f"{column} is {row[column]}; it must lie in [{low:g}, {high:g}]")
         fixed = {name: row[name] for name in ("experiment", "source_log")}
         return {**fixed, **setting(row), "tries": int(row["tries"]), **values}
     except KeyError as error:
@@ -156,22 +156,21 @@ def load_rerun(path: Path) -> pd.DataFrame:
         long = frame.melt(["source_log"], metrics, "metric", "value").astype({"value": float})
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    found = long.groupby(["source_log", "metric"], sort=False)["value"].agg(
+    summary = long.groupby(["source_log", "metric"], sort=False)["value"].agg(
         rerun_mean="mean", rerun_sd="std", rerun_n="size", rerun_low="min", rerun_high="max"
     )
-    return found.reset_index().assign(method="ilrg")
+    return summary.reset_index().assign(method="ilrg")
 
 
 @dataclass(frozen=True)
 class Match:
-    """Published figures that belong beside a measured cell.
+    """The published figures beside a measured cell.
 
     Attributes:
         metric: our name of the metric.
-        values: distinct figures of the logs that describe the setting, in the order of the file; empty if
-            none.
-        batch_size: B that they were published for; None if there are none.
-        exact: whether the published setting is that of the cell. Only then is there a verdict.
+        values: distinct figures of the logs for the setting, in the order of the file; may be empty.
+        batch_size: the B that they were published for; None if there are none.
+        exact: whether the published setting equals that of the cell; only then is there a verdict.
         logs: names of the logs.
     """
 
@@ -187,11 +186,11 @@ class Match:
         return float(np.mean(self.values)) if self.values else float("nan")
 
     def shown(self) -> list[str]:
-        """Return each figure as tables show it."""
+        """Return each figure as it is printed in tables."""
         return [figure(self.metric, value) for value in self.values]
 
     def text(self) -> str:
-        """Return what a table shows: ``0.994``, ``0.089/0.150``, ``1.000 (B=24)`` or a dash."""
+        """Return the text in a table: ``0.994``, ``0.089/0.150``, ``1.000 (B=24)`` or a dash."""
         if not self.values:
             return "—"
         shown = "/".join(self.shown())
@@ -201,8 +200,8 @@ class Match:
         """Say whether **each** figure lies in [low, high]; a dash without an exact match."""
         if not self.exact:
             return NO_VERDICT
-        found = set(verdicts(self.values, np.full(len(self.values), low), np.full(len(self.values), high)))
-        return next(word for word in (UNDECIDED, DIFFERS, AGREES) if word in found)
+        outcomes = set(verdicts(self.values, np.full(len(self.values), low), np.full(len(self.values), high)))
+        return next(word for word in (UNDECIDED, DIFFERS, AGREES) if word in outcomes)
 
 
 def match(
@@ -212,15 +211,14 @@ def match(
     metric: str,
     experiments: Sequence[str] = (),
 ) -> Match:
-    """Find the published figures for a cell: the exact setting first, else the nearest batch size.
+    """Find the published figures for a cell: at the exact setting, else at the nearest batch size.
 
     Logs of ``experiments`` come before logs of other experiments at the exact setting. Failing both, the log
     of ``experiments`` whose batch size has the smallest ratio to the cell's is taken (the smaller of two
-    equally near), every other part of the setting being equal. A packaged sample stands for its full data
-    set.
+    equally near), with every other part of the setting equal. A packaged sample stands for its full data set.
 
     Args:
-        published: what :func:`load` gave.
+        published: the result of :func:`load`.
         cell: values of :data:`gradleak.records.CELL`.
         method: our name of the method.
         metric: our name of the metric.
@@ -252,23 +250,22 @@ def _match(metric: str, rows: Any, *, exact: bool) -> Match:
 def covered(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """Pair every published figure with the cell that measures its exact setting.
 
-    Where both the full data set and its sample were measured, the full set is taken.
+    If both the full data set and its sample were measured, the full set is used.
 
     Args:
-        summary: what :func:`gradleak.report.statistics.summarise` gave with its default ``by``.
-        published: what :func:`load` gave.
+        summary: the result of :func:`gradleak.report.statistics.summarise` with its default ``by``.
+        published: the result of :func:`load`.
 
     Returns:
-        The published rows that are covered, in their order, with ``measured_on`` (the data set), the columns
-        of the summary, ``difference`` (measured minus published) and ``verdict``, a dash where the method could not be
-        tried.
+        The published rows that are covered, in their order, with ``measured_on`` (the data set), the columns of the
+        summary, ``difference`` (measured minus published) and ``verdict``, a dash if the method was not applicable.
     """
     ours = summary.assign(measured_on=summary["dataset"], dataset=summary["dataset"].map(catalogue.stands_for))
     ours["is_sample"] = ours["measured_on"] != ours["dataset"]
     keys = [*CELL, "method", "metric"]
     ours = ours.sort_values("is_sample", kind="stable").drop_duplicates(keys).drop(columns=["is_sample", "iteration"])
-    found = published.merge(ours, on=keys, how="inner")
-    found["difference"] = found["mean"] - found["published"]
-    judged = verdicts(found["published"], found["pi_low"], found["pi_high"])
-    found["verdict"] = np.where(found["basis"] == NOT_APPLICABLE, NO_VERDICT, judged)
-    return found
+    pairs = published.merge(ours, on=keys, how="inner")
+    pairs["difference"] = pairs["mean"] - pairs["published"]
+    judged = verdicts(pairs["published"], pairs["pi_low"], pairs["pi_high"])
+    pairs["verdict"] = np.where(pairs["basis"] == NOT_APPLICABLE, NO_VERDICT, judged)
+    return pairs

@@ -14,7 +14,7 @@ from gradleak.report.image_rows import BEST_SIX, Reconstructions
 from gradleak.report.published import Match, match, read_text_frame, setting
 
 VALUES = {"psnr_all": "psnr", "psnr_six": BEST_SIX}
-"""Column of ``paper/published/images.csv`` -> our metric. The six are those that the publication displays."""
+"""Column of ``paper/published/images.csv`` -> our metric. The six images are those displayed in the publication."""
 
 _UNSTATED = {
     "activation": "relu",
@@ -23,13 +23,13 @@ _UNSTATED = {
     "dropout": "False",
     "defense_value": "",
 }
-"""Columns of ``ilrg.csv`` of which all published images have one value."""
+"""Columns of ``ilrg.csv`` that are the same for all published images."""
 
 _FIXED = ("experiment", "source_log", *CELL, "method", "iterations")
 
 
 def empty() -> pd.DataFrame:
-    """Return what :func:`load` gives for a file without rows."""
+    """Return the result of :func:`load` for a file without rows."""
     return pd.DataFrame(columns=[*_FIXED, "metric", "published"])
 
 
@@ -41,7 +41,7 @@ def load(path: Path) -> pd.DataFrame:
         ``iterations``, ``metric`` and ``published`` in dB (as printed, two decimals).
 
     Raises:
-        InputError: the file is missing, lacks a column, or has a word where a number belongs.
+        InputError: the file is missing, lacks a column, or has text in place of a number.
     """
     frame = read_text_frame(path, ("experiment", "source_log", "method", "iterations", *VALUES))
     rows = [_row(path, number, row) for number, row in enumerate(frame.to_dict("records"), start=2)]
@@ -51,7 +51,7 @@ def load(path: Path) -> pd.DataFrame:
 
 
 def _row(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one published set of images: its setting and its values, NaN where it states none."""
+    """Return one published set of images: its setting and its values, NaN where it has none."""
     try:
         values = {column: float(row[column]) if row[column] else np.nan for column in VALUES}
         fixed = {name: row[name] for name in ("experiment", "source_log", "method")}
@@ -63,16 +63,16 @@ def _row(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def beside(
-    figures: pd.DataFrame, found: Reconstructions, cell: dict[str, Any], method: str, metric: str
+    figures: pd.DataFrame, measured: Reconstructions, cell: dict[str, Any], method: str, metric: str
 ) -> tuple[Match, str]:
-    """Return the published figure that belongs beside a measured one, and how tables write it.
+    """Return the published figure beside a measured one, and its text in tables.
 
-    Reconstructions after another number of iterations are another setting, though the columns of a setting do not hold
-    it: their figure is shown with that number, and is not an exact match. Ours is known from the last snapshot.
+    Another number of iterations is another setting, although the columns of a setting do not include it: such a figure
+    is shown with that number and is not an exact match. Ours is known from the last snapshot.
 
     Args:
-        figures: what :func:`load` gave.
-        found: what was measured.
+        figures: the result of :func:`load`.
+        measured: the measurements.
         cell: values of :data:`gradleak.records.CELL`.
         method: our name of the attack.
         metric: ``psnr`` or :data:`gradleak.report.image_rows.BEST_SIX`.
@@ -80,7 +80,7 @@ def beside(
     rows: Any = figures
     matched = match(rows, cell, method, metric, tuple(dict.fromkeys(rows["experiment"])))
     iterations = {int(each) for each in rows.loc[rows["source_log"].isin(matched.logs), "iterations"]}
-    if not matched.exact or iterations == set(found.snapshots(cell, method)[-1:]):
+    if not matched.exact or iterations == set(measured.snapshots(cell, method)[-1:]):
         return matched, matched.text()
     after = "/".join(f"{each:,}" for each in sorted(iterations))
     return replace(matched, exact=False), f"{'/'.join(matched.shown())} ({after} it.)"

@@ -1,4 +1,4 @@
-"""The metrics of finished reconstruction runs as one table: what ``make_metrics_table.py`` writes."""
+"""The metrics of finished reconstruction runs as one table, for ``make_metrics_table.py``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ class MetricsTable(BaseModel):
     dlg_run: Path = Field(description="folder of a run of reconstruct.py")
     diffusion_run: Path | None = Field(default=None, description="folder of a run of diffusion_reconstruct.py, if any")
     output: Path | None = Field(default=None, description="LaTeX file to write (default: standard output)")
-    per_batch: bool = Field(default=True, description="a line for each batch besides the means")
+    per_batch: bool = Field(default=True, description="add a line for each batch to the means")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -50,7 +50,7 @@ class MetricsTable(BaseModel):
 
     @property
     def folders(self) -> list[Path]:
-        """The runs that the table shows."""
+        """The folders of the runs in the table."""
         return [folder for folder in (self.dlg_run, self.diffusion_run) if folder is not None]
 
 
@@ -60,7 +60,7 @@ class Run:
 
     Attributes:
         frame: the metrics of its images, one trial per batch (see :func:`gradleak.report.image_rows.batches`);
-            ``where`` is round and client in words.
+            ``where`` is the round and client in words.
         record: its run.json.
     """
 
@@ -90,13 +90,13 @@ def read_run(folder: Path) -> Run:
 
 
 def _where(trial: int, client: int, several: bool) -> str:
-    """Return round and client in words; the round only where there are several."""
+    """Return round and client in words; the round only if there are several."""
     who = "aggregate" if client < 0 else f"client {client}"
     return f"round {trial}, {who}" if several else who
 
 
 def table(runs: list[Run], *, per_batch: bool = True) -> Table:
-    """Put runs below each other: a block per setting and attack, a line per batch, and the mean over all images."""
+    """Build the table: a block per setting and attack, a line per batch, and the mean over all images."""
     metrics = [name for name in _METRICS if any(name in set(run.frame["metric"]) for run in runs)]
     lines: list[Line] = []
     numbers: list[dict[str, Any]] = []
@@ -127,7 +127,7 @@ def _heading(cell: dict[str, Any], record: dict[str, Any]) -> str:
 
 
 def _line(name: str, rows: Any, metrics: list[str]) -> tuple[Line, dict[str, Any]]:
-    """Return the line of one batch or of several, and its values."""
+    """Return the line for one batch or for several, and its values."""
     good = rows[rows["status"] == OK]
     counted = int((good["metric"] == "psnr").sum())
     lost = WITHHELD if (rows["status"] == NOT_APPLICABLE).all() else "diverged"

@@ -1,4 +1,4 @@
-"""Parts of a setting, some of which have several columns, and settings that differ in one part alone."""
+"""Parts of a setting, some of which have several columns, and settings that differ in only one part."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _SEVERAL = {
     "distribution": ("distribution", "distribution_classes"),
     "defense": ("defense", "defense_scope"),
 }
-"""Part -> its columns; every other column of :data:`gradleak.records.CELL` is a part of that name."""
+"""Part -> its columns; any other column of :data:`gradleak.records.CELL` is a part of its own."""
 
 _USUAL = {field.name: field.default for field in fields(Setting) if field.default is not MISSING}
 
@@ -32,39 +32,39 @@ def columns_of(part: str) -> tuple[str, ...]:
 
 
 def part_of(cell: Cell, *parts: str) -> tuple[Any, ...]:
-    """Return the values of some parts, which are equal for equal settings in these parts."""
+    """Return the values of some parts as a key: equal for settings that agree in these parts."""
     return tuple(cell[name] for part in parts for name in columns_of(part))
 
 
 def without(cell: Cell, *parts: str) -> tuple[Any, ...]:
-    """Return all values but those of some parts: equal for settings that differ in these parts alone."""
+    """Return all values except those of some parts as a key: equal for settings that differ only in these parts."""
     left_out = {name for part in parts for name in columns_of(part)}
     return tuple(cell[name] for name in CELL if name not in left_out)
 
 
 def is_usual(cell: Cell, part: str) -> bool:
-    """Whether a part is as it is unless a job says otherwise, e.g. an untrained victim; parts without a default are."""
+    """Whether a part has its default, e.g. an untrained victim; true for parts without a default."""
     return all(cell[name] == _USUAL.get(name, cell[name]) for name in columns_of(part))
 
 
 def options_of(cell: Cell) -> dict[str, Any]:
-    """Return the options of the model that are not its defaults."""
+    """Return the options of the model that differ from its defaults."""
     return json.loads(cell["model_options"])
 
 
 def model_of(cell: Cell) -> str:
-    """Return the model in one word, e.g. ``fcn-n_hidden=3``: what the labels of the configuration call it by."""
+    """Return the model in one word, e.g. ``fcn-n_hidden=3``, the key of its label."""
     return model_name(cell["model"], options_of(cell))
 
 
 def models_of(frame: pd.DataFrame) -> list[str]:
-    """Return the models of some rows, each once, as :func:`model_of` does."""
+    """Return the models of some rows, each once, named as by :func:`model_of`."""
     rows: Any = frame[["model", "model_options"]].drop_duplicates()
     return [model_of(row) for row in rows.to_dict("records")]
 
 
 def words_of(cell: Cell, part: str) -> str:
-    """Return a part in words, for parts that need no labels of the configuration.
+    """Return a part in words, for parts without labels in the configuration.
 
     E.g. ``100 iterations``, ``balanced, 32 classes``, ``4 clients aggregated``.
     """

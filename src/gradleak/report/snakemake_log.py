@@ -1,4 +1,4 @@
-"""What the programs share that Snakemake runs by ``script:``: their log, how they fail, and texts of the user."""
+"""Shared code of the programs that Snakemake runs by ``script:``: log, failure, and the user's strings."""
 
 import json
 import logging
@@ -13,11 +13,11 @@ from gradleak.errors import InputError
 
 @contextmanager
 def logged(log: str | Path, name: str) -> Iterator[logging.Logger]:
-    """Log to a file; an :class:`InputError` is one line in it and on standard error, and exit status 1.
+    """Log to a file; an :class:`InputError` becomes one line there and on standard error, and exit status 1.
 
     Args:
         log: ``snakemake.log[0]``.
-        name: the program, for messages.
+        name: name of the program, for messages.
 
     Raises:
         SystemExit: the block raised an InputError.
@@ -45,17 +45,17 @@ def logged(log: str | Path, name: str) -> Iterator[logging.Logger]:
 
 
 def packed(value: Any) -> str:
-    """Return a parameter of a rule as text that may stand in any page.
+    """Return a parameter of a rule as text that is safe in any page.
 
-    Snakemake writes the parameters of jobs into the scripts of its report as they are, where ``</script>`` in a caption
-    or a label would end the script, and with it the report.
+    Snakemake writes the parameters of jobs verbatim into the scripts of its report, where ``</script>`` in a caption or
+    label would end the script and break the report.
 
     Args:
-        value: dicts with text keys, lists, texts, numbers, booleans and None.
+        value: dicts with string keys, lists, strings, numbers, booleans and None.
     """
     return json.dumps(value).replace("<", "\\u003c")
 
 
 def unpacked(text: str) -> Any:
-    """Return what :func:`packed` was given."""
+    """Invert :func:`packed`."""
     return json.loads(text)

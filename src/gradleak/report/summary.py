@@ -1,4 +1,4 @@
-"""Measured cells: experiment CSVs read together, checked, summarised and looked up."""
+"""Measured cells: experiment CSVs, read together, checked, summarised and looked up."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ _SAME_CELL = [name for name in COLUMNS if name not in ("run", "status", "value")
 
 
 def read_experiments(paths: Iterable[Path]) -> pd.DataFrame:
-    """Read experiment CSVs and count every value once.
+    """Read experiment CSVs and keep every value once.
 
     Raises:
         InputError: a file is missing or malformed, or see :func:`distinct`.
@@ -29,12 +29,12 @@ def read_experiments(paths: Iterable[Path]) -> pd.DataFrame:
 def distinct(frame: pd.DataFrame) -> pd.DataFrame:
     """Drop rows that several experiments share.
 
-    A run may belong to several experiments, and two runs may differ in nothing but the methods that they
-    compare; a value that both hold counts once.
+    A run may belong to several experiments, and two runs may differ only in the methods that they compare; a value in
+    both counts once.
 
     Raises:
-        InputError: two runs measured different values for one trial of one cell, so they differ in an option
-            without a column of its own (such as ``split``) and must not be averaged.
+        InputError: two runs measured different values for one trial of one cell, so they differ in an option that has
+            no column (such as ``split``) and must not be averaged.
     """
     doubled = frame.duplicated(_SAME_CELL, keep=False) & ~frame["metric"].isin(_TIMES)
     if doubled.any():
@@ -44,20 +44,20 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
             same = (again[_SAME_CELL] == list(unlike[0])).all(axis=1)
             runs = ", ".join(dict.fromkeys(again.loc[same, "run"]))
             raise InputError(
-                f"runs {runs} fall into one cell but differ in an option that tables do not show "
+                f"runs {runs} belong to one cell but differ in an option that tables do not show "
                 "(such as split or local_epochs); show their experiments in separate tables"
             )
     return frame.drop_duplicates(_SAME_CELL, ignore_index=True)
 
 
 def unambiguous(frame: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the settings of which :func:`distinct` would refuse the runs, and drop doubled rows.
+    """Leave out settings whose runs :func:`distinct` would refuse, and drop duplicate rows.
 
-    Text speaks of all experiments at once; a setting that stands for several (two values of ``split``, say) has no one
-    number to quote.
+    The text covers all experiments at once; an ambiguous setting (two values of ``split``, say) has no single number to
+    quote.
     """
     setting = [*CELL, "method", "model_seed", "metric"]
-    rows: Any = frame  # pandas annotates its results as unions that no checker can follow
+    rows: Any = frame  # pandas annotates its results as unions that type checkers cannot follow
     unlike = _unlike(rows[~rows["metric"].isin(_TIMES)])
     if not len(unlike):
         return distinct(frame)
@@ -66,17 +66,17 @@ def unambiguous(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unlike(frame: pd.DataFrame) -> Any:
-    """Return the trials of cells for which rows hold different values, or one a value and another none."""
-    found = frame.groupby(_SAME_CELL, sort=False).agg(
+    """Return the trials of cells for which rows have different values, or only some have a value."""
+    ranges = frame.groupby(_SAME_CELL, sort=False).agg(
         low=("value", "min"), high=("value", "max"), statuses=("status", "nunique")
     )
-    equal = np.isclose(found["low"], found["high"], rtol=1e-9, atol=1e-12, equal_nan=True)
-    return found.index[~equal | (found["statuses"] > 1)]
+    equal = np.isclose(ranges["low"], ranges["high"], rtol=1e-9, atol=1e-12, equal_nan=True)
+    return ranges.index[~equal | (ranges["statuses"] > 1)]
 
 
 @dataclass(frozen=True)
 class Value:
-    """A summarised metric; fields as in :func:`gradleak.report.statistics.summarise`, NaN where there is nothing."""
+    """A summarised metric; fields as in :func:`gradleak.report.statistics.summarise`, NaN if missing."""
 
     metric: str = ""
     mean: float = float("nan")
@@ -98,7 +98,7 @@ class Measured:
     Attributes:
         frame: their rows, each value once.
         summary: one row per cell, method, metric and iteration.
-        metrics: method -> the metrics that it has anywhere; both in order of first appearance.
+        metrics: method -> all metrics that it has; both in order of first appearance.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -115,28 +115,28 @@ class Measured:
         self.metrics: dict[str, dict[str, None]] = {}
         for *_, method, metric, _ in self._values:
             self.metrics.setdefault(method, {})[metric] = None
-        # A method that gave nothing does not say which metrics it would have had.
-        self._lost = {place: found[0] for place, found in of_method.items() if not any(v.n_trials for v in found)}
+        # A method without values does not show which metrics it would have had.
+        self._lost = {place: values[0] for place, values in of_method.items() if not any(v.n_trials for v in values)}
 
     def cells(self) -> list[dict[str, Any]]:
         """Return the settings in order of first appearance."""
-        found: Any = self.frame[list(CELL)].drop_duplicates()
-        return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+        settings: Any = self.frame[list(CELL)].drop_duplicates()
+        return [{str(key): value for key, value in row.items()} for row in settings.to_dict("records")]
 
     def ran(self, cell: dict[str, Any], method: str) -> bool:
-        """Whether a method was asked for on a setting."""
+        """Whether a method was requested on a setting."""
         return (*(cell[name] for name in CELL), method) in self._ran
 
     def tried(self, cell: dict[str, Any], method: str) -> bool:
-        """Whether a method was asked for on a setting and was applicable there."""
+        """Whether a method was requested on a setting and was applicable there."""
         lost = self._lost.get((*(cell[name] for name in CELL), method))
         return self.ran(cell, method) and (lost is None or lost.basis != NOT_APPLICABLE)
 
     def value(self, cell: dict[str, Any], method: str, metric: str, iteration: int = -1) -> Value:
-        """Return a summarised metric, of the snapshot at an iteration if one is given.
+        """Return a summarised metric, that of a snapshot if an iteration is given.
 
-        Its ``basis`` is ``missing`` if no run has rows for it; of a method that gave no value at all, every metric
-        is as its other ones: diverged or not applicable.
+        Its ``basis`` is ``missing`` if no run has rows for it; if a method gave no value at all, every metric has the
+        same basis: diverged or not applicable.
         """
         place = (*(cell[name] for name in CELL), method)
         if (*place, metric, iteration) in self._values:
@@ -144,20 +144,20 @@ class Measured:
         return replace(self._lost[place], metric=metric) if place in self._lost else Value(metric)
 
     def check(self, needs: Sequence[tuple[str, str]], where: str) -> None:
-        """Require rows for every (method, metric) from every run of the method, unless it gave no value there.
+        """Require rows for every (method, metric) in every run of the method, unless it gave no value there.
 
         Args:
-            needs: what the view shows.
+            needs: the (method, metric) pairs of the view.
             where: the view, for the message.
 
         Raises:
-            InputError: rows are missing; names the first run and counts the others.
+            InputError: rows are missing; the message names the first run and counts the others.
         """
         frame = self.frame
         if frame.empty:
             raise InputError(f"{where}: its experiments have no rows; set draft: true to build it anyway")
-        # A run may be one of several that share a cell (other methods), so the cell of an initialisation
-        # counts.
+        # Several runs may share a cell (with different methods), so completeness is checked per cell and
+        # initialisation.
         place = [*CELL, "model_seed", "method"]
         wanted = frame[place].drop_duplicates().merge(pd.DataFrame(needs, columns=["method", "metric"]), on="method")
         have = frame[[*place, "metric"]].drop_duplicates()

@@ -70,9 +70,9 @@ _SPECIAL |= {letter: rf"\ensuremath{{\{name}}}" for name, letter in _GREEK.items
 
 
 def escape(text: object) -> str:
-    """Return plain text as TeX that shows it in text mode.
+    """Escape plain text for TeX's text mode.
 
-    Latin letters with accents are left to the input encoding.
+    Accented Latin letters are left to the input encoding.
 
     Raises:
         InputError: a character that pdfTeX cannot show.
@@ -84,7 +84,7 @@ def escape(text: object) -> str:
         elif letter.isprintable() and ord(letter) < 0x180:
             shown.append(letter)
         else:
-            raise InputError(f"{text!r}: the character {letter!r} cannot be typeset by pdfTeX; write it otherwise")
+            raise InputError(f"{text!r}: pdfTeX cannot typeset the character {letter!r}; use another one")
     return "".join(shown)
 
 
@@ -107,22 +107,22 @@ def scientific(value: float) -> str:
 
 
 def figure(metric: str, value: float) -> str:
-    """Return a metric's value as tables show it.
+    """Return the text of a metric's value in tables.
 
-    Errors range over many powers of ten; all else has the digits of :func:`gradleak.plan.metric_facts.digits`.
+    Errors range over many powers of ten; anything else has the digits of :func:`gradleak.plan.metric_facts.digits`.
     """
     return scientific(value) if metric_facts.is_error(metric) else number(value, metric_facts.digits(metric))
 
 
 def duration(seconds: float) -> str:
-    """Return a time with a unit that suits it: seconds, minutes or hours."""
+    """Return a time in a suitable unit: seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def listing(items: list[str] | tuple[str, ...]) -> str:
-    """Join words as prose does: ``a``, ``a and b``, ``a, b and c``; by semicolons if a word has a comma."""
+    """Join words as in prose: ``a``, ``a and b``, ``a, b and c``; with semicolons if a word has a comma."""
     if len(items) < 2:
         return "".join(items)
     comma, last = ("; ", "; and ") if any("," in item for item in items) else (", ", " and ")
@@ -130,7 +130,7 @@ def listing(items: list[str] | tuple[str, ...]) -> str:
 
 
 class Raw(str):
-    """Text that is TeX already; templates do not escape it."""
+    """Text that is already TeX; templates do not escape it."""
 
     __slots__ = ()
 
@@ -180,11 +180,10 @@ def fill(path: Path, **values: Any) -> str:
 def macros(values: Mapping[str, str], path: Path) -> str:
     r"""Write the numbers that the prose quotes.
 
-    The text gets a value by ``\Get{key}``, which is an error if there is none, and asks by
-    ``\IfHas{key}{yes}{no}``.
+    The text gets a value by ``\Get{key}``, an error if there is none, and tests for one by ``\IfHas{key}{yes}{no}``.
 
     Args:
-        values: key -> plain text, or :class:`Raw`. Keys are of letters, digits and ``/ - = . _``.
+        values: key -> plain text, or :class:`Raw`. Keys consist of letters, digits and ``/ - = . _``.
         path: the template ``macros.tex.j2``.
 
     Raises:

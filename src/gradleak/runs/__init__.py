@@ -1,1 +1,1 @@
-"""One job, from spec to rows."""
+"""Jobs, from spec to rows."""

@@ -1,4 +1,4 @@
-"""What an attack can do with what clients sent: batches that it can match, and rows of those that it cannot."""
+"""Whether an attack applies to what clients sent: batches that it can match, and rows for those that it cannot."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ _NO_METHOD = ("optimise", "truth")
 
 
 def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
-    """Whether a batch can be attacked: something was sent, and what its labels are restored from; says it if not."""
+    """Whether a batch can be attacked: it has the gradients that the attack and its labels need; prints why not."""
     if not batch.observation.gradients:
         note(f"{spec.attack} is not applicable: no gradient is sent")
         return False
@@ -25,12 +25,15 @@ def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
     lacking = batch.observation.lacks(needs)
     if lacking:
         missing = " and ".join(lacking)
-        note(f"{spec.attack} is not applicable: labels by {spec.labels} need the gradient of {missing}, not sent")
+        note(
+            f"{spec.attack} is not applicable: labels by {spec.labels} need the gradient of {missing}, which is "
+            f"not sent"
+        )
     return not lacking
 
 
 def alike(batches: list[Batch], client: Client) -> Iterator[tuple[list[Batch], Client]]:
-    """Yield batches of which the same gradients were sent, with the client that sends these."""
+    """Group batches by the set of gradients that were sent, with the client that sends these."""
     groups: dict[frozenset[str], list[Batch]] = {}
     for batch in batches:
         groups.setdefault(frozenset(batch.observation.gradients), []).append(batch)
@@ -41,13 +44,13 @@ def alike(batches: list[Batch], client: Client) -> Iterator[tuple[list[Batch], C
 def not_applicable(
     spec: ImageAttack, setting: Setting, round_: Round, batch: Batch
 ) -> tuple[Reconstruction, list[Row]]:
-    """Return what stands for a batch that cannot be attacked: grey images, and its rows, all NaN.
+    """Return a placeholder for a batch that cannot be attacked: grey images, and rows that are all NaN.
 
     Args:
         spec: the run.
-        setting: of a client by itself.
-        round_: where the batch is from.
-        batch: its images and what was sent of them.
+        setting: the setting of a single client.
+        round_: the round of the batch.
+        batch: the batch.
     """
     truth = round_.pixels(batch.images.cpu())
     metrics = [*IMAGE_METRICS, "recovered", *(["lpips"] if spec.lpips_weights else []), *spec.metrics]

@@ -23,7 +23,7 @@ def run(spec: DiffusionReconstruct) -> Result:
     """Attack every client of every round, their aggregate, or both, with a diffusion prior.
 
     Raises:
-        InputError: data or prior missing or not fitting each other, or a prior that has seen the clients' images.
+        InputError: data or prior are missing or do not match, or the prior has seen the clients' images.
     """
     round_ = prepare(spec)
     facts = round_.data.facts
@@ -55,15 +55,15 @@ def run(spec: DiffusionReconstruct) -> Result:
 
 
 def _noise(batch: Batch, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
-    """Standard normal noise in the prior's space, whatever the labels."""
+    """Return standard normal noise in the prior's space, whatever the labels."""
     return torch.from_numpy(rng.standard_normal(tuple(batch.images.shape), dtype=np.float32))
 
 
 def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> None:
-    """Refuse a prior that was trained on an image of a client; of foreign priors that is not known.
+    """Refuse a prior that was trained on a client's image; for foreign priors that is not known.
 
     Raises:
-        InputError: it was.
+        InputError: the prior was trained on such an image.
     """
     if prior.seen is None or prior.dataset is None:
         return
@@ -71,7 +71,7 @@ def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> Non
         if stands_for(prior.dataset) == stands_for(spec.dataset):
             raise InputError(
                 f"--prior {spec.prior}: was trained on {prior.dataset}, which shares images with {spec.dataset}; "
-                f"train one on {spec.dataset}, so that they can be kept apart"
+                f"train one on {spec.dataset}, so that the clients' images can be excluded"
             )
         return
     held = torch.cat([images for clients in client_images(spec, round_.data) for images in clients])
@@ -79,5 +79,6 @@ def check_unseen(spec: DiffusionReconstruct, round_: Round, prior: Prior) -> Non
     if number:
         raise InputError(
             f"--prior {spec.prior}: was trained on {number} of the clients' images, so a result would show what it "
-            f"remembers; train one on another split, or with --avoid {batches_id(spec)}"
+            f"memorised; train one on another split, or with --avoid "
+            f"{batches_id(spec)}"
         )

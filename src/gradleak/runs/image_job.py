@@ -1,4 +1,4 @@
-"""What the programs that reconstruct images have in common: a run, its files, and a summary."""
+"""Shared code of the programs that reconstruct images: a run, its files, and a summary."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
     """Run an attack, write its results beside ``--output`` or into a new folder, and print a summary.
 
     Raises:
-        InputError: the output cannot be written, or see ``run``.
+        InputError: the output cannot be written; or see ``run``.
         KeyboardInterrupt: the attack was interrupted before it had anything to write.
         SystemExit: of status 130 or 143, after all is written, if the attack was interrupted.
     """
@@ -38,22 +38,22 @@ def execute(spec: S, run: Callable[[S], Result]) -> None:
     clock = Clock(code_of(spec))
     result = run(spec)
     if result.interrupted and not any(len(made.trace) for made in result.reconstructions):
-        raise KeyboardInterrupt  # no iteration was done
+        raise KeyboardInterrupt  # interrupted before the first iteration
     folder = None
     if keep:
-        with interrupts.held():  # a second signal must not part the metrics from the images
+        with interrupts.held():  # a second signal must not separate the metrics from the images
             folder = _write(spec, result, clock, weights)
     aggregates = [made for made in result.reconstructions if made.client < 0]
     clients = [made for made in result.reconstructions if made.client >= 0]
-    for mode, found in (("client", clients), ("aggregate", aggregates)):
-        if found:
-            print(f"{mode:<10}{summary(found)}")
+    for mode, group in (("client", clients), ("aggregate", aggregates)):
+        if group:
+            print(f"{mode:<10}{summary(group)}")
     if result.interrupted:
         print("interrupted: these are the best reconstructions so far", file=sys.stderr)
     if folder is not None:
         print(f"results: {folder}", file=sys.stderr)
     if result.interrupted:
-        sys.exit(interrupts.status())  # a workflow must not take it for a finished run
+        sys.exit(interrupts.status())  # a workflow must not mistake it for a finished run
 
 
 def _write(spec: ImageAttack, result: Result, clock: Clock, weights: str | None) -> Path:
@@ -66,7 +66,7 @@ def _write(spec: ImageAttack, result: Result, clock: Clock, weights: str | None)
         _write_files(metrics, spec, result, clock, weights)
     except BaseException:
         if spec.output is None:
-            with suppress(OSError):  # it is not empty, so something was written
+            with suppress(OSError):  # not empty, so something was written
                 folder.rmdir()
         raise
     return folder
@@ -86,17 +86,17 @@ def _write_files(metrics: Path, spec: ImageAttack, result: Result, clock: Clock,
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder that no other process has, and return it: ``name``, else ``name-2``, ``name-3``, ...
+    """Create a folder that no other process uses, and return it: ``name``, else ``name-2``, ``name-3``, ...
 
     Raises:
-        InputError: it cannot be made.
+        InputError: it cannot be created.
     """
     folder, number = parent / name, 1
     try:
         parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
-                folder.mkdir()  # one process alone succeeds, on a shared disk too
+                folder.mkdir()  # only one process succeeds, even on a shared disk
                 return folder
             except FileExistsError:
                 number += 1
@@ -105,13 +105,13 @@ def new_folder(parent: Path, name: str) -> Path:
         raise InputError(f"{parent}: cannot be written: {error.strerror}") from error
 
 
-def summary(found: Sequence[Reconstruction]) -> str:
-    """Return mean PSNR (dB), SSIM and label accuracy over the images, and how many batches and starts failed."""
-    good = [made for made in found if made.status == OK]
-    lost = sum(made.diverged for made in found)
-    unmade = sum(made.status == NOT_APPLICABLE for made in found)
+def summary(reconstructions: Sequence[Reconstruction]) -> str:
+    """Return mean PSNR (dB), SSIM and label accuracy over the images, and the numbers of failed batches and starts."""
+    good = [made for made in reconstructions if made.status == OK]
+    lost = sum(made.diverged for made in reconstructions)
+    unmade = sum(made.status == NOT_APPLICABLE for made in reconstructions)
     more = f", {unmade} not applicable" if unmade else ""
-    counts = f"({len(good)} of {len(found)} batches, {lost} restarts diverged{more})"
+    counts = f"({len(good)} of {len(reconstructions)} batches, {lost} restarts diverged{more})"
     if not good:
         return counts
     values = {

@@ -1,4 +1,4 @@
-"""A batch and what an attack made of it: one assignment, metrics, rows."""
+"""A batch and its reconstruction: one assignment, metrics, rows."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from gradleak.runs.rows import row
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A batch and what was made of it; images in [0, 1], in the one order that all metrics use.
+    """A batch and its reconstruction; images in [0, 1], in the one order that all metrics use.
 
     Attributes:
         trial: the round.
@@ -37,10 +37,10 @@ class Reconstruction:
         true_labels: [n] int64.
         labels: [n] int64.
         metrics: name -> [n].
-        loss: matching loss of the start that was chosen; infinite if all diverged.
+        loss: matching loss of the chosen start; infinite if all diverged.
         trace: [iterations, R] matching losses of all starts.
         snapshots: iteration -> [n, c, h, w].
-        diverged: starts whose loss ceased to be a number.
+        diverged: number of starts whose loss became infinite or NaN.
         inputs: [k, d], what the first linear layer reads of the instances that were found, if these are no images.
     """
 
@@ -59,9 +59,9 @@ class Reconstruction:
 
     @property
     def status(self) -> str:
-        """See :class:`gradleak.records.Row`: ``diverged`` if every start did; not applicable if there was none.
+        """See :class:`gradleak.records.Row`: ``diverged`` if every start did; not applicable if there was no start.
 
-        An early interrupt leaves no loss either, and the start as it was.
+        An early interrupt leaves no loss either, and the initial images.
         """
         starts = self.trace.shape[1]
         if not starts:
@@ -70,35 +70,35 @@ class Reconstruction:
 
 
 def compare(
-    round_: Round, batch: Batch, found: Found, number: int, lpips: Lpips | None, metrics_named: Sequence[str] = ()
+    round_: Round, batch: Batch, result: Found, number: int, lpips: Lpips | None, metrics_named: Sequence[str] = ()
 ) -> Reconstruction:
-    """Put what was found for a batch beside the truth, in one order for all metrics.
+    """Compare a reconstruction with the truth, in one order for all metrics.
 
     Args:
-        round_: where the batch is from.
-        batch: the truth.
-        found: what a solver gave for several batches.
-        number: which of them this is.
-        lpips: the perceptual distance, if its weights are there and the images are large enough for it.
+        round_: the round of the batch.
+        batch: the batch with the truth.
+        result: the result of a solver for several batches.
+        number: the index of this batch among them.
+        lpips: the perceptual distance, if its weights are given and the images are large enough.
         metrics_named: metrics that the run's options name.
     """
-    truth, guess = round_.pixels(batch.images.cpu()), round_.pixels(found.images[number].cpu())
-    certified = None if found.certified is None else found.certified[number].cpu()
+    truth, guess = round_.pixels(batch.images.cpu()), round_.pixels(result.images[number].cpu())
+    certified = None if result.certified is None else result.certified[number].cpu()
     order = align(truth, guess, certified)
-    guess, labels = guess[order], found.labels[number].cpu()[order]
+    guess, labels = guess[order], result.labels[number].cpu()[order]
     metrics = dict(image_metrics(truth, guess))
     metrics["feature_cosine"] = feature_cosine(round_.server, truth, guess, round_.data.normalise)
     if lpips is not None:
         metrics["lpips"] = lpips(truth, guess)
     metrics["label_accuracy"] = (labels == batch.labels).double()
     if certified is not None:
-        metrics["relative_error"] = relative_error(batch.images.cpu(), found.images[number].cpu()[order])
+        metrics["relative_error"] = relative_error(batch.images.cpu(), result.images[number].cpu()[order])
         metrics["certified"] = certified.double()[order]
         predicted = predicted_psnr(batch.observation, batch.images, round_.constants(batch.images)[1])
         metrics |= {} if predicted is None else {"predicted_psnr": predicted}
     inputs = None
-    if found.inputs is not None:  # what the first linear layer reads has an order of its own
-        inputs = found.inputs[number].cpu()
+    if result.inputs is not None:  # inputs of the first linear layer have an order of their own
+        inputs = result.inputs[number].cpu()
         metrics["input_error"] = nearest_error(first_inputs(round_.server, batch.images), inputs)
     metrics |= of_images(metrics_named, truth, guess)
     return Reconstruction(
@@ -109,22 +109,22 @@ def compare(
         true_labels=batch.labels,
         labels=labels,
         metrics=metrics,
-        loss=float(found.loss[number]),
-        trace=found.trace[:, number],
-        snapshots={at: round_.pixels(shown[number])[order] for at, shown in found.snapshots.items()},
-        diverged=int(found.diverged[number].sum()),
+        loss=float(result.loss[number]),
+        trace=result.trace[:, number],
+        snapshots={at: round_.pixels(shown[number])[order] for at, shown in result.snapshots.items()},
+        diverged=int(result.diverged[number].sum()),
         inputs=inputs,
     )
 
 
 def rows_of(spec: ImageAttack, setting: Setting, made: Reconstruction, seconds: float) -> list[Row]:
-    """Return the rows of one batch: figures of each image, of the batch, and of its snapshots.
+    """Return the rows of one batch: values of each image, of the batch, and of its snapshots.
 
     Args:
         spec: the run.
-        setting: of a client by itself; an aggregate is one of its own.
-        made: the batch.
-        seconds: that it took.
+        setting: the setting of a single client; aggregates have one of their own.
+        made: the batch and its reconstruction.
+        seconds: its wall time.
     """
     if made.client < 0:
         setting = replace(setting, batch_size=len(made.truth), aggregated=spec.num_clients)
@@ -137,7 +137,9 @@ def rows_of(spec: ImageAttack, setting: Setting, made: Reconstruction, seconds: 
 
     for name, values in made.metrics.items():
         for image, value in enumerate(values):
-            if made.status != OK or name not in spec.metrics or not value.isnan():  # NaN: nothing is said of this image
+            if (
+                made.status != OK or name not in spec.metrics or not value.isnan()
+            ):  # NaN: the metric does not apply to this image
                 add(name, float(value) if made.status == OK else math.nan, image)
     add("seconds", seconds)
     add("matching_loss", made.loss)

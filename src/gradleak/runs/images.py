@@ -35,13 +35,13 @@ from gradleak.victims.training import victim_quality
 
 @dataclass
 class Result:
-    """What a run gives.
+    """Result of a run.
 
     Attributes:
         reconstructions: one per client and round, then one per aggregate and round.
         rows: the long table.
         device: where it ran.
-        interrupted: whether the user stopped it; everything is then the best so far.
+        interrupted: whether the user stopped it; the results are then the best so far.
     """
 
     reconstructions: list[Reconstruction] = field(default_factory=list)
@@ -54,14 +54,14 @@ Solver = Callable[[Problem], Found]
 """Solves all problems side by side."""
 
 Start = Callable[[Batch, Tensor | None, np.random.Generator], Tensor]
-"""Batch, its labels if they are known, stream of the start -> normalised images to begin with, [n, c, h, w]."""
+"""Batch, its labels if known, stream of the start -> normalised initial images [n, c, h, w]."""
 
 
 def run(spec: Reconstruct) -> Result:
     """Reconstruct by gradient matching: every client of every round, their aggregate, or both.
 
     Raises:
-        InputError: data missing, or a request that data or model cannot meet.
+        InputError: missing data, or options that data or model cannot satisfy.
     """
     if spec.method == "consistency":
         return invert(spec)
@@ -98,7 +98,7 @@ def invert(spec: Reconstruct) -> Result:
     """Reconstruct by exact inversion of the linear layers' gradients.
 
     Raises:
-        InputError: data missing, or a model whose last layer is not linear.
+        InputError: missing data, or a model whose last layer is not linear.
     """
     round_ = prepare(spec)
 
@@ -126,13 +126,13 @@ def attack(
 
     Args:
         spec: the clients, the labels, the modes.
-        round_: what :func:`prepare` made of it.
+        round_: the result of :func:`prepare`.
         solve: the attack.
-        begin: where it begins.
-        see: gives a batch as the attack sees it, for controls, which see no gradient of a client.
+        begin: returns the initial images.
+        see: returns a batch as the attack sees it; controls see no client's gradient.
 
     Raises:
-        InputError: a request that the data cannot meet.
+        InputError: options that the data cannot satisfy.
     """
     began = time.perf_counter()
     result = Result(device=str(round_.device))
@@ -158,11 +158,11 @@ def attack(
                 break
             start_of_group = time.perf_counter()
             shown = batches if see is None else [see(client, batch) for batch in batches]
-            found = solve(_problem(spec, round_, client, shown, begin))
-            result.interrupted |= found.interrupted
+            solved = solve(_problem(spec, round_, client, shown, begin))
+            result.interrupted |= solved.interrupted
             seconds = (time.perf_counter() - start_of_group) / len(batches)
             for number, batch in enumerate(batches):
-                made = compare(round_, batch, found, number, lpips, spec.metrics)
+                made = compare(round_, batch, solved, number, lpips, spec.metrics)
                 result.reconstructions.append(made)
                 result.rows += rows_of(spec, setting, made, seconds)
     whole = {"seconds": time.perf_counter() - began, "peak_memory_mb": peak_memory_mb()}
@@ -174,7 +174,7 @@ def attack(
 def _with_models(
     spec: ImageAttack, round_: Round, group: list[Batch], rounds: list[list[Batch]]
 ) -> Iterator[tuple[list[Batch], Client]]:
-    """Yield batches that are attacked together: of the same gradients and, if the server takes a step, of one round."""
+    """Group batches to attack together: with the same gradients and, if the server takes a step, of one round."""
     if not spec.apply_agg_step:
         yield from alike(group, round_.client)
         return
@@ -211,16 +211,16 @@ def _problem(spec: ImageAttack, round_: Round, client: Client, batches: list[Bat
 
 
 def _stream(spec: ImageAttack, batch: Batch, restart: int) -> np.random.Generator:
-    """Return the random stream of one start: other starts, clients and rounds have streams of their own."""
+    """Return the random stream of one start; each start, client and round has its own."""
     seed = spec.seed if spec.dummy_seed is None else spec.dummy_seed
     return stream("attack", seed, batch.trial, batch.client, restart)
 
 
 def _others(data: ImageDataset, held: Tensor, number: int, labels: Tensor | None, rng: np.random.Generator) -> Tensor:
-    """Return images to begin with that the clients do not hold, of the known labels if they are known.
+    """Return initial images that no client holds, of the known labels if there are any.
 
     Raises:
-        InputError: a label of which the data set has hardly any image.
+        InputError: the data set has too few images of a label.
     """
     free = torch.ones(len(data), dtype=torch.bool)
     free[held] = False

@@ -44,11 +44,11 @@ from gradleak.victims.training import victim_quality
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gives.
+    """Result of a run.
 
     Attributes:
         rows: the long table.
-        methods: the methods that ran, in the order asked for.
+        methods: the methods that ran, in the given order.
         device: where the forward passes ran.
     """
 
@@ -60,13 +60,13 @@ class Result:
 def restore(spec: RestoreLabels) -> Result:
     """Attack ``spec.num_tries`` batches of one victim with every method of the spec.
 
-    All methods of a try see the same observation. A method that needs a gradient which the client does not send gets
-    rows of status ``not applicable``; one line on standard error says so. Memory does not depend on the batch size,
+    All methods see the same observation in a try. A method that needs a gradient which the client does not send gets
+    rows of status ``not applicable``, and one line on standard error says so. Memory does not depend on the batch size,
     because images are fetched and passed through the model chunk by chunk; only a defense of all gradients, batch
     statistics and a client that takes several steps need the whole batch at once.
 
     Raises:
-        InputError: data missing, or a request that the data cannot meet.
+        InputError: missing data, or options that the data cannot satisfy.
     """
     started = time.perf_counter()
     device = choose_device(spec.device, share=True)
@@ -74,7 +74,7 @@ def restore(spec: RestoreLabels) -> Result:
     if spec.num_classes not in (None, data.num_classes):
         raise InputError(f"--num-classes {spec.num_classes}: {spec.dataset} has {data.num_classes} classes")
     model = make_victim(spec, data).to(device)
-    # What a client sends after one step in eval mode has a closed form; anything else is simulated.
+    # A single step in eval mode has a closed form; anything else is simulated.
     trains = make_client(spec, data, model, device) if spec.takes_steps or not spec.bn_eval else None
     methods = {name: build(name) for name in spec.methods}
     facts = {name: catalogue.find("attacks", method_parts(name)[0]) for name in spec.methods}
@@ -83,7 +83,7 @@ def restore(spec: RestoreLabels) -> Result:
     setting = spec.setting()
 
     def add(method: str, trial: int, metrics: dict[str, float], status: str = OK) -> None:
-        more = {"client": min(trial, 0), "status": status}  # the one client, unless it is of the whole run
+        more = {"client": min(trial, 0), "status": status}  # the only client, unless the value is of the whole run
         rows.extend(row(spec, setting, method, trial, name, value, **more) for name, value in metrics.items())
 
     for trial in tqdm(range(spec.num_tries), desc="tries", unit="batch", disable=not spec.progress, dynamic_ncols=True):
@@ -101,11 +101,11 @@ def restore(spec: RestoreLabels) -> Result:
             observation = _tell(sent, facts[name], truth.counts)
             begin = time.perf_counter()
             guess = method(observation)
-            found = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
+            measured = {"seconds": time.perf_counter() - begin, **label_metrics(guess, truth, head=model.head)}
             if spec.analysis and guess.embeddings is not None and not sent.lacks(HEAD):
-                found |= analysis.analyse(observation, guess, truth, model.head)
-            found |= _restored_instances(spec, guess) | named.of_labels(spec.metrics, guess, truth)
-            add(name, trial, found)
+                measured |= analysis.analyse(observation, guess, truth, model.head)
+            measured |= _restored_instances(spec, guess) | named.of_labels(spec.metrics, guess, truth)
+            add(name, trial, measured)
         for name, guess in baselines.items() if finite else ():
             add(name, trial, label_metrics(guess, truth) | named.of_labels(spec.metrics, guess, truth))
     whole = {"seconds": time.perf_counter() - started, "peak_memory_mb": peak_memory_mb()}
@@ -131,13 +131,13 @@ class _Client:
         return in_own_order(self.spec, draw_batch(self.spec, self.data, self.trial), self.trial)
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Fetch the batch part by part, so that memory does not depend on its size."""
+        """Fetch the batch chunk by chunk, so that memory does not depend on its size."""
         size = self.spec.chunk_size or chunk_size(self.data.facts.image_size)
         for part in torch.split(self.indices, size):
             yield self.data.fetch(part), self.data.labels[part]
 
     def observe(self) -> tuple[Observation, BatchTruth]:
-        """Return what the server gets, defended as the spec says, and the truth, of the model that was sent."""
+        """Return what the server gets, defended as the spec says, and the truth about the batch."""
         spec = self.spec
         observation, truth = observe_head(self.model, self.chunks(), device=self.device)
         defends_all = bool(spec.defenses) and spec.defense_scope == "all"
@@ -145,7 +145,7 @@ class _Client:
             images = self.data.fetch(self.indices).to(self.device)
             labels = self.data.labels[self.indices].to(self.device)
             whole = self._observe_all(images, labels)
-            # Where the closed form does, what methods of the last layer see does not depend on what others see.
+            # If the closed form suffices, what methods of the last layer see does not depend on other methods.
             last = {} if self.trains is not None or defends_all else observation.gradients
             observation = replace(whole, gradients={**whole.gradients, **last})
         return as_sent(spec, observation, self.chunks, self.trial), truth
@@ -162,7 +162,7 @@ def _tell(observation: Observation, method: MethodFacts, counts: Tensor) -> Obse
 
 
 def _metrics_of(spec: RestoreLabels, method: MethodFacts) -> list[str]:
-    """Return the metrics that a method has in this run wherever it runs, its time apart."""
+    """Return the metrics that a method has in this run wherever it runs, except its time."""
     gives = method.gives
     names = dict.fromkeys(metric_names(gives))
     if spec.analysis and "embeddings" in gives:
@@ -173,7 +173,7 @@ def _metrics_of(spec: RestoreLabels, method: MethodFacts) -> list[str]:
 
 
 def _restored_instances(spec: RestoreLabels, guess: LabelGuess) -> dict[str, float]:
-    """Counts of the three classes that the custom distributions are made of, as the extreme-batch table shows."""
+    """Return the restored counts of the three classes of the custom distributions, for the extreme-batch table."""
     if spec.distribution not in CUSTOM or guess.counts is None:
         return {}
     return {f"restored_class_{c}": float(guess.counts[c]) for c in CUSTOM_CLASSES}

@@ -21,7 +21,7 @@ def row(
 
     Args:
         spec: the run.
-        setting: :meth:`gradleak.plan.jobs.attack.AttackRun.setting`, which is worked out once per run.
+        setting: :meth:`gradleak.plan.jobs.attack.AttackRun.setting`, computed once per run.
         method: see above, like the others.
         trial: see ``method``.
         metric: see ``method``.

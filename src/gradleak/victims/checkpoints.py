@@ -16,28 +16,28 @@ from gradleak.records import whole_file
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _PREFIXES = ("module.", "_module.", "_orig_mod.", "model.")
-"""Of DataParallel, Opacus, ``torch.compile`` and Lightning."""
+"""Prefixes of DataParallel, Opacus, ``torch.compile`` and Lightning."""
 _COUNTER = "num_batches_tracked"
 
 
 def save(model: nn.Module, path: Path) -> None:
-    """Write the parameters and buffers of a model as safetensors, whole or not at all.
+    """Write the parameters and buffers of a model as safetensors, atomically.
 
     Args:
-        model: on any device; tensors keep their shapes and types and are written contiguous.
-        path: the file; its folder is made.
+        model: on any device; tensors keep shapes and types and are written contiguously.
+        path: the file; its folder is created.
     """
     # clone: safetensors refuses tensors that share memory, as tied weights do
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     with whole_file(path) as temporary:
         try:
             save_file(tensors, temporary)
-        except SafetensorError as error:  # a full disk, for one
+        except SafetensorError as error:  # such as a full disk
             raise InputError(f"{path}: cannot be written: {' '.join(str(error).split())}") from error
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Read weights into a model, in place and on its device; on an error the model is left as it was.
+    """Read weights into a model, in place and on its device; on an error the model does not change.
 
     Keys and shapes must be those of ``model.state_dict()``. The dictionary may be wrapped, also twice, as
     ``state_dict``, ``model_state_dict``, ``model`` or ``module``; its keys may carry the prefixes of DataParallel,
@@ -45,40 +45,40 @@ def load(model: nn.Module, path: Path) -> None:
 
     Args:
         model: receives the weights.
-        path: ``*.safetensors``, or any other name for a state dict of ``torch.save``, which is read without
-            running the code that a pickle may hold.
+        path: ``*.safetensors``, or any other name for a state dict of ``torch.save``, which is read without running
+            code from the pickle.
 
     Raises:
         InputError: no such file, a folder, not a file of weights, a pickle with more than tensors, a missing or
-            unexpected key, another shape, or integers where weights are; one line that names the first one.
+            unexpected key, a wrong shape, or integers in place of weights; one line names the first fault.
     """
     assign(model, read(path), path)
 
 
-def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
-    """Put tensors into a model, in place and on its device; on an error the model is left as it was.
+def assign(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
+    """Copy tensors into a model, in place and on its device; on an error the model does not change.
 
     Args:
         model: receives the weights.
-        found: tensors under the names of ``model.state_dict()``, with or without the prefixes that :func:`load` takes;
+        tensors: tensors named as in ``model.state_dict()``, with or without the prefixes that :func:`load` accepts;
             ``num_batches_tracked`` may be missing.
-        source: the file that they are from, for messages.
+        source: the file that they come from, for messages.
 
     Raises:
-        InputError: a missing or unexpected key, another shape, or integers where weights are; one line that names the
-            first one.
+        InputError: a missing or unexpected key, a wrong shape, or integers in place of weights; one line names the
+            first fault.
     """
     wanted: dict[str, Tensor] = model.state_dict()
-    found = _without_prefixes(found, wanted)
-    missing = [name for name in wanted if name not in found and not name.endswith(_COUNTER)]
-    unexpected = [name for name in found if name not in wanted]
+    tensors = _without_prefixes(tensors, wanted)
+    missing = [name for name in wanted if name not in tensors and not name.endswith(_COUNTER)]
+    unexpected = [name for name in tensors if name not in wanted]
     kind = type(model).__name__
     hint = "the checkpoint is of another architecture or of other model options"
     for what, names in (("has no", missing), ("has an unexpected", unexpected)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise InputError(f"{source}: {what} {names[0]}{more}, for the model {kind}; {hint}")
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
             shape, right = list(tensor.shape), list(wanted[name].shape)
             raise InputError(
@@ -92,21 +92,22 @@ def assign(model: nn.Module, found: dict[str, Tensor], source: Path) -> None:
                 f"{source}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers; "
                 "save the weights before they are quantised"
             )
-    model.load_state_dict({**wanted, **found})
+    model.load_state_dict({**wanted, **tensors})
 
 
-def _without_prefixes(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take prefixes off until a key is one of the model, which may have a part of such a name itself.
+def _without_prefixes(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Strip prefixes until a key is one of the model, which may itself have a part of that name.
 
-    Keys without a prefix that others have are no weights of the model: step counters, the criterion of a training.
+    Keys that lack a prefix which others have are not weights of the model but step counters or the criterion of a
+    training.
     """
-    while found and not wanted.keys() & found.keys():
-        counts = {prefix: sum(name.startswith(prefix) for name in found) for prefix in _PREFIXES}
+    while tensors and not wanted.keys() & tensors.keys():
+        counts = {prefix: sum(name.startswith(prefix) for name in tensors) for prefix in _PREFIXES}
         prefix = max(counts, key=lambda prefix: counts[prefix])
         if not counts[prefix]:
             break
-        found = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
-    return found
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return tensors
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -122,7 +123,7 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with warnings.catch_warnings(action="ignore"):  # what torch says of old formats and of TorchScript
+        with warnings.catch_warnings(action="ignore"):  # torch's warnings about old formats and TorchScript
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
@@ -134,12 +135,12 @@ def read(path: Path) -> dict[str, Tensor]:
         if "TorchScript" in str(error):
             raise InputError(f"{path}: is a TorchScript program; save model.state_dict() instead") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise InputError(f"{path}: is no readable file of weights ({reason}); save it again") from error
+        raise InputError(f"{path}: is not a readable file of weights ({reason}); save it again") from error
     return _unwrap(content, path)
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
-    seen: set[int] = set()  # a dictionary may hold itself
+    seen: set[int] = set()  # a dictionary may contain itself
     inner: Any = content
     while inner is not None and id(inner) not in seen:
         content = inner
@@ -153,5 +154,5 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: holds an empty dictionary; save model.state_dict()")
     other = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
     if other is not None:
-        raise InputError(f"{path}: {other!r} is no tensor; save model.state_dict() alone or as 'state_dict'")
+        raise InputError(f"{path}: {other!r} is not a tensor; save model.state_dict() alone or as 'state_dict'")
     return {str(name): value for name, value in content.items()}

@@ -12,12 +12,12 @@ from gradleak.victims.models.base import Victim
 from gradleak.victims.recording import linear_inputs
 
 _FOUND: WeakKeyDictionary[nn.Module, tuple[str, str | None]] = WeakKeyDictionary()
-"""Model that is no Victim -> names of its last layer's weight and bias."""
+"""Foreign model (not a Victim) -> names of its last layer's weight and bias."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last layer z = W e + b of a model, as the model is now.
+    """The last layer z = W e + b of a model in its current state.
 
     Attributes:
         model: the model.
@@ -50,10 +50,10 @@ class Head:
         return self.weight.shape[1]
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the embeddings e [n, d] of images; of a :class:`Victim` in its own mode, else in eval mode.
+        """Return the embeddings e [n, d] of images; a :class:`Victim` keeps its mode, other models run in eval mode.
 
         Raises:
-            InputError: a pass of these images does not get to the last layer.
+            InputError: a pass of these images does not reach the last layer.
         """
         if isinstance(self.model, Victim):
             return self.model.features(images)
@@ -66,7 +66,7 @@ class Head:
         return functional.linear(embeddings, self.weight, self.bias)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return the logits [n, C] of images, without a softmax that the model may put them through."""
+        """Return the logits [n, C] of images, before any final softmax of the model."""
         return self.model(images) if isinstance(self.model, Victim) else self(self.features(images))
 
 
@@ -79,15 +79,15 @@ def head_of(model: nn.Module, images: Tensor | None = None) -> Head:
     """Return the last linear layer of a model.
 
     That of a :class:`Victim` is its ``head``. Another model is followed by
-    :func:`gradleak.victims.layers.linear_chain`, once: later calls need no images. A copy of it is another model.
+    :func:`gradleak.victims.layers.linear_chain`, once: later calls need no images. A copy counts as another model.
 
     Args:
         model: any.
-        images: [n, ...] as the model reads them, on its device.
+        images: [n, ...], input of the model, on its device.
 
     Raises:
-        InputError: no images are given for a model that is no Victim and was not followed yet; or no linear layer
-            gives its logits.
+        InputError: a foreign model was not followed yet and no images are given; or its logits do not come from a
+            linear layer.
     """
     if isinstance(model, Victim):
         return Head(model, "head.weight", None if model.head.bias is None else "head.bias")
@@ -95,7 +95,7 @@ def head_of(model: nn.Module, images: Tensor | None = None) -> Head:
         if images is None:
             raise InputError(
                 f"model {type(model).__name__}: its last layer is not known; observe it, or call "
-                "gradleak.victims.head.head_of(model, images), before it is attacked"
+                "gradleak.victims.head.head_of(model, images), before attacking it"
             )
         last = linear_chain(model, images).layers[-1]
         _FOUND[model] = last.weight, last.bias

@@ -1,4 +1,4 @@
-"""The last run of linear layers of any network, and what lies between them."""
+"""The final chain of linear layers of any network, and the functions between them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from gradleak.victims.recording import Call, linear_inputs, record
 
 
 def _named(names: str) -> dict[object, str]:
-    """Return torch's functions and methods of these names, in-place ones too -> the name."""
+    """Return torch's functions and methods with these names, including in-place ones -> the name."""
     spaces = (torch, functional, Tensor)
     return {
         getattr(space, spelling): name
@@ -50,8 +50,8 @@ class Dense:
         activation: maps z [n, out_features] to the next layer's x, entry by entry, as in eval mode; it follows z in
             dtype and device. None for the last layer.
         activation_name: names of its functions, joined by " + "; "identity" if there are none, "" for the last layer.
-        dropout: whether a dropout layer follows. It does nothing in eval mode, so ``activation`` leaves it out. One
-            that the model calls in train mode alone goes unseen.
+        dropout: whether a dropout layer follows. It does nothing in eval mode, so ``activation`` leaves it out. A layer
+            that the model calls only in train mode is not detected.
     """
 
     weight: str
@@ -65,14 +65,14 @@ class Dense:
 
 @dataclass(frozen=True)
 class Chain:
-    """The last linear layers of a model, in the order of the pass; the last one gives the logits.
+    """The final linear layers of a model, in the order of the pass; the last one returns the logits.
 
     Attributes:
-        layers: at least one.
+        layers: one or more.
         reads_input: whether the first layer reads the model's input, flattened.
-        stops_at: what is before the first layer, and where.
+        stops_at: what precedes the first layer, and where.
         output_function: ``softmax`` or ``log_softmax`` if the model puts its logits through it, else None.
-        model: the model, whose parameters the names stand for.
+        model: the model with the named parameters.
     """
 
     layers: tuple[Dense, ...]
@@ -82,41 +82,41 @@ class Chain:
     model: nn.Module = field(repr=False)
 
     def body(self, images: Tensor) -> Tensor:
-        """Return the first layer's input [n, d] of images, by the model as it is now, in eval mode.
+        """Return the first layer's input [n, d] for images, from the model in its current state, in eval mode.
 
         Raises:
-            InputError: the pass of these images goes another way than that of the example.
+            InputError: the pass of these images takes another path than that of the example.
         """
         return linear_inputs(self.model, [self.layers[0].weight], images)[0]
 
     def inputs(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return every layer's input [n, in_features] of images, by the model as it is now, in eval mode.
+        """Return every layer's input [n, in_features] for images, from the model in its current state, in eval mode.
 
         Raises:
-            InputError: the pass of these images goes another way than that of the example.
+            InputError: the pass of these images takes another path than that of the example.
         """
         return linear_inputs(self.model, [layer.weight for layer in self.layers], images)
 
 
 def linear_chain(model: nn.Module, example: Tensor) -> Chain:
-    """Follow a model's logits back through its last linear layers.
+    """Trace a model's logits back through its final linear layers.
 
-    Two linear layers belong to one chain if elementwise functions alone join them (an activation, arithmetic with
-    numbers, BatchNorm and PReLU in eval mode), reshapes that keep the order of the entries, and dropout. A layer whose
-    parameter the pass uses a second time ends the chain: that parameter's gradient is not the layer's alone. So does a
-    joint that is another function for other images, because the model branches on its data: two more passes are
+    Two linear layers belong to one chain if they are joined only by elementwise functions (an activation, arithmetic
+    with numbers, BatchNorm and PReLU in eval mode), reshapes that keep the order of the entries, and dropout. A layer
+    whose parameter the pass uses a second time ends the chain: that parameter's gradient is not the layer's alone. So
+    does a joint whose function depends on the images because the model branches on its data: two more passes are
     compared.
 
     Args:
         model: any; in eval mode it returns logits [n, C], alone, as the entry ``logits`` of a mapping, named tuple or
-            dataclass, or as the one tensor there. It is left as it was, mode, buffers and generators too.
-        example: images [n, ...] as the model reads them, on its device; two are enough. One pass of them is recorded.
+            dataclass, or as its only tensor. Its mode and buffers, and all generators, are restored.
+        example: images [n, ...], input of the model, on its device; two suffice. One pass of them is recorded.
 
     Raises:
-        InputError: the pass fails, it is not plain which output holds the logits, or no linear layer with parameters
-            of its own gives them; one line.
+        InputError: the pass fails, it is unclear which output holds the logits, or these do not come from a linear
+            layer with parameters of its own; one line.
     """
-    example = example.detach().clone()  # the model may change it in place
+    example = example.detach().clone()  # the model may modify it in place
     version = example._version
     calls, output = record(model, example)
     trace = _Trace(model, example, version, calls)
@@ -127,7 +127,7 @@ def linear_chain(model: nn.Module, example: Tensor) -> Chain:
         output_function = _OUTPUT_FUNCTIONS[joint.call.function]
         joint = trace.joint(joint.call.source, joint.call)
     if joint.functions:
-        raise InputError(f"{where}: its output is that of {joint.functions[0]}; return logits, as a linear layer gives")
+        raise InputError(f"{where}: its output is that of {joint.functions[0]}; return the logits of a linear layer")
     layers: list[Dense] = []
     while joint.call and not trace.why_no_layer(joint.call):
         layers.insert(0, trace.layer(joint.call, joint, last=not layers))
@@ -144,14 +144,14 @@ def linear_chain(model: nn.Module, example: Tensor) -> Chain:
 
 
 def _without_branches(chain: Chain, example: Tensor) -> Chain:
-    """Return the part of a chain after the last joint that other images contradict."""
+    """Return the part of a chain after the last joint that differs for other images."""
     if not example.is_floating_point():
         return chain
     for probe in (-example, 3 * example.flip(-1)):
         with torch.no_grad():
             try:
                 read = chain.inputs(probe)
-            except Exception:  # of the model: it refuses such images, or goes another way and meets no such layer
+            except Exception:  # from the model: it refuses such images, or takes another path without such a layer
                 continue
             for place in range(len(chain.layers) - 1, 0, -1):
                 before, after = chain.layers[place - 1 : place + 1]
@@ -182,7 +182,7 @@ def _logits(output: object, where: str) -> Tensor:
     if len(tensors) != 1:
         raise InputError(
             f"{where}: it returns a {type(output).__name__} with {len(tensors)} tensors; "
-            "return the logits alone or as its entry logits"
+            "return the logits alone or as an entry named logits"
         )
     return next(iter(tensors.values()))
 
@@ -196,13 +196,13 @@ def _is_over_classes(call: Call) -> bool:
 
 @dataclass
 class _Joint:
-    """What is between a tensor and the call that it comes from.
+    """What lies between a tensor and the call that it comes from.
 
     Attributes:
-        functions: elementwise calls, the last of the pass first.
+        functions: elementwise calls, last one first.
         dropout: whether there is a dropout layer.
-        call: the call, which is neither of those nor a reshape; None if there is none that made the tensor.
-        end: if so, what the tensor is.
+        call: the call, neither one of these nor a reshape; None if no call made the tensor.
+        end: in that case, what the tensor is.
     """
 
     functions: list[Call] = field(default_factory=list)
@@ -213,7 +213,7 @@ class _Joint:
 
 @dataclass(frozen=True)
 class _Step:
-    """One elementwise function with its further arguments; it holds no tensor of the recorded pass."""
+    """One elementwise function with its other arguments; it holds no tensor of the recorded pass."""
 
     function: Callable[..., Tensor]
     args: tuple[object, ...]
@@ -236,7 +236,7 @@ def _like(argument: object, z: Tensor) -> object:
 
 @dataclass(frozen=True)
 class _Activation:
-    """Elementwise functions, one after the other."""
+    """Elementwise functions, applied in turn."""
 
     steps: tuple[_Step, ...]
 
@@ -285,7 +285,7 @@ class _Trace:
         return joint
 
     def why_no_layer(self, call: Call) -> str:
-        """Return why a call is not a linear layer that a chain takes, or "" if it is."""
+        """Return why a call is not a linear layer of a chain, or "" if it is."""
         if call.function is not functional.linear or call.source is None:
             return str(call)
         x, weight, bias = call.source, call.argument(1, "weight"), call.argument(2, "bias")
@@ -301,7 +301,7 @@ class _Trace:
         return ""
 
     def layer(self, call: Call, joint: _Joint, *, last: bool) -> Dense:
-        """Return the layer that a call stands for, and what follows it."""
+        """Return the layer of a call, with what follows it."""
         weight, bias = call.argument(1, "weight"), call.argument(2, "bias")
         assert isinstance(weight, Tensor)
         steps = tuple(_Step.of(function) for function in reversed(joint.functions))
@@ -328,7 +328,7 @@ def _is_dropout(call: Call) -> bool:
 
 
 def _is_elementwise(call: Call) -> bool:
-    """Whether a call maps each entry of its first argument by itself, in a way that depends on its column at most."""
+    """Whether a call maps each entry of its first argument independently, depending at most on its column."""
     args, kwargs = call.further
     if call.source is None:
         return False

@@ -1,7 +1,7 @@
-"""The torch functions that a pass of a model calls, one by one, and a pass that leaves the model as it was.
+"""Recording of the torch functions that a pass of a model calls, and passes that leave the model unchanged.
 
-A pass is recorded where every layer, module or not, hands its tensors to torch: ``nn.ReLU``, ``functional.relu`` and
-``x.relu_()`` are one kind of call there, and a forward method may branch on the values of its tensors.
+A pass is recorded at the level of torch functions, which every layer uses, module or not: ``nn.ReLU``,
+``functional.relu`` and ``x.relu_()`` look alike there, and a forward method may branch on the values of its tensors.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ class Call:
     """One call of a torch function.
 
     Attributes:
-        index: its place in the pass, from 0.
+        index: its position in the pass, from 0.
         function: a function of torch or of ``torch.nn.functional``, or a method of a tensor.
         args: positional arguments.
         kwargs: keyword arguments.
         output: what it returned.
-        before: id of a tensor that it was given -> that tensor's version then. A version counts in-place changes, of
-            all views of the same memory.
-        after: id of a tensor that it returned -> that tensor's version then.
+        before: id of an argument tensor -> its version before the call. A version counts in-place changes, of all views
+            of the same memory.
+        after: id of a returned tensor -> its version after the call.
         module: name of the innermost module that made the call; "" for the model itself.
     """
 
@@ -62,13 +62,13 @@ class Call:
 
     @property
     def in_place(self) -> bool:
-        """Whether it returned its first argument, changed."""
+        """Whether it changed and returned its first argument."""
         source = self.source
         return source is not None and self.output is source and self.after[id(source)] != self.before[id(source)]
 
     @property
     def does_nothing(self) -> bool:
-        """Whether it returned its first argument as it was, as ``contiguous()`` or ``float()`` may."""
+        """Whether it returned its first argument unchanged, as ``contiguous()`` or ``float()`` may."""
         source = self.source
         return source is not None and self.output is source and not self.in_place
 
@@ -109,7 +109,7 @@ def _versions(tree: object) -> dict[int, int]:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode, and put back its mode, its buffers and the state of torch's generators afterwards."""
+    """Run a block in eval mode, then restore the model's mode and buffers and the state of torch's generators."""
     modes = {module: module.training for module in model.modules()}
     buffers = [
         (module, name, buffer, buffer.clone())
@@ -136,8 +136,8 @@ def record(model: nn.Module, images: Tensor) -> tuple[list[Call], object]:
     """Return the calls of a pass in eval mode, without gradients, and the model's output.
 
     Args:
-        model: any; it is left as it was.
-        images: what the model reads, on its device; the calls hold this very tensor.
+        model: any; it is not changed.
+        images: input of the model, on its device; the calls hold this very tensor.
 
     Raises:
         InputError: the pass fails.
@@ -164,7 +164,7 @@ def record(model: nn.Module, images: Tensor) -> tuple[list[Call], object]:
 
 
 class _AllRead(BaseException):
-    """Ends a pass as soon as nothing more is wanted of it; no ``except Exception`` of a model holds it up."""
+    """Ends a pass as soon as nothing more is needed; not an Exception, so that models do not catch it."""
 
 
 class _Reader(TorchFunctionMode):
@@ -183,20 +183,20 @@ class _Reader(TorchFunctionMode):
             if len(self.inputs) == len(self.weights):
                 raise _AllRead
         if func is Tensor.view and not any(isinstance(value, torch.dtype) for value in (*args, *kwargs.values())):
-            func = Tensor.reshape  # what convolutions make of channels-last images cannot be viewed
+            func = Tensor.reshape  # the output of convolutions on channels-last images cannot be viewed
         return func(*args, **kwargs)
 
 
 def linear_inputs(model: nn.Module, weights: Sequence[str], images: Tensor) -> tuple[Tensor, ...]:
-    """Return what linear layers read in a pass in eval mode; the pass ends at the last of them.
+    """Return the inputs of linear layers in a pass in eval mode; the pass ends at the last of them.
 
     Args:
-        model: any; it is left as it was.
+        model: any; it is not changed.
         weights: names of the layers' weights.
-        images: what the model reads.
+        images: input of the model.
 
     Raises:
-        InputError: the pass does not get to one of the layers.
+        InputError: the pass does not reach one of the layers.
     """
     owners = [(model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in weights]
     reader = _Reader([getattr(owner, name) for owner, name in owners])
@@ -208,6 +208,6 @@ def linear_inputs(model: nn.Module, weights: Sequence[str], images: Tensor) -> t
             return tuple(reader.inputs[position] for position in range(len(weights)))
     missing = next(name for position, name in enumerate(weights) if position not in reader.inputs)
     raise InputError(
-        f"model {type(model).__name__}: its pass of these images does not get to the linear layer of {missing}, "
+        f"model {type(model).__name__}: its pass of these images does not reach the linear layer of {missing}, "
         "unlike that of the example"
     )

@@ -1,4 +1,4 @@
-"""Read by every Python that starts with this folder on its path: chosen programs fail as jobs on a cluster do."""
+"""Imported by every Python with this folder on its path: makes chosen programs fail as jobs on a cluster do."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 
 _program = next((word.rsplit("/", 1)[-1] for word in sys.orig_argv[1:] if word.endswith(".py")), "")
 
-# 3,000 MiB more than the program needs: too much for a first attempt's memory, little enough for a second's.
+# 3,000 MiB more than the program needs: too much for the first attempt's memory, but not for the second's.
 if _program == "restore_labels.py" and "unique" in sys.orig_argv:
     ballast = b"x" * (3000 * 2**20)
 

@@ -19,7 +19,7 @@ C = 3
 
 
 def batches(K: int, n: int, *, channels: int = 2, size: int = 4) -> tuple[Tensor, Tensor]:
-    """K batches of images, and their labels, of which some repeat."""
+    """Return K batches of images, and their labels, some of which repeat."""
     generator = torch.Generator().manual_seed(K)
     x = torch.randn(K, n, channels, size, size, generator=generator, dtype=torch.float64)
     return x, torch.randint(C, (K, n), generator=generator)
@@ -40,7 +40,7 @@ def assert_same(sent: tuple[Tensor, ...], expected: list[Tensor], tolerance: flo
 
 
 def in_train_mode(model: Victim) -> Victim:
-    """A copy whose BatchNorm normalises with the batch; dropout stays off, as no client of ours drops."""
+    """Return a copy whose BatchNorm uses batch statistics; dropout stays off, as in our clients."""
     model = copy.deepcopy(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -89,7 +89,7 @@ def test_batch_statistics_are_those_of_train_mode(toy: Make):
 
 @pytest.mark.parametrize("bn_eval", [True, False])
 @pytest.mark.parametrize("steps", [2, 3])
-def test_local_steps_are_those_of_sgd(toy: Make, steps: int, bn_eval: bool):
+def test_local_steps_equal_those_of_sgd(toy: Make, steps: int, bn_eval: bool):
     model = toy()
     before = state(model)
     x, y = batches(1, 3)
@@ -109,7 +109,7 @@ def test_local_steps_are_those_of_sgd(toy: Make, steps: int, bn_eval: bool):
 
 
 @pytest.mark.parametrize("rule", [LocalTraining(), LocalTraining(epochs=2, bn_eval=False)])
-def test_many_are_the_stack_of_single_ones(toy: Make, rule: LocalTraining):
+def test_many_clients_equal_the_stack_of_single_ones(toy: Make, rule: LocalTraining):
     model = toy()
     x, y = batches(5, 2)
     client = Client(model, rule)
@@ -126,8 +126,8 @@ def test_many_are_the_stack_of_single_ones(toy: Make, rule: LocalTraining):
 
 @pytest.mark.parametrize("rule", [LocalTraining(), LocalTraining(epochs=2, lr=0.3), LocalTraining(bn_eval=False)])
 @pytest.mark.parametrize("K", [1, 2])
-def test_what_is_sent_can_be_differentiated(toy: Make, rule: LocalTraining, K: int):
-    """By images and soft labels, against finite differences: a single batch takes a way of its own."""
+def test_sent_gradients_can_be_differentiated(toy: Make, rule: LocalTraining, K: int):
+    """With respect to images and soft labels, against finite differences; single batches use separate code."""
     client = Client(toy(image_size=3), rule)
     x, _ = batches(K, 2, size=3)
     logits = torch.randn(K, 2, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -166,7 +166,7 @@ def like_trained(name: str) -> tuple[Victim, int]:
     ],
 )
 def test_second_derivatives_equal_plain_autograd(name: str, bn_eval: bool):
-    """Of every family's layers (VGG has those of LeNet-5 with BatchNorm), for two batches side by side."""
+    """For the layers of every family (VGG has those of LeNet-5 with BatchNorm), for two batches side by side."""
     model, size = like_trained(name)
     x, y = batches(2, 3, size=size)
     client = Client(model, LocalTraining(bn_eval=bn_eval))
@@ -182,8 +182,8 @@ def test_second_derivatives_equal_plain_autograd(name: str, bn_eval: bool):
         assert float((ours[k] - theirs).norm()) < 1e-8 * float(theirs.norm())
 
 
-def test_one_value_per_channel_has_no_batch_statistics():
-    """As in torch, whose message is another."""
+def test_batch_statistics_need_more_than_one_value_per_channel():
+    """As in torch, but with another message."""
     model = build("mobilenet_v2", num_classes=C, channels=2, image_size=16, seed=0).double()
     x, y = batches(1, 1, size=16)
     assert len(Client(model, LocalTraining()).send_many(x, onehot(y))) == len(list(model.parameters()))
@@ -191,8 +191,8 @@ def test_one_value_per_channel_has_no_batch_statistics():
         Client(model, LocalTraining(bn_eval=False)).send_many(x, onehot(y))
 
 
-def test_the_model_may_change_afterwards(toy: Make):
-    """The client holds a copy: what it sends depends on the model as it was given."""
+def test_later_changes_of_the_model_do_not_matter(toy: Make):
+    """The client holds a copy of the model."""
     model = toy()
     x, y = batches(1, 2)
     client = Client(model, LocalTraining())
@@ -205,7 +205,7 @@ def test_the_model_may_change_afterwards(toy: Make):
     assert_same(client.send(x[0], onehot(y[0])), list(sent), 0.0)
 
 
-def test_no_parameter_learns(toy: Make):
+def test_no_parameter_gets_a_gradient(toy: Make):
     model = toy()
     x, y = batches(2, 2)
     sent = Client(model, LocalTraining()).send_many(x.requires_grad_(), onehot(y))

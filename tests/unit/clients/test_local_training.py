@@ -1,4 +1,4 @@
-"""A client's local training, step by step against torch.optim.SGD, and what is sent of it."""
+"""A client's local training, step by step against torch.optim.SGD, and the update that it sends."""
 
 import copy
 from dataclasses import replace
@@ -44,7 +44,7 @@ def onehot(y: Tensor) -> Tensor:
 
 
 def by_torch(model: Victim, x: Tensor, y: Tensor, training: LocalTraining) -> list[Tensor]:
-    """The update w_0 - w_T of a plain loop over mini-batches in order."""
+    """Return the update w_0 - w_T of a plain loop over mini-batches in order."""
     plain = copy.deepcopy(model)
     for module in plain.modules():
         if isinstance(module, nn.BatchNorm2d) and not training.bn_eval:
@@ -69,7 +69,7 @@ def assert_same(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...], tolerance:
 @pytest.mark.parametrize("bn_eval", [True, False])
 @pytest.mark.parametrize("training", TRAININGS.values(), ids=TRAININGS)
 @pytest.mark.parametrize("name", MODELS)
-def test_the_update_is_that_of_torch(name: str, training: LocalTraining, bn_eval: bool):
+def test_the_update_equals_that_of_torch(name: str, training: LocalTraining, bn_eval: bool):
     size = 16
     model = build(name, num_classes=C, channels=2, image_size=size, seed=0, **MODELS[name]).double()
     training = replace(training, bn_eval=bn_eval)
@@ -83,7 +83,7 @@ def test_the_update_is_that_of_torch(name: str, training: LocalTraining, bn_eval
 
 
 def test_trainings_differ(toy: Make):
-    """So that the comparison with torch compares something: no option is without effect."""
+    """Makes the comparison with torch meaningful: every option has an effect."""
     model = toy()
     x, y = batch(4)
     sent = [torch.cat([g.flatten() for g in Client(model, t).send(x, onehot(y))]) for t in TRAININGS.values()]
@@ -104,7 +104,7 @@ def test_one_step_sends_the_gradient_to_the_bit(toy: Make, together: bool):
         assert torch.equal(one, other)
 
 
-def test_mini_batches_are_consecutive_and_the_last_is_what_is_left():
+def test_mini_batches_are_consecutive_and_the_last_may_be_smaller():
     training = LocalTraining(epochs=2, batch_size=2)
     found = [list(range(B))[part] for part in training.mini_batches(B)]
     assert found == [[0, 1], [2, 3], [4]] * 2
@@ -132,7 +132,7 @@ def test_an_update_of_constant_gradients_is_read_as_that_gradient(momentum: floa
 
 
 @pytest.mark.parametrize("training", [TRAININGS["all"], TRAININGS["steps"]])
-def test_what_is_sent_can_be_differentiated_side_by_side(toy: Make, training: LocalTraining):
+def test_sent_updates_can_be_differentiated_side_by_side(toy: Make, training: LocalTraining):
     client = Client(toy(image_size=3), training)
     x, y = batch(3)
     for K in (1, 2):

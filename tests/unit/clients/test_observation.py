@@ -1,4 +1,4 @@
-"""The closed form against autograd, the truth against loops, and what an observation may hold."""
+"""The closed form against autograd, the truth against loops, and the content of observations."""
 
 import weakref
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ C = 10
 
 
 def batch(B: int, *, channels: int = 3, size: int = 32) -> tuple[Tensor, Tensor]:
-    """Random images and labels; some class is absent and some repeats for the sizes used here."""
+    """Return random images and labels; for the sizes used here, some class is absent and some repeats."""
     generator = torch.Generator().manual_seed(B)
     images = torch.randn(B, channels, size, size, generator=generator)
     return images, torch.randint(C // 2, (B,), generator=generator)
 
 
 def victim(name: str) -> Victim:
-    """A victim whose BatchNorm statistics look trained: roughly those of its activations, not 0 and 1."""
+    """Return a victim whose BatchNorm statistics look trained: roughly those of its activations, not 0 and 1."""
     model = build(name, num_classes=C, channels=3, image_size=32, seed=0)
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     if not norms:
@@ -89,7 +89,7 @@ def test_head_and_full_observations_agree(name: str):
 
 
 @pytest.mark.parametrize("name", ["lenet5", "mobilenet_v2"])
-def test_observing_changes_no_victim(name: str):
+def test_observing_does_not_change_the_victim(name: str):
     model = victim(name).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     layouts = {key: value.stride() for key, value in model.state_dict().items()}
@@ -102,7 +102,7 @@ def test_observing_changes_no_victim(name: str):
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 11])
-def test_chunks_do_not_matter(n: int):
+def test_results_do_not_depend_on_chunks(n: int):
     model = victim("lenet5").double()
     images, labels = batch(11)
     images = images.double()
@@ -116,8 +116,8 @@ def test_chunks_do_not_matter(n: int):
         torch.testing.assert_close(getattr(truth, field.name), getattr(whole_truth, field.name))
 
 
-def test_chunks_are_dropped_as_they_are_used():
-    """Memory must not grow with the batch: at most the chunk in use and the one being made are alive."""
+def test_chunks_are_freed_after_use():
+    """Memory must not grow with the batch: at most the current chunk and the next one are alive."""
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     most = 0
 
@@ -174,7 +174,7 @@ def test_observation_holds_no_truth():
     assert hidden.isdisjoint(t.data_ptr() for t in observation.model.state_dict().values())
 
 
-def test_gradients_may_be_targets_of_an_attack():
+def test_gradients_can_be_targets_of_an_attack():
     """Tensors made under inference mode could not be saved for a backward pass."""
     observation, _ = observe_head(victim("fcn"), [batch(2)])
     guess = torch.zeros_like(observation.head_bias, requires_grad=True)

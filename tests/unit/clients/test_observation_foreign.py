@@ -1,4 +1,4 @@
-"""Any network that ends in a linear layer can be observed, and is attacked as the same network as a victim."""
+"""Any network that ends in a linear layer can be observed, and is attacked like the same network as a Victim."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ class Known(Victim):
 
 
 class Functional(nn.Module):
-    """Nothing in it is called head, and the last layer is no module."""
+    """Nothing in it is called head, and its last layer is not a module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["sequential", "functional"])
-def test_seen_and_attacked_as_a_victim(kind: str, batch: tuple[Tensor, Tensor]):
+def test_observed_and_attacked_like_a_victim(kind: str, batch: tuple[Tensor, Tensor]):
     images, labels = batch
     known, model = Known(), foreign(kind)
     chunks = list(zip(images.split(5), labels.split(5), strict=True))
@@ -94,7 +94,7 @@ def test_all_gradients(kind: str, batch: tuple[Tensor, Tensor]):
 
 
 @pytest.mark.parametrize("kind", ["sequential", "functional"])
-def test_defended_and_compared_as_a_victim(kind: str, batch: tuple[Tensor, Tensor]):
+def test_defended_and_compared_like_a_victim(kind: str, batch: tuple[Tensor, Tensor]):
     images, labels = batch
     sent = []
     for model in (Known(), foreign(kind)):
@@ -114,7 +114,7 @@ def test_a_frozen_bias_is_not_sent(batch: tuple[Tensor, Tensor]):
     assert list(observe_head(model, [batch])[0].gradients) == ["head.weight"]
 
 
-def test_a_model_that_was_never_followed(batch: tuple[Tensor, Tensor]):
+def test_a_model_that_was_never_traced(batch: tuple[Tensor, Tensor]):
     model = foreign("sequential")
     gradients = observe_head(Known(), [batch])[0].gradients
     with pytest.raises(InputError, match=r"^model Sequential: its last layer is not known; observe it, or call"):
@@ -144,7 +144,7 @@ def test_a_network_without_a_last_linear_layer(batch: tuple[Tensor, Tensor]):
 
 
 class Viewed(nn.Module):
-    """A convolution whose output is viewed as vectors, as many models do; that of channels-last images cannot be."""
+    """A convolution whose output is viewed as vectors, which is impossible for channels-last images."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Of which parameters a client sends gradients: those that exist, require one and take part in the output."""
+"""A client sends gradients of parameters that exist, require a gradient and affect the output."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ C, D = 3, 5
 
 
 class Small(Victim):
-    """One layer of D features, and a layer that nothing uses."""
+    """A layer of D features, and an unused layer."""
 
     def __init__(self, *, bias: bool = True):
         super().__init__()
@@ -43,7 +43,7 @@ class Tied(Victim):
 
 
 class Wrapped(Victim):
-    """Its head is a layer of another module too, which comes first."""
+    """Its head is also a layer of another module, which comes first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def batch(model: Victim) -> tuple[Tensor, Tensor]:
     return torch.rand(6, 1, 2, 2), torch.arange(6) % model.head.out_features
 
 
-def test_the_full_observation_is_what_a_training_step_would_move(case):
+def test_the_full_observation_covers_what_a_training_step_would_change(case):
     model, names = case
     images, labels = batch(model)
     sent = observe_full(model, images, labels).gradients
@@ -125,7 +125,7 @@ def test_the_head_observation_has_the_same_gradients_of_the_head(case):
         torch.testing.assert_close(gradient, full[name])
 
 
-def test_defenses_of_all_gradients_take_what_there_is(case):
+def test_defenses_of_all_gradients_accept_missing_ones(case):
     model, names = case
     images, labels = batch(model)
     full = observe_full(model, images, labels)
@@ -152,7 +152,7 @@ def test_a_simulated_client_sends_the_same(case, local_steps: int, K: int):
             torch.testing.assert_close(gradient[0], expected[name])
 
 
-def test_what_is_not_sent_is_said_once_in_one_line(capsys):
+def test_missing_gradients_are_reported_once_in_one_line(capsys):
     model = frozen("head.bias", "body.bias")
     images, labels = batch(model)
     for _ in range(3):
@@ -163,8 +163,8 @@ def test_what_is_not_sent_is_said_once_in_one_line(capsys):
     )
 
 
-def test_a_partial_client_of_several_steps_moves_all_parameters():
-    """Withholding a gradient changes what is sent, not how the client trains."""
+def test_a_partial_client_of_several_steps_trains_all_parameters():
+    """Withholding a gradient changes what is sent, not the local training."""
     torch.manual_seed(0)
     model = Small()
     images, labels = batch(model)

@@ -1,4 +1,4 @@
-"""Which images clients hold."""
+"""The images of clients."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What a loader returns is looked at once: a wrong data set is one line that names it, its file and what is right."""
+"""The result of a loader is checked: an invalid data set gives one line with its name, file and what is right."""
 
 import re
 import runpy
@@ -42,7 +42,7 @@ RIGHT = 'return ArrayDataset("scans", facts, 10, labels, pixels)'
 
 @pytest.fixture
 def load(tmp_path, monkeypatch) -> Iterator[Callable[..., datasets.ImageDataset]]:
-    """Load the data set of a plug-in whose loader has this body."""
+    """Load the data set of a plug-in whose loader has the given body."""
     monkeypatch.chdir(tmp_path)
 
     def load_(body: str, split: str = "train") -> datasets.ImageDataset:
@@ -54,7 +54,7 @@ def load(tmp_path, monkeypatch) -> Iterator[Callable[..., datasets.ImageDataset]
         yield load_
 
 
-def test_a_right_data_set_is_loaded(load):
+def test_a_valid_data_set_is_loaded(load):
     assert len(load(RIGHT)) == 4
 
 
@@ -71,7 +71,7 @@ OWN = "return a tensor [2, 1, 16, 16] of uint8, from 0 (black) to 255 (white)"
 FAULTS = {
     "nothing": ("pass", f"its loader returns NoneType; {RETURN}"),
     "a pair": ("return pixels, labels", f"its loader returns tuple; {RETURN}"),
-    "no images": (returning(labels="labels[:0]", pixels="pixels[:0]"), "holds no image; a split has at least one"),
+    "no images": (returning(labels="labels[:0]", pixels="pixels[:0]"), "has no images; a split needs at least one"),
     "labels in a list": (returning(labels="[0, 1, 2, 3]"), f"labels is list; {LABELS}"),
     "labels in a column": (returning(labels="labels[:, None]"), f"labels is [4, 1] of int64; {LABELS}"),
     "labels as int32": (returning(labels="labels.int()"), f"labels is [4] of int32; {LABELS}"),
@@ -131,7 +131,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_wrong_data_set_is_one_line(load, fault):
+def test_an_invalid_data_set_is_one_line(load, fault):
     body, reason = FAULTS[fault]
     with pytest.raises(InputError) as raised:
         load(body)
@@ -151,7 +151,7 @@ def test_a_wrong_data_set_is_one_line(load, fault):
         ("return ArrayDataset('scans', facts)", "TypeError: ArrayDataset.__init__() missing 3 required"),
     ],
 )
-def test_a_loader_that_fails_is_one_line_with_its_place(load, body, reason):
+def test_a_failing_loader_is_one_line_with_its_location(load, body, reason):
     with pytest.raises(
         InputError, match=rf"^data set scans, split train: scans\.py:\d+: {re.escape(reason)}"
     ) as raised:
@@ -172,15 +172,15 @@ def test_grey_images_may_be_files(load, tmp_path):
     assert data.fetch(torch.tensor([3, 0])).unique().tolist() == pytest.approx([2.5])
 
 
-def test_pixels_are_looked_at_whenever_they_are_fetched(load):
-    """The two images that are looked at say nothing of the others."""
+def test_pixels_are_checked_on_every_fetch(load):
+    """The two images checked on loading say nothing about the others."""
     right, wrong = "torch.zeros(n, 1, 16, 16, dtype=torch.uint8)", "torch.zeros(n, 1, 16, 16)"
     data = load(f'return Own("scans", facts, 10, labels, lambda n: {right} if n == 2 else {wrong})')
     with pytest.raises(InputError, match=r"^scans\.py: data set scans: pixels\(\) returns .*float32 for 3 images"):
         data.fetch(torch.tensor([0, 1, 2]))
 
 
-def test_built_in_loaders_pass_the_same_door(monkeypatch):
+def test_built_in_loaders_are_checked_too(monkeypatch):
     def float_pixels(split: str, root: Path, download: bool) -> ArrayDataset:
         return ArrayDataset("mnist", dataset_facts("mnist"), 10, torch.arange(3), torch.zeros(3, 1, 28, 28))
 
@@ -221,12 +221,12 @@ def test_check_data_reports_them(load, monkeypatch, capsys, fault):
     assert not Path("found.json").exists()
 
 
-def test_check_data_wants_splits(load, monkeypatch, capsys):
+def test_check_data_needs_splits(load, monkeypatch, capsys):
     assert check(monkeypatch, "--dataset", "mnist-sample", "--splits", "") == 2
-    assert "--splits names none; use one or more of train, val, all" in capsys.readouterr().err
+    assert "--splits is empty; use one or more of train, val, all" in capsys.readouterr().err
 
 
-def test_check_data_passes_a_right_one(load, monkeypatch):
+def test_check_data_accepts_a_valid_set(load, monkeypatch):
     load(RIGHT)
     assert check(monkeypatch, "--dataset", "scans", "--modules", "scans.py") == 0
     assert Path("found.json").is_file()

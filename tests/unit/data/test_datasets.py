@@ -1,4 +1,4 @@
-"""Data sets by name: names, spellings, splits, and the contract that every data set keeps."""
+"""Data sets by name: names, spellings, splits, and the contract of every data set."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from gradleak.plan.catalogue import dataset_facts, names
 
 
 def small_set() -> ArrayDataset:
-    """CIFAR-shaped set of two images whose pixels cover every byte."""
+    """Return a CIFAR-shaped set of two images whose pixels cover every byte."""
     array = torch.arange(2 * 3 * 32 * 32).remainder(256).to(torch.uint8).reshape(2, 3, 32, 32)
     return ArrayDataset("cifar100", dataset_facts("cifar100"), 100, torch.tensor([3, 7]), array)
 
@@ -45,7 +45,7 @@ def test_unknown_split(name: str):
         load(name, split="test")
 
 
-def test_the_own_size_may_be_named():
+def test_the_sets_own_size_is_accepted():
     assert load("mnist-sample", image_size=28).facts is dataset_facts("mnist-sample")
 
 
@@ -53,7 +53,7 @@ def test_other_sizes_are_refused_before_any_file_is_looked_for(tmp_path: Path):
     with pytest.raises(InputError) as error:
         load("cifar100", root=tmp_path, image_size=64)
     assert str(error.value) == (
-        "image_size 64 is not that of cifar100, which is 32; it can be chosen for tiny-imagenet only"
+        "image_size 64 does not match cifar100, whose images have 32; only tiny-imagenet can be resized"
     )
 
 
@@ -74,14 +74,14 @@ def test_normalisation_is_the_usual_one():
     assert torch.equal(images, expected)
 
 
-def test_fetching_leaves_the_stored_bytes_alone():
+def test_fetching_does_not_change_the_stored_bytes():
     data = small_set()
     before = data.array.clone()
     data.fetch(torch.tensor([0, 1]))
     assert torch.equal(data.array, before)
 
 
-def test_normalise_is_what_fetching_does():
+def test_normalise_equals_fetching():
     data = small_set()
     assert torch.equal(data.normalise(data.array.float() / 255), data.fetch(torch.arange(2)))
     assert data.normalise(torch.zeros(1, 3, 2, 2, dtype=torch.float64)).dtype == torch.float64

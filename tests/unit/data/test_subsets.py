@@ -1,4 +1,4 @@
-"""Which images of the train split are in use."""
+"""Subsets of the train split."""
 
 import pytest
 import torch

@@ -29,7 +29,7 @@ def names(data: FileDataset) -> list[str]:
 def test_official_layout(tmp_path: Path):
     folder = write_tiny_imagenet(tmp_path)
     train, val, whole = (tiny_imagenet(tmp_path, split) for split in ("train", "val", "all"))
-    # Folders in the order of their names: wnids of the classes 0, 1 and 199 end in 0, 7 and 193.
+    # Folders are sorted by name: wnids of the classes 0, 1 and 199 end in 0, 7 and 193.
     assert train.labels.tolist() == [0, 0, 1, 1, 199, 199]
     assert names(train)[:2] == [f"{TINY_WNIDS[0]}_{k}.JPEG" for k in (0, 1)]
     assert val.labels.tolist() == [199, 1, 0]
@@ -138,7 +138,7 @@ def test_pixels_of_more_than_8_bits_are_refused(tmp_path: Path):
     write_tiny_imagenet(tmp_path)
     data = tiny_imagenet(tmp_path)
     Image.fromarray(np.full((64, 64), 30_000, dtype=np.uint16)).save(data.paths[0], format="PNG")
-    with pytest.raises(InputError, match="its pixels are of mode I;16; 8 bits a channel are needed"):
+    with pytest.raises(InputError, match="its pixels have mode I;16; it must have 8 bits per channel"):
         data.fetch(torch.tensor([0]))
 
 
@@ -192,7 +192,7 @@ def doubled_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (no_train, "no split train in .* \\(present: val\\); choose a split that is there"),
+        (no_train, "no split train in .* \\(present: val\\); choose an existing split"),
         (no_images, "no JPEG or PNG files of the split train in .*/train"),
         (unknown_class, ".*/a.JPEG is of the class 'n99999999', which is not in .*/wnids.txt"),
         (short_list, ".*/wnids.txt name 150 classes; wnids.txt must name 200"),

@@ -111,7 +111,7 @@ def test_full_sets(name: str):
         data = load(name, split=split, root=root)
         assert len(data) == data.facts.sizes[split]
         assert set(torch.bincount(data.labels, minlength=data.num_classes).gt(0).tolist()) == {True}
-        if split == "train":  # the constants of the normalisation are those of the training split
+        if split == "train":  # the constants of the normalisation match the training split
             images = data.fetch(torch.arange(0, len(data), 7))
             assert torch.allclose(images.mean(dim=(0, 2, 3)), torch.zeros(data.facts.channels), atol=0.02)
             assert torch.allclose(images.std(dim=(0, 2, 3)), torch.ones(data.facts.channels), atol=0.02)

@@ -27,7 +27,7 @@ def experiment(labels: list[int], *, C: int = 6, seed: int = 0):
 
 
 def autograd_rows(model, images: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Row i of the gradients of the loss over the images of class i, one backward pass per class."""
+    """Return row i of the gradients of the loss over the images of class i, one backward pass per class."""
     weight, bias = torch.zeros_like(model.head.weight), torch.zeros_like(model.head.bias)
     for i in y.unique().tolist():
         loss = functional.cross_entropy(model(images[y == i]), y[y == i])
@@ -41,7 +41,7 @@ def mse(left: list[float], right: list[float]) -> float:
 
 
 def mre(left: list[float], right: list[float]) -> float:
-    """Terms that divide by 0 count as 0 but are counted."""
+    """Return the mean relative error; terms that divide by 0 count as 0 in the mean."""
     return sum(abs(a - b) / abs(b) if b else 0.0 for a, b in zip(left, right, strict=True)) / len(left)
 
 
@@ -55,7 +55,7 @@ def cosine(a: list[float], b: list[float]) -> float:
 
 
 def literal(model, images: Tensor, y: Tensor, observation, guess: LabelGuess) -> dict[str, float]:
-    """Everything again, class by class and number by number, from autograd and a forward pass per class."""
+    """Compute everything class by class and number by number, from autograd and a forward pass per class."""
     W, b = model.head.weight.tolist(), model.head.bias.tolist()
     own_dW, own_db = (g.tolist() for g in autograd_rows(model, images, y))
     dW, db = observation.head_weight.tolist(), observation.head_bias.tolist()
@@ -124,7 +124,7 @@ def test_closed_form_class_gradients_are_those_of_autograd(seed: int):
     assert analyse(observation, guess, truth, model.head, doubled)["approx2_mse"] > given["approx2_mse"]
 
 
-def test_nothing_is_approximate_for_one_image():
+def test_approximations_are_exact_for_one_image():
     model, _, _, observation, truth, guess = experiment([3])
     values = analyse(observation, guess, truth, model.head)
     errors = {name: value for name, value in values.items() if not name.endswith("cosine") and "soteria" not in name}
@@ -146,7 +146,7 @@ def test_images_of_one_class_leave_the_class_gradient_exact():
     assert values["approx4_mse"] > 1e-20
 
 
-def test_the_defended_gradient_is_what_counts():
+def test_the_analysis_uses_the_defended_gradient():
     model, _, _, observation, truth, guess = experiment([0, 0, 2, 4])
     noisy = replace(observation, gradients={name: 3 * g for name, g in observation.gradients.items()})
     plain, values = (analyse(o, guess, truth, model.head) for o in (observation, noisy))
@@ -170,7 +170,7 @@ def test_relative_errors_by_zero_count_as_zero():
     assert analysis._mean_relative_error(left, right) == pytest.approx(0.5 / 4)
 
 
-def test_guesses_without_recovered_quantities_have_fewer_figures():
+def test_guesses_without_recovered_quantities_have_fewer_metrics():
     model, _, _, observation, truth, guess = experiment([0, 0, 2, 4])
     full = analyse(observation, guess, truth, model.head)
     bare = analyse(observation, LabelGuess(guess.presence), truth, model.head)

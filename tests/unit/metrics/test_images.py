@@ -1,4 +1,4 @@
-"""Image metrics against values by hand and slow NumPy oracles.
+"""Image metrics against hand-computed values and slow NumPy references.
 
 scikit-image 0.26 (gaussian_weights, sigma 1.5, population covariance) gives the same structural similarity to 1e-10.
 """
@@ -40,8 +40,8 @@ def oracle_ssim(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(values))
 
 
-def test_what_is_certified_keeps_its_place():
-    """A faint copy is between a picture and a blank guess, so that the least sum would give away its exact guess."""
+def test_certified_guesses_keep_their_place():
+    """A faint copy lies between an image and a blank guess, so the smallest sum would not use the exact guess."""
     bright = torch.zeros(1, 4, 4)
     bright[:, :2] = 1.0
     truth, blank = torch.stack([bright, 0.5 * bright]), torch.zeros(1, 4, 4)
@@ -112,7 +112,7 @@ def test_a_shuffled_copy_is_put_in_order():
     assert torch.equal(truth[shuffled][order], truth)
 
 
-def test_a_diverged_guess_does_not_hinder_the_others():
+def test_a_diverged_guess_does_not_affect_the_others():
     truth = images(3, 1, 4, 4)
     guess = truth.flip(0).clone()
     guess[1] = math.nan
@@ -150,7 +150,7 @@ def test_feature_cosine_is_that_of_the_embeddings():
     assert feature_cosine(model, truth, truth, normalise).tolist() == pytest.approx([1] * 3)
 
 
-def test_feature_cosine_leaves_the_victim_alone():
+def test_feature_cosine_does_not_change_the_victim():
     model = small_victim("lenet5", batchnorm=True).train()
     model.head.eval()
     modes = [module.training for module in model.modules()]

@@ -10,7 +10,7 @@ from gradleak.metrics.labels import floors, label_metrics
 
 
 def truth_of(counts: list[int], dimension: int = 3) -> BatchTruth:
-    """A truth with the given counts and random class means, 0 for absent classes."""
+    """Return a truth with the given counts and random class means, 0 for absent classes."""
     generator = torch.Generator().manual_seed(0)
     C = len(counts)
     tensor = torch.tensor(counts)
@@ -41,7 +41,7 @@ def test_a_perfect_guess():
 
 
 def test_a_wrong_guess_by_hand():
-    # Presence is right on classes 0, 2, 3 of 5, counts on 2 and 3; one extra class, one missed.
+    # Presence is right for classes 0, 2, 3 of 5, counts for 2 and 3; one extra class, one missed.
     values = label_metrics(guess_of([3, 2, 0, 1, 0]), truth_of([4, 0, 0, 1, 5]))
     assert values == pytest.approx(
         {

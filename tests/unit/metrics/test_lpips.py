@@ -1,4 +1,4 @@
-"""LPIPS with random weights against the definition written out.
+"""LPIPS with random weights against its definition.
 
 With the same weights, the package lpips 0.1.4 gives the same distances to 1e-5.
 """
@@ -41,7 +41,7 @@ def images(n: int, channels: int, side: int, seed: int = 0) -> Tensor:
 
 
 def literal(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> float:
-    """The distance of two images [3, h, w], layer by layer in float64."""
+    """Return the distance of two images [3, h, w], layer by layer in float64."""
 
     def taps(image: Tensor) -> list[np.ndarray]:
         shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
@@ -71,7 +71,7 @@ def test_against_the_definition(side: int, weights: dict[str, Tensor]):
     assert found.tolist() == pytest.approx([literal(weights, a, b) for a, b in zip(x, y, strict=True)], rel=1e-5)
 
 
-def test_equal_images_are_at_no_distance_and_guesses_are_clamped(weights: dict[str, Tensor]):
+def test_equal_images_have_distance_zero_and_guesses_are_clamped(weights: dict[str, Tensor]):
     net = Lpips(weights, Path("made up"))
     x = images(2, 3, 32).round()
     assert net(x, x.clone()).tolist() == [0, 0]
@@ -84,7 +84,7 @@ def test_grey_images_are_compared_as_rgb(weights: dict[str, Tensor]):
     assert torch.equal(net(x, y), net(x.repeat(1, 3, 1, 1), y.repeat(1, 3, 1, 1)))
 
 
-def test_making_it_draws_no_random_number(weights: dict[str, Tensor]):
+def test_loading_draws_no_random_numbers(weights: dict[str, Tensor]):
     before = torch.get_rng_state()
     net = Lpips(weights, Path("made up"))
     assert torch.equal(torch.get_rng_state(), before)
@@ -93,7 +93,9 @@ def test_making_it_draws_no_random_number(weights: dict[str, Tensor]):
 
 @pytest.mark.parametrize("side", [SMALLEST_SIDE - 1, 28])
 def test_small_images_are_refused(side: int, weights: dict[str, Tensor]):
-    with pytest.raises(InputError, match=f"^LPIPS of images of {side}x{side} pixels: AlexNet needs at least 31 a side"):
+    with pytest.raises(
+        InputError, match=f"^LPIPS of images of {side}x{side} pixels: AlexNet needs at least 31 per side"
+    ):
         Lpips(weights, Path("made up"))(images(1, 3, side), images(1, 3, side))
 
 
@@ -120,7 +122,7 @@ def test_faults_are_one_line(tmp_path: Path, weights: dict[str, Tensor]):
     remedy = "; give a folder with torchvision's alexnet-owt-7be5be79.pth and the LPIPS release's alex.pth, or one "
     with pytest.raises(InputError) as caught:
         load_lpips(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}/{FILES[0]}: no such file of LPIPS weights{remedy}")
+    assert str(caught.value).startswith(f"{tmp_path}/{FILES[0]}: no such file with LPIPS weights{remedy}")
     path = tmp_path / "lpips.safetensors"
     save_file({name: tensor for name, tensor in weights.items() if name != "lin3.model.1.weight"}, path)
     with pytest.raises(InputError) as caught:

@@ -1,4 +1,4 @@
-"""Metrics that a job names: their rows, and one line for whatever is wrong with them."""
+"""Metrics that a job names: their rows, and one line for every fault."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def mine(rows: list[Row]) -> list[tuple[str, int, int, int, float]]:
     return [(row.method, row.trial, row.client, row.image, row.value) for row in rows if row.metric == "mine"]
 
 
-def test_a_metric_of_labels_has_a_row_per_try_and_none_where_it_says_nothing():
+def test_a_metric_of_labels_has_a_row_per_try_and_none_for_nan():
     rows = of_labels(lambda guess, truth: math.nan if guess.counts is None else int(guess.counts.sum()))
     assert mine([row for row in rows if not row.method.startswith("floor")]) == [
         ("ilrg", 0, 0, -1, 4),
@@ -68,7 +68,7 @@ def wreck(guess: Any, truth: Any) -> float:
     return 0.0
 
 
-def test_a_metric_changes_nothing_that_others_see():
+def test_a_metric_cannot_change_what_others_see():
     rows = of_labels(wreck, methods=("ilrg",))
     assert [row.value for row in rows if (row.method, row.metric) == ("ilrg", "leacc")] == [1.0, 1.0]
 
@@ -101,7 +101,7 @@ def test_a_metric_changes_nothing_that_others_see():
         (of_images, lambda truth, guess: truth.new_tensor([-1.0]), "metric mine: returns -1; its range is 0 to 4"),
     ],
 )
-def test_what_is_no_value_is_one_line(of, made, message):
+def test_invalid_values_are_one_line(of, made, message):
     with pytest.raises(InputError, match=f"^{message}") as raised:
         of(made)
     assert "\n" not in str(raised.value)
@@ -111,8 +111,8 @@ def test_what_is_no_value_is_one_line(of, made, message):
     ("name", "message"),
     [
         ("mean", "metrics: unknown metric 'mean'; known: leacc"),
-        ("leacc", "metrics: metric leacc is measured in any case; name others"),
-        ("ssim", "metrics: metric ssim is of images, this job's are of labels"),
+        ("leacc", "metrics: metric leacc is always measured; leave it out"),
+        ("ssim", "metrics: metric ssim measures images, but this job needs metrics of labels"),
     ],
 )
 def test_metrics_that_a_job_cannot_name(name, message):

@@ -1,4 +1,4 @@
-"""The catalogue: every entry leads to something, and no part imports torch until it is loaded."""
+"""The catalogue: every entry names an existing object, and nothing imports torch until it is loaded."""
 
 import subprocess
 import sys
@@ -12,18 +12,18 @@ from gradleak.plan.catalogue import PARTS, Part, find, load, names
 
 
 @pytest.mark.parametrize(("part", "name"), [(part, name) for part in PARTS for name in names(part)])
-def test_every_object_is_there(part: Part, name: str):
+def test_every_object_exists(part: Part, name: str):
     assert isinstance(find(part, name), PARTS[part])
-    if part != "metrics" or find(part, name).object:  # other metrics are measured together
+    if part != "metrics" or find(part, name).object:  # other metrics are computed together
         assert callable(load(part, name))
 
 
 @pytest.mark.parametrize("place", ["gradleak.attacks.labels.gi:ig", "gradleak.attacks.labels.ig:gi"])
-def test_a_wrong_place_is_seen(monkeypatch, place):
+def test_a_wrong_location_is_detected(monkeypatch, place):
     kinds = catalogue.built_in("attacks")
     monkeypatch.setitem(kinds, "gi", find("attacks", "gi").model_copy(update={"object": place}))  # pyright: ignore
     with pytest.raises((AttributeError, ModuleNotFoundError)):
-        test_every_object_is_there("attacks", "gi")
+        test_every_object_exists("attacks", "gi")
 
 
 def test_loading_a_kind_imports_that_kind():

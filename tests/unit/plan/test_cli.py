@@ -64,10 +64,10 @@ def test_shorthands_set_what_they_stand_for():
         ("--colour red", "unrecognized arguments: --colour red (see --help)"),
         ("--num_images many", "--num_images: Input should be a valid integer"),
         ("--num_images 0 --seed -1", "--num_images: Input should be greater"),
-        ("--silu --leaky_relu", "exclude each other"),
-        ("--silu --activation relu", "exclude each other"),
-        ("--data-path a --data-root b", "exclude each other"),
-        ("--simplified --estimate", "exclude each other"),
+        ("--silu --leaky_relu", "cannot be combined"),
+        ("--silu --activation relu", "cannot be combined"),
+        ("--data-path a --data-root b", "cannot be combined"),
+        ("--simplified --estimate", "cannot be combined"),
         ("--num_images", "expected one argument"),
         ("--num_im 4", "unrecognized arguments"),
     ],
@@ -95,17 +95,17 @@ def test_all_faults_are_named_together():
         ("--tv -1", "--tv: Input should be greater than or equal to 0 (given: -1.0)"),
         ("--max_iterations 0", "--max_iterations: Input should be greater than or equal to 1 (given: 0)"),
         ("--arch nothing", "--arch: unknown model 'nothing'; known: "),
-        ("--samples-per-client 2 --num_images 3", "--samples-per-client and --num_images exclude each other"),
-        ("--data_path a --data-root b", "--data_path and --data-root exclude each other"),
+        ("--samples-per-client 2 --num_images 3", "--samples-per-client and --num_images cannot be combined"),
+        ("--data_path a --data-root b", "--data_path and --data-root cannot be combined"),
         ("--noise_std 0 --defense", "--noise_std: Input should be greater than 0 (given: '0')"),
         ("--noise_std 1", "--defense-method and its strengths need --defense"),
-        ("--client_indices a", "--client_indices: 'a' is no index; use numbers from 0, for example 1,5,42,100"),
+        ("--client_indices a", "--client_indices: 'a' is not an index; use numbers from 0, for example 1,5,42,100"),
         (
             "--local_lr 1",
             "--local_lr needs --local-epochs or --local-steps above 1, or --local-batch-size: "
             "a client that sends its gradient takes no step",
         ),
-        ("--checkpoint w --stage iter1", "--checkpoint and --stage exclude each other: weights that are given are not"),
+        ("--checkpoint w --stage iter1", "--checkpoint and --stage cannot be combined: given weights are not trained"),
         ("--init zeros --restarts 2", "--init zeros makes all restarts equal; use restarts 1"),
         ("--stage 3", "--stage: '3'; use untrained, epoch<N> or iter<N>, for example epoch100 (given: '3')"),
         ("--stage epoch999999999", "--stage: 'epoch999999999'; use untrained, epoch<N> or iter<N>, "),
@@ -115,13 +115,13 @@ def test_all_faults_are_named_together():
         ("--num_tries", "argument --num_tries: expected one argument (see --help)"),
     ],
 )
-def test_options_are_called_as_they_were_typed(text, message):
+def test_messages_name_options_as_they_were_typed(text, message):
     with pytest.raises(InputError) as caught:
         cli.parse(Reconstruct, text.split(), shorthand=ReconstructShorthand)
     assert str(caught.value).startswith(message)
 
 
-def test_what_is_found_later_calls_options_as_they_were_typed(monkeypatch, capsys):
+def test_later_faults_name_options_as_they_were_typed(monkeypatch, capsys):
     def main(argv):
         cli.parse(Reconstruct, argv, shorthand=ReconstructShorthand)
         raise InputError(
@@ -149,7 +149,7 @@ PROGRAMS = [
 
 
 def help_of(spec: type[BaseModel], shorthand, capsys) -> dict[str, str]:
-    """What ``--help`` says of each option, in one line."""
+    """Return the help of each option in one line."""
     with pytest.raises(SystemExit):
         cli.parse(spec, ["--help"], shorthand=shorthand)
     text = capsys.readouterr().out
@@ -180,7 +180,7 @@ def test_help_lists_choices_and_what_is_required(capsys):
     assert said["dlg-run"] == "PATH folder of a run of reconstruct.py (required)"
 
 
-def test_help_shows_the_stage_that_is_trained_to(capsys):
+def test_help_shows_the_default_stage_of_a_training(capsys):
     said = help_of(TrainVictim, TrainVictimShorthand, capsys)["stage"]
     stage = cli.parse(TrainVictim, [], shorthand=TrainVictimShorthand).stage
     assert f"(default: {stage}, " in said

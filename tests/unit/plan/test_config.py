@@ -1,4 +1,4 @@
-"""The door of a configuration: names, types and keys that are refused, each with file and key."""
+"""Checks of a configuration: names, types and keys that are refused, each with file and key."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def fault_of(changes) -> str:
 
 @pytest.mark.parametrize("name", ["", "/", "..", "-a", "a/b", "a b", "a.b", "é", "x" * 236, "*"])
 @pytest.mark.parametrize("part", ["experiments", "tables", "figures"])
-def test_names_that_no_path_can_hold(part, name):
+def test_names_that_cannot_be_paths(part, name):
     entry = dict(BASE[part][next(iter(BASE[part]))])
     (line,) = {line for line in fault_of({part: {**BASE[part], name: entry}}).splitlines() if line}
     assert line.startswith(f"my.yaml: {part}.{name}: ")
@@ -34,7 +34,7 @@ def test_names_that_no_path_can_hold(part, name):
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a b", "job", "floor-mine"])
-def test_names_of_image_attacks_are_parts_of_paths_and_name_rows(name):
+def test_names_of_image_attacks_must_be_valid_in_paths_and_rows(name):
     image = {"kind": "matching", "label": "DLG"}
     assert f"my.yaml: attacks.{name}: " in fault_of({"attacks": {**BASE["attacks"], name: image}})
 
@@ -90,7 +90,7 @@ def test_a_run_id_that_is_too_long_for_a_folder():
         ),
     ],
 )
-def test_booleans_are_no_numbers_and_numbers_no_booleans(changes, fault):
+def test_booleans_and_numbers_are_not_interchangeable(changes, fault):
     assert f"my.yaml: {fault}" in fault_of(changes)
 
 
@@ -109,7 +109,7 @@ def test_numbers_are_finite(options):
         Reconstruct(**options)
 
 
-def test_numbers_may_be_texts_and_booleans_may_be_booleans():
+def test_numbers_may_be_strings_and_booleans_are_accepted():
     options: dict[str, Any] = {"batch_size": "2", "tv_weight": "1e-2", "signed": True, "rec_optimizer": "adam"}
     spec = Reconstruct(**options)
     assert (spec.batch_size, spec.tv_weight, spec.signed) == (2, 0.01, True)
@@ -118,13 +118,13 @@ def test_numbers_may_be_texts_and_booleans_may_be_booleans():
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a: 1\nb: 2\na: 3\n", "a: is there twice, in lines 1 and 3; keep one"),
-        ("experiments:\n  mine: {}\n  mine: {}\n", "experiments.mine: is there twice, in lines 2 and 3; keep one"),
-        ("axes:\n - {x: 1}\n - {x: 1, y: 2, x: 2}\n", "axes.1.x: is there twice, in lines 3 and 3; keep one"),
-        ("a: {yes: 1, on: 2}\n", "a.on: is there twice, in lines 1 and 1; keep one"),
+        ("a: 1\nb: 2\na: 3\n", "a: appears twice, in lines 1 and 3; keep one"),
+        ("experiments:\n  mine: {}\n  mine: {}\n", "experiments.mine: appears twice, in lines 2 and 3; keep one"),
+        ("axes:\n - {x: 1}\n - {x: 1, y: 2, x: 2}\n", "axes.1.x: appears twice, in lines 3 and 3; keep one"),
+        ("a: {yes: 1, on: 2}\n", "a.on: appears twice, in lines 1 and 1; keep one"),
     ],
 )
-def test_a_key_that_is_there_twice(tmp_path, monkeypatch, text, fault):
+def test_a_repeated_key(tmp_path, monkeypatch, text, fault):
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(text)
     with pytest.raises(InputError, match=f"^mine.yaml: {re.escape(fault)}$"):
@@ -154,14 +154,14 @@ def test_a_key_with_dots_is_found_in_its_file():
     assert sources.of("defenses.dp-0.1") == "mine.yaml"
 
 
-def test_the_shipped_files_have_no_key_twice():
+def test_the_shipped_files_repeat_no_key():
     for path in (ROOT / "config").glob("*.yaml"):
         (values,) = configuration.Sources.read([path]).files.values()
         assert values == yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def test_the_schema_file_is_generated():
-    """Repair with: python workflow/scripts/write_schema.py."""
+    """To fix it, run python workflow/scripts/write_schema.py."""
     path = ROOT / "workflow" / "schemas" / "config.schema.json"
     assert json.loads(path.read_text(encoding="utf-8")) == configuration.schema()
 

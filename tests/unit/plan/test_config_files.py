@@ -1,4 +1,4 @@
-"""Configuration files as they are read and merged."""
+"""Reading and merging of configuration files."""
 
 import pytest
 
@@ -13,13 +13,13 @@ def test_files_are_merged_as_snakemake_does():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a: [", "is no YAML"),
+        ("a: [", "is not valid YAML"),
         ("a: " + "[" * 3000, "is nested too deeply"),
-        ("- 1", "is a mapping"),
+        ("- 1", "must be a mapping"),
         (None, "No such file"),
     ],
 )
-def test_files_that_are_no_configuration(tmp_path, content, message):
+def test_files_that_are_not_configurations(tmp_path, content, message):
     path = tmp_path / "x.yaml"
     if content is not None:
         path.write_text(content)

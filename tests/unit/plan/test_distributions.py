@@ -1,4 +1,4 @@
-"""Batches that no images could make are refused while planning; all others are not."""
+"""The plan refuses exactly the batches that no data could provide."""
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +12,7 @@ from gradleak.plan.jobs.labels import RestoreLabels
 
 
 def exists(distribution: str, B: int, C: int, uniform: int, target: int) -> bool:
-    """Whether C classes with endless images have such a batch, by the definition of the distribution."""
+    """Whether C classes with unlimited images have such a batch, by the definition of the distribution."""
     match distribution:
         case "balanced":
             return uniform <= C and any(uniform * each == B for each in range(1, B + 1))
@@ -39,7 +39,7 @@ def exists(distribution: str, B: int, C: int, uniform: int, target: int) -> bool
 @example("sim", 5, 5, 32, 5)
 @example("custom_imbalanced", 3, 93, 32, 5)
 @example("custom_balanced", 3, 92, 32, 5)
-def test_exactly_the_impossible_is_refused(distribution: str, B: int, C: int, uniform: int, target: int):
+def test_exactly_the_impossible_batches_are_refused(distribution: str, B: int, C: int, uniform: int, target: int):
     numbers = {"num_uniform_cls": uniform, "num_target_cls": target}
     if exists(distribution, B, C, uniform, target):
         check_batch(distribution, B, C, **numbers)
@@ -80,12 +80,12 @@ def test_a_command_says_what_would_be_right(options: str, message: str):
     assert str(caught.value) == f"--distribution {options.split()[1]}: {message}"
 
 
-def test_missing_classes_are_told_from_classes_without_images():
+def test_missing_classes_and_classes_without_images_have_different_messages():
     with pytest.raises(InputError, match=r"more than the 9 classes that have images; use at most 9$"):
         check_batch("unique", 10, 100, num_uniform_cls=32, num_target_cls=5, num_present=9)
 
 
-def test_an_imagenet_folder_has_as_many_classes_as_its_user_says():
+def test_an_imagenet_folder_has_the_number_of_classes_that_the_user_gives():
     options = {"dataset": "imagenet", "model": "resnet18", "distribution": "unique", "batch_size": 1500}
     with pytest.raises(ValueError, match="more than the 1000 classes"):
         RestoreLabels(**options)

@@ -37,7 +37,7 @@ def test_a_view_shows_the_labels_that_its_experiment_names():
     assert shown(grid, "b") == ["MNIST", "FCN-3", "iLRG", "noise"]
 
 
-def test_of_two_labels_in_one_view_the_first_is_shown_and_it_is_said():
+def test_of_two_labels_in_one_view_the_first_is_shown_with_a_warning():
     grid = expand(MINE)
     assert shown(grid, "b", "a") == ["MNIST", "FCN-3", "iLRG", "noise"]
     assert shown(grid, "a", "b") == ["my digits", "my FCN", "my iLRG", "my noise"]
@@ -47,14 +47,14 @@ def test_of_two_labels_in_one_view_the_first_is_shown_and_it_is_said():
     assert two_labels(grid.config, [grid.named["a"]]) == []
 
 
-def test_an_option_that_an_axis_changes_is_not_called_by_the_entry():
+def test_a_model_changed_by_an_axis_does_not_keep_the_label():
     grid = expand({"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "n_hidden": [1, 3, 4]}]})
     labels = labels_of(grid.config, [grid.named["a"]])["model"]
     assert labels == {"fcn": "FCN-3", "fcn-n_hidden=3": "FCN"}
 
 
 def test_a_model_whose_default_depends_on_the_job_has_its_label():
-    """LeNet has a sigmoid in reconstructions unless told otherwise, so that its id says so."""
+    """By default LeNet has a sigmoid in reconstructions, which is part of its id."""
     grid = expand(
         {
             "models/lenet": {"kind": "lenet", "label": "my LeNet"},
@@ -67,7 +67,7 @@ def test_a_model_whose_default_depends_on_the_job_has_its_label():
     assert labels["method"]["dlg"] == "DLG"
 
 
-def test_what_no_run_is_left_of_names_nothing():
+def test_entries_without_runs_name_nothing():
     grid = expand(
         {
             "models/same": {"kind": "fcn", "label": "same"},
@@ -78,7 +78,7 @@ def test_what_no_run_is_left_of_names_nothing():
     assert labels_of(grid.config, [grid.named["b"]])["model"]["fcn"] == "FCN-3"
 
 
-def test_label_attacks_of_other_options_are_methods_of_their_own_in_one_run():
+def test_label_attacks_with_different_options_are_methods_of_one_run():
     grid = expand(
         {
             "attacks/half": {"kind": "ilrg", "label": "half", "options": {"alpha": "5e-1"}},
@@ -98,13 +98,13 @@ def test_label_attacks_of_other_options_are_methods_of_their_own_in_one_run():
     assert said == "attacks.ilrg and attacks.same have equal options (ilrg), so both are written 'iLRG'"
 
 
-def test_labels_say_which_methods_are_told_more_than_gradients():
+def test_labels_list_the_side_knowledge_of_methods():
     grid = expand({"attacks/known": {"kind": "ilrg-simplified", "label": "known", "options": {"alpha": 2}}})
     assert labels_of(grid.config, [])["told"]["ilrg-simplified:alpha=2"] == "present_classes"
     assert "ilrg" not in labels_of(grid.config, [])["told"]
 
 
-def test_defenses_one_after_another_are_written_by_the_labels_of_each():
+def test_composed_defenses_are_written_by_the_label_of_each():
     strengths = {"a": 1, "b": 2}
     grid = expand(
         {f"defenses/{name}": {"kind": "dp", "noise_std": std, "label": name} for name, std in strengths.items()}

@@ -1,4 +1,4 @@
-"""From configuration to runs, and every fault of a configuration at once."""
+"""From configuration to runs, and all faults of a configuration together."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_local_training_is_an_axis_of_all_kinds_of_attacks(kind):
     assert found == {(epochs, size, momentum) for epochs in (1, 5) for size in (2, 4) for momentum in (0.0, 0.9)}
 
 
-def test_what_clients_do_is_no_option_of_an_attack():
+def test_options_of_clients_are_not_options_of_an_attack():
     with pytest.raises(InputError, match="local_epochs"):
         expand({"attacks/match": {"kind": "matching", "label": "M", "options": {"local_epochs": 5}}})
 
@@ -68,8 +68,8 @@ def test_exclude_drops_what_matches_all_keys():
         ({"distribution": "random", "batch_size": 8}, {4}),
     ],
 )
-def test_exclude_compares_values_and_not_how_they_are_written(rule, left):
-    """Defaults are values too: the second block of the experiment names what the first leaves to them."""
+def test_exclude_compares_values_not_spellings(rule, left):
+    """Defaults count as values: the second block of the experiment sets what the first leaves to them."""
     full = {"lr": ["0.1", "1e-2"], "stage": "iter10", "analysis": [True], "defense": "d", "distribution": "unique"}
     first = {"dataset": "digits", "model": "fcn", "batch_size": [4, 8]}
     expanded = expand(
@@ -96,7 +96,7 @@ def test_exclude_sees_what_follows_from_other_options():
     assert {expanded.runs[run].distribution_id for run in expanded.experiments["a"]} == {"random", "random2-3"}
 
 
-def test_exclude_sees_what_an_attack_says():
+def test_exclude_sees_the_options_of_attacks():
     image = {"kind": "matching", "label": "x"}
     expanded = expand(
         {
@@ -125,7 +125,7 @@ def test_equal_ids_of_different_runs_are_refused(monkeypatch):
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "split": ["train", "val"], "model_seed": 1}]}
         )
     assert str(caught.value) == (
-        "labels/mnist-sample/fcn/random-B24-seed1-00000000: is the id of two jobs that differ in split; "
+        "labels/mnist-sample/fcn/random-B24-seed1-00000000: identifies two jobs that differ in split; "
         "change an option of one of them, such as its seed"
     )
 
@@ -134,7 +134,7 @@ def test_equal_ids_of_different_trainings_are_refused(monkeypatch):
     axes = {"dataset": "digits", "model": "fcn", "stage": "iter10", "lr": [0.1, 0.2], "model_seed": 1}
     grid_of_runs = expand({"experiments/a/axes": [axes]})
     monkeypatch.setattr("gradleak.plan.jobs.training.TrainVictim.digest", "0" * 8)
-    with pytest.raises(InputError, match="is the id of two jobs that differ in lr"):
+    with pytest.raises(InputError, match="identifies two jobs that differ in lr"):
         expand({"experiments/a/axes": [axes]})
     assert len(grid_of_runs.victims) == 2
 
@@ -173,7 +173,7 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 8}]},
-            "my.yaml: experiments.a.axes.0.num_images: is called batch_size now; the training's batch, once"
+            "my.yaml: experiments.a.axes.0.num_images: is now called batch_size; the batch size of training"
             " called so, is train_batch_size",
         ),
         (
@@ -186,7 +186,7 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "prior": [["x", "y"]]}]},
-            "my.yaml: experiments.a.axes.0.prior: a list in a list composes defenses; no other axis has that",
+            "my.yaml: experiments.a.axes.0.prior: only defense takes a list within the list, which composes defenses",
         ),
         ({"experiments/a/attacks": ["dlg"]}, "my.yaml: experiments.a.attacks: unknown attack 'dlg'"),
         ({"tables/t/kind": "comparisn"}, "my.yaml: tables.t.kind: unknown kind 'comparisn'"),
@@ -205,15 +205,15 @@ def test_select_picks(select, experiments, tables, figures):
         ({"experiments/a/exclude": [{"modell": "x"}]}, "my.yaml: experiments.a.exclude.0: unknown axis 'modell'"),
         (
             {"experiments/a/exclude": [{"num_images": 8}]},
-            "my.yaml: experiments.a.exclude.0.num_images: is called batch_size now",
+            "my.yaml: experiments.a.exclude.0.num_images: is now called batch_size",
         ),
         (
             {"attacks/x": {"kind": "matching", "label": "X", "options": {"num_images": 8}}},
-            "my.yaml: attacks.x.options.num_images: is called batch_size now",
+            "my.yaml: attacks.x.options.num_images: is now called batch_size",
         ),
         (
             {"priors/p": {"label": "P", "options": {"batch_size": 8}}},
-            "my.yaml: priors.p.options.batch_size: is called train_batch_size now",
+            "my.yaml: priors.p.options.batch_size: is now called train_batch_size",
         ),
         ({"models/deep/stem": "imagenet"}, "my.yaml: models.deep: model fcn: stem='imagenet' does not apply"),
         ({"models/deep/kind": "mlp"}, "my.yaml: models.deep.kind: unknown model 'mlp'"),
@@ -251,8 +251,8 @@ def test_all_faults_are_reported_together():
     assert any("tables.t.experiments" in line for line in lines)
 
 
-def test_yaml_text_numbers_are_numbers():
-    """YAML reads 1e-2 as text."""
+def test_numbers_that_yaml_reads_as_strings_are_numbers():
+    """YAML reads 1e-2 as a string."""
     raw = yaml.safe_load("{dataset: digits, model: fcn, stage: iter10, lr: 1e-2}")
     assert raw["lr"] == "1e-2"
     expanded = expand({"experiments/a/axes": [raw]})
@@ -279,7 +279,7 @@ def test_faults_name_the_file_that_sets_the_key():
             {"attacks/b": {"kind": "gi", "label": "B", "options": {"alpha": 1}}},
             "unknown option 'alpha'; it has no options",
         ),
-        ({"defaults/alpha": 0.9}, "axes.0.alpha: is an option of label attacks now: ilrg: {kind: ilrg, options"),
+        ({"defaults/alpha": 0.9}, "axes.0.alpha: is now an option of label attacks: ilrg: {kind: ilrg, options"),
         ({"experiments/a/side_knowledge": []}, "side_knowledge does not grant present_classes, which ilrg-simplified"),
         (
             {"experiments/a/side_knowledge": ["counts"]},
@@ -289,10 +289,10 @@ def test_faults_name_the_file_that_sets_the_key():
         ({"metrics": {"mine": {"kind": "mine"}}}, "metrics.mine.kind: unknown metric 'mine'; known: leacc"),
         (
             {"defaults/num_tries": None},
-            "defaults.num_tries: Input should be a text, a number, true or false, or a list",
+            "defaults.num_tries: Input should be a string, a number, true or false, or a list",
         ),
-        ({"defaults/num_tries": [None]}, "defaults.num_tries: Input should be a text, a number, true or false, or a"),
-        ({"attacks/a/options": {"alpha": [1]}}, "attacks.a.options.alpha: Input should be a text, a number, true or"),
+        ({"defaults/num_tries": [None]}, "defaults.num_tries: Input should be a string, a number, true or false, or a"),
+        ({"attacks/a/options": {"alpha": [1]}}, "attacks.a.options.alpha: Input should be a string, a number, true or"),
     ],
 )
 def test_faults_of_options_side_knowledge_and_metrics_are_one_line(changes, fault):
@@ -306,7 +306,7 @@ def test_faults_of_options_side_knowledge_and_metrics_are_one_line(changes, faul
     assert all(fault in line for line in str(caught.value).splitlines())
 
 
-def test_side_knowledge_that_is_granted_names_no_other_run():
+def test_granted_side_knowledge_does_not_change_the_run_id():
     granted = expand({"experiments/a/side_knowledge": ["present_classes"]})
     assert set(granted.runs) == set(expand().runs)
 

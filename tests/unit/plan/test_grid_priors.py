@@ -1,4 +1,4 @@
-"""What a prior keeps off, however its data set is written, and runs that would refuse their prior."""
+"""The batches that a prior avoids, in any spelling of its data set, and runs that would refuse their prior."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from gradleak.plan.catalogue import datasets
 
 
 def guided(prior: dict[str, Any], axes: dict[str, Any], **datasets: str) -> dict[str, Any]:
-    """A configuration with one guided attack."""
+    """Return a configuration with one guided attack."""
     return {
         **{f"datasets/{name}": {"kind": kind, "label": name} for name, kind in datasets.items()},
         "models/lenet": {"kind": "lenet", "label": "LeNet"},
@@ -34,25 +34,25 @@ BATCHES = "random-B1-clients2-tries2-seed12"
         ({"dataset": "MNIST_GRAY", "split": "train"}, "mnist", "train"),
     ],
 )
-def test_a_prior_keeps_off_the_batches_however_its_data_set_is_written(prior, dataset, split):
+def test_a_prior_avoids_the_batches_in_any_spelling_of_its_data_set(prior, dataset, split):
     (trained,) = expand(guided(prior, {"dataset": "d", "split": split}, d=dataset)).priors.values()
     assert trained.avoid == (f"{BATCHES}-{split}",)
 
 
-def test_a_prior_of_another_split_has_nothing_to_keep_off():
+def test_a_prior_of_another_split_has_nothing_to_avoid():
     (trained,) = expand(guided({"split": "val"}, {"dataset": "d"}, d="cifar100")).priors.values()
     assert trained.avoid == ()
 
 
-def test_a_prior_keeps_off_the_batches_of_its_own_data_set_alone(monkeypatch):
-    """Whatever else is attacked with it: here batches of the same name from another data set."""
+def test_a_prior_avoids_only_the_batches_of_its_own_data_set(monkeypatch):
+    """Even if it is used for other attacks: here on batches of the same name from another data set."""
     monkeypatch.setitem(datasets.KINDS, "fashion", datasets.KINDS["mnist"])
     axes = {"dataset": ["digits", "other"]}
     (trained,) = expand(guided({"dataset": "mnist-sample"}, axes, other="fashion")).priors.values()
     assert trained.avoid == (f"{BATCHES}-train",)
 
 
-def test_a_data_set_is_no_sample_because_of_its_name(monkeypatch):
+def test_a_name_does_not_make_a_data_set_a_sample(monkeypatch):
     monkeypatch.setitem(datasets.KINDS, "my-sample", datasets.KINDS["mnist"])
     (trained,) = expand(guided({"dataset": "my-sample"}, {"dataset": "d"}, d="my-sample")).priors.values()
     assert trained.avoid == ()
@@ -72,11 +72,11 @@ def test_a_data_set_is_no_sample_because_of_its_name(monkeypatch):
             {"split": "train"},
             "cifar100",
             {"num_tries": 1, "client_indices": "3,5"},
-            "learns from split train of cifar100, where client_indices are too",
+            "learns from split train of cifar100, which client_indices refer to as well",
         ),
     ],
 )
-def test_runs_that_would_refuse_their_prior_are_refused_beforehand(prior, dataset, axes, fault):
+def test_runs_that_would_refuse_their_prior_are_refused_by_the_plan(prior, dataset, axes, fault):
     with pytest.raises(InputError) as caught:
         expand(guided(prior, {"dataset": "d", **axes}, d=dataset))
     assert str(caught.value).startswith(f"my.yaml: experiments.c: prior p {fault}")

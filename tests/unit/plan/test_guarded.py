@@ -1,4 +1,4 @@
-"""Code of plug-ins fails in one line, changes nothing that others use, and returns what it should."""
+"""Plug-in code fails in one line, changes nothing that others use, and returns valid results."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,7 +85,7 @@ def labels(path: str, **options: Any) -> Any:
         ),
     ],
 )
-def test_an_attack_that_fails_or_returns_no_guess_is_one_line(load, body, message):
+def test_an_attack_that_fails_or_returns_an_invalid_guess_is_one_line(load, body, message):
     path = load(ATTACK, body)
     with pytest.raises(InputError, match=message) as caught:
         labels(path, methods=("mine",))
@@ -110,7 +110,7 @@ def test_an_attack_cannot_change_what_the_next_one_sees(load):
     ],
 )
 @pytest.mark.parametrize("program", ["labels", "images"])
-def test_a_defense_that_fails_or_reaches_too_far_is_one_line(load, program, body, message):
+def test_a_defense_that_fails_or_has_side_effects_is_one_line(load, program, body, message):
     path = load(DEFENSE, body)
     options: Any = {"dataset": "mnist-sample", "num_clients": 1, "iterations": 1, "progress": False}
     run = {
@@ -128,6 +128,6 @@ def test_an_objective_that_fails_is_one_line(load):
         images.run(Reconstruct(**options, modules=(path,), cost_fn="mine"))
 
 
-def test_code_that_is_built_in_keeps_its_traceback():
+def test_built_in_code_keeps_its_traceback():
     with pytest.raises(KeyError), plugins.guarded("attacks", "ilrg", "attack ilrg"):
         raise KeyError("x")

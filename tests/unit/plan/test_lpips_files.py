@@ -1,4 +1,4 @@
-"""The digest of LPIPS' weights: of their content, for runs that measure it."""
+"""The digest of LPIPS weights depends on their content, and applies to runs that measure LPIPS."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Ranges of metrics: declared for everything that the programs measure."""
+"""Ranges of metrics are declared for everything that the programs measure."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_differences_and_unknown_metrics(metric, expected):
     assert bounds(metric) == expected
 
 
-def test_a_difference_in_decibels_is_written_like_one():
+def test_a_difference_in_psnr_counts_as_psnr():
     assert is_psnr("difference_psnr")
     assert not is_psnr("difference_ssim")
 
@@ -64,5 +64,5 @@ def test_a_difference_in_decibels_is_written_like_one():
         ("of_a_plugin", "of_a_plugin", 3),
     ],
 )
-def test_how_a_metric_is_written(metric, written, decimals):
+def test_the_format_of_a_metric(metric, written, decimals):
     assert (label(metric), digits(metric)) == (written, decimals)

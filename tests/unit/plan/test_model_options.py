@@ -1,4 +1,4 @@
-"""Options of models: they are checked in one line, and need no torch."""
+"""Options of models: faults are one line, and checks need no torch."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Plug-ins: what is read of them without running them, what a run id holds of them, and one line for every fault."""
+"""Plug-ins: what is read without running them, their part in run ids, and one line for every fault."""
 
 import builtins
 import re
@@ -33,7 +33,7 @@ DIGITS = {"num_classes": 10, "channels": 1, "image_size": 16, "mean": [0.5], "st
 
 
 def declaring(part: str, **kinds: object) -> str:
-    """A plug-in that declares kinds and has no object."""
+    """Return a plug-in that declares kinds without objects."""
     return f"FACTS = { ({part: kinds})!r}"
 
 
@@ -42,7 +42,7 @@ QUANTISE = declaring("defenses", quantise={"strength": "bits", "high": 16})
 
 @pytest.fixture
 def write(tmp_path, monkeypatch) -> Iterator[Write]:
-    """Write a plug-in into the working directory; its kinds are forgotten after the test."""
+    """Write a plug-in into the working directory; its kinds are removed after the test."""
     monkeypatch.chdir(tmp_path)
 
     def write(text: str, name: str = "mine.py") -> str:
@@ -54,7 +54,7 @@ def write(tmp_path, monkeypatch) -> Iterator[Write]:
         yield write
 
 
-def test_declaring_reads_and_runs_nothing(write):
+def test_registering_does_not_run_the_file(write):
     path = write("raise SystemExit\n" + declaring("datasets", scans=DIGITS | {"sizes": {"train": 30, "val": 5}}))
     plugins.enter([path])
     plugins.enter([path, f"./{path}"])
@@ -67,24 +67,24 @@ def test_declaring_reads_and_runs_nothing(write):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("def f(:", "mine.py:1: is no Python: invalid syntax"),
-        ("x = 1", 'mine.py: has no FACTS; declare at module level what it brings, for example FACTS = {"attacks"'),
+        ("def f(:", "mine.py:1: is not valid Python: invalid syntax"),
+        ("x = 1", 'mine.py: has no FACTS; declare its kinds at module level, for example FACTS = {"attacks"'),
         ("x = 1\nFACTS = dict(attacks=1)", "mine.py:2: FACTS must be a literal"),
         ("FACTS = {}", "mine.py:1: FACTS declares no kind"),
         ('FACTS = {"atacks": {"a": {}}}', "mine.py: FACTS.atacks: Extra inputs are not permitted"),
         ('FACTS = {"attacks": ["a"]}', "mine.py: FACTS.attacks: Input should be a valid dictionary"),
-        ('FACTS = {"attacks": {"ilrg": {}}}', "mine.py: FACTS.attacks.ilrg: gradleak has this name already"),
-        ('FACTS = {"attacks": {"matching": {}}}', "FACTS.attacks.matching: gradleak has this name already"),
-        ('FACTS = {"attacks": {"floor-mine": {}}}', "FACTS.attacks.floor-mine: gradleak has this name already"),
-        ('FACTS = {"models": {"dnn": {}}}', "FACTS.models.dnn: gradleak has this name already"),
+        ('FACTS = {"attacks": {"ilrg": {}}}', "mine.py: FACTS.attacks.ilrg: gradleak already has this name"),
+        ('FACTS = {"attacks": {"matching": {}}}', "FACTS.attacks.matching: gradleak already has this name"),
+        ('FACTS = {"attacks": {"floor-mine": {}}}', "FACTS.attacks.floor-mine: gradleak already has this name"),
+        ('FACTS = {"models": {"dnn": {}}}', "FACTS.models.dnn: gradleak already has this name"),
         ('FACTS = {"attacks": {"Mine": {}}}', "attacks.Mine: use lower-case letters and digits"),
         ('FACTS = {"defenses": {"a-b": {"strength": "s", "high": 1}}}', "defenses.a-b: use lower-case"),
         ('FACTS = {"defenses": {"a": {"strength": "s"}}}', "mine.py: FACTS.defenses.a.high: Field required"),
         ('FACTS = {"defenses": {"a": {"strength": "label", "high": 1}}}', "FACTS.defenses.a.strength: the name of"),
         ('FACTS = {"models": {"a": {"options": ["width"]}}}', "FACTS.models.a.options: unknown option 'width'"),
         (declaring("datasets", a=DIGITS | {"channels": 3}), "mean and std need 3 numbers each"),
-        (declaring("datasets", a=DIGITS | {"mean": [127.5]}), "are those of pixels from 0 (black) to 1 (white)"),
-        (declaring("datasets", a=DIGITS | {"std": [0]}), "std above 0"),
+        (declaring("datasets", a=DIGITS | {"mean": [127.5]}), "must be those of pixels from 0 (black) to 1 (white)"),
+        (declaring("datasets", a=DIGITS | {"std": [0]}), "std must be above 0"),
     ],
 )
 def test_every_wrong_declaration_is_one_line(write, text, fault):
@@ -96,13 +96,13 @@ def test_every_wrong_declaration_is_one_line(write, text, fault):
 def test_wrong_files_are_one_line(write):
     with pytest.raises(InputError, match=r"gone\.py: no such file"):
         plugins.enter(["gone.py"])
-    with pytest.raises(InputError, match=r"notes\.txt: is no plug-in"):
+    with pytest.raises(InputError, match=r"notes\.txt: is not a plug-in"):
         plugins.enter([write(METHOD, "notes.txt")])
     with pytest.raises(InputError, match=r"gone\.py: no such file"):
         cli.parse(RestoreLabels, ["--modules", "gone.py"])
 
 
-def test_validating_a_job_enters_nothing(write):
+def test_validating_a_job_registers_nothing(write):
     path = write(METHOD)
     with pytest.raises(ValidationError, match=r"mine\.py: is not in the catalogue; call .*plugins\.enter first"):
         RestoreLabels(modules=(path,))
@@ -113,12 +113,12 @@ def test_validating_a_job_enters_nothing(write):
 def test_two_plugins_cannot_have_one_name_and_a_refused_one_leaves_nothing(write):
     plugins.enter([write(METHOD)])
     both = write('FACTS = {"tables": {"new": {}}, "attacks": {"blank": {}}}', "other.py")
-    with pytest.raises(InputError, match=r"other\.py: FACTS\.attacks\.blank: mine\.py has this name already"):
+    with pytest.raises(InputError, match=r"other\.py: FACTS\.attacks\.blank: mine\.py already has this name"):
         plugins.enter([both])
     assert "new" not in catalogue.names("tables")
 
 
-def test_what_runs_is_what_was_read(write):
+def test_the_code_that_runs_is_the_code_that_was_read(write):
     path = write("import builtins\nbuiltins.runs = getattr(builtins, 'runs', 0) + 1\n" + METHOD)
     plugins.enter([path])
     write("raise ValueError('edited since')")
@@ -139,9 +139,9 @@ def test_an_object_may_have_a_name_of_its_own(write):
         (METHOD + "\nundefined\n", "mine.py:11: NameError: name 'undefined' is not defined"),
         (
             METHOD.replace("def blank", "def plain"),
-            'FACTS.attacks.blank: blank is not there; name what makes the kind by "o',
+            'FACTS.attacks.blank: blank does not exist; name the function or class with "o',
         ),
-        (METHOD.replace("def blank", "blank = 1\ndef plain"), "FACTS.attacks.blank: blank is no function or class"),
+        (METHOD.replace("def blank", "blank = 1\ndef plain"), "FACTS.attacks.blank: blank is not a function or class"),
         ("import nowhere\n" + METHOD, "mine.py:1: ModuleNotFoundError: No module named 'nowhere'"),
     ],
 )
@@ -159,7 +159,7 @@ def run_id(path: str, text: str | None = None) -> str:
         return RestoreLabels(methods=("blank",), modules=(path,)).run_id
 
 
-def test_run_ids_hold_the_code_and_not_the_place(write):
+def test_run_ids_depend_on_the_code_and_not_on_the_path(write):
     before = run_id(write(METHOD))
     assert run_id(write(METHOD, "elsewhere/other.py")) == before
     assert run_id("mine.py", METHOD.replace("Docstring.", "More words.") + "# A remark.\n") == before
@@ -258,8 +258,8 @@ def test_faults_of_the_configuration_are_reported_together(write):
             }
         )
     lines = str(raised.value).splitlines()
-    assert "my.yaml: attacks.a.kind: 'blnk' is not there; FACTS.attacks in mine.py has blank" in lines
-    assert "my.yaml: attacks.b.options.cost_fn: 'far' is not there; FACTS.objectives in mine.py has nothing" in lines
+    assert "my.yaml: attacks.a.kind: 'blnk' does not exist; FACTS.attacks in mine.py has blank" in lines
+    assert "my.yaml: attacks.b.options.cost_fn: 'far' does not exist; FACTS.objectives in mine.py has nothing" in lines
     assert any(line.startswith("my.yaml: models.m.module: empty.py: has no FACTS") for line in lines)
     assert "my.yaml: tables.v.module: gone.py: no such file or directory; paths start at the project" in lines
 
@@ -277,13 +277,13 @@ def test_faults_of_the_configuration_are_reported_together(write):
         ({"kind": "quantise", "module": "other.py", "bits": "few"}, "defenses.d.bits: Input should be a valid number"),
     ],
 )
-def test_a_strength_of_its_own_is_checked(write, entry, message):
+def test_the_strength_of_a_plugin_is_checked(write, entry, message):
     write(QUANTISE, "other.py")
     with pytest.raises(InputError, match=re.escape(message)):
         expand({"defenses/d": {"label": "D", **entry}})
 
 
-def test_plugins_are_no_axis():
+def test_plugins_cannot_be_an_axis():
     assert "modules" not in axes.axes_of(RestoreLabels)
 
 

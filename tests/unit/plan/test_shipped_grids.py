@@ -1,4 +1,4 @@
-"""The configurations in config/: the default one needs no download, the large ones hold every published row."""
+"""The configurations in config/: the default one needs no download, the large ones cover every published row."""
 
 from dataclasses import astuple
 from typing import Any

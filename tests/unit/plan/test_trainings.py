@@ -1,4 +1,4 @@
-"""Which victims runs need, and which stage goes on from which."""
+"""The victims that runs need, and which stage continues which."""
 
 from typing import Any
 

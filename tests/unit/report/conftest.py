@@ -1,4 +1,4 @@
-"""Made-up rows of the long schema, for tests of tables, figures and the paper."""
+"""Artificial rows of the long schema, for tests of tables, figures and the paper."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,8 +41,8 @@ def _rows(
 ) -> pd.DataFrame:
     """Rows of one setting.
 
-    Methods in ``full`` restore counts and embeddings, others presence alone; ``more`` are further metrics of all
-    methods; ``values`` fixes the figure of a (method, metric) everywhere.
+    Methods in ``full`` restore counts and embeddings, others only presence; ``more`` are further metrics of all
+    methods; ``values`` fixes the value of a (method, metric) everywhere.
     """
     values = values or {}
     classes = dataset_facts(dataset).num_classes
@@ -122,7 +122,7 @@ def _image_rows(
 ) -> pd.DataFrame:
     """Rows of one setting of image reconstruction, as its jobs write them.
 
-    Image i of client c has a PSNR of ``psnr`` + i + c; clients in ``diverged`` count for nothing; ``more`` are further
+    Image i of client c has a PSNR of ``psnr`` + i + c; clients in ``diverged`` do not count; ``more`` are further
     metrics of images.
     """
     rows: list[dict[str, Any]] = []
@@ -156,7 +156,7 @@ def _image_rows(
                 rows += [{**who, "metric": metric, "value": value} for metric, value in whole.items()]
                 for each in iterations:
                     rows.append({**who, "iteration": each, "metric": SNAPSHOT, "value": psnr - 5 + each / 100})
-        # The job's own figures are under the clients' batch size even where only the aggregate is attacked.
+        # The job's own values have the clients' batch size even if only the aggregate is attacked.
         clients_own = batch_size // clients if aggregated else batch_size
         job = {**cell, "method": "job", "batch_size": clients_own, "trial": -1}
         rows.append({**job, "metric": "seconds", "value": 3.2})

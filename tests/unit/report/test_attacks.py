@@ -1,4 +1,4 @@
-"""Tables and figures of label restoration show whatever attacks there are."""
+"""Tables and figures of label restoration show all attacks of their experiments."""
 
 import ast
 import re
@@ -25,10 +25,10 @@ TABLES = [
 ]
 FIGURES = [kind for kind in catalogue.names("figures") if LABEL_ATTACKS in catalogue.find("figures", kind).needs]
 GROUPED = [kind for kind in TABLES if kind != "exact_inversion"]
-"""Tables with a group of columns per attack; the other has a line for each."""
+"""Tables with a group of columns per attack; the other one has a line for each."""
 JUDGED = [kind for kind in GROUPED if kind not in ("comparison", "error_analysis")]
 LABELS = Labels(method={"mine": "My attack", "ilrg": "iLRG", "idlg": "iDLG"})
-"""``mine`` is known to no catalogue, and comes first in the configuration."""
+"""``mine`` is in no catalogue, and comes first in the configuration."""
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +91,14 @@ def test_each_attack_has_a_group_of_columns(kind, made, figures):
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_a_table_of_an_unknown_attack_alone_speaks_of_no_other(kind, made, figures):
+def test_a_table_of_a_single_unknown_attack_mentions_no_other(kind, made, figures):
     table = build(kind, made("mine"), figures, LABELS)
     assert not re.search("ilrg|idlg|Attack$", text_of(table), re.IGNORECASE)
     assert "My attack" in table.caption
 
 
 @pytest.mark.parametrize("kind", ["batch_size_and_depth", "defenses", "extreme_distribution", "comparison"])
-def test_what_an_attack_does_not_restore_has_no_column(kind, made, figures):
+def test_quantities_that_an_attack_does_not_restore_have_no_column(kind, made, figures):
     table = build(kind, made("ilrg", "idlg", "mine"), figures, LABELS)
     titles = [f"{column.group} {column.header}" for column in table.columns]
     assert any("iDLG" in title and "LeAcc" in title for title in titles)
@@ -115,8 +115,8 @@ def test_attacks_without_embeddings_are_left_out(kind, made, figures):
 
 
 @pytest.mark.parametrize("kind", GROUPED)
-def test_published_figures_stand_beside_the_attack_that_they_are_of(kind, made, figures):
-    """Figures of iLRG are published for these settings, and none of an attack of ours."""
+def test_published_figures_stand_beside_their_own_attack(kind, made, figures):
+    """For these settings there are published figures of iLRG but none of our own attack."""
     numbers = build(kind, made("ilrg", "mine"), figures, LABELS).numbers
     verdicts = numbers.filter(regex="verdict$")
     ours = verdicts.filter(like="mine_") if kind == "comparison" else verdicts[numbers["method"] == "mine"]
@@ -176,7 +176,7 @@ def test_a_figure_shows_every_attack(kind, made, figures):
 
 
 def test_no_table_or_figure_names_a_method():
-    """Names of methods stand in configurations and results; published figures name theirs as data."""
+    """Names of methods belong in configurations and results; those of published figures are data."""
     names = "|".join(sorted([*catalogue.names("attacks"), "ig", "dlg"], key=len, reverse=True))
     named = []
     for folder in ("tables", "figures"):

@@ -1,4 +1,4 @@
-"""Results of several runs in one frame: only whole ones, of the runs they claim to be, of one code."""
+"""Results of several runs in one frame: only complete ones, of the claimed runs, computed by one code."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def test_rows_are_stacked_in_the_order_of_the_runs(written):
 
 
 @pytest.mark.parametrize("now", ["aaaaaaaa", "bbbbbbbb", "cccccccc"])
-def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(written, monkeypatch, now):
+def test_in_a_mixture_the_folders_not_of_the_present_code_are_named(written, monkeypatch, now):
     codes = {"labels": now, "images": "aaaaaaaa"}
     monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[program])
     metrics, sidecars = written
@@ -54,7 +54,7 @@ def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(writt
     *named, last = refused(written, draft=False)
     others = [(0, "aaaaaaaa"), (1, "bbbbbbbb")]
     assert named == [
-        f"{sidecars[i].parent}: was computed by code {code}, such a run is now computed by {now}"
+        f"{sidecars[i].parent}: was computed by code {code}; the present code is {now}"
         for i, code in others
         if code != now
     ]
@@ -63,8 +63,8 @@ def test_of_a_mixture_the_folders_of_other_code_than_the_present_are_named(writt
 
 
 @pytest.mark.parametrize(("first", "second"), [("aaaaaaaa", "bbbbbbbb"), ("old-aaaa", "old-bbbb")])
-def test_runs_that_use_other_kinds_have_codes_of_their_own(written, monkeypatch, first, second):
-    """All of now, or all of earlier code."""
+def test_code_is_compared_between_runs_of_equal_kinds(written, monkeypatch, first, second):
+    """All by present code, or all by earlier code."""
     codes = {"ilrg": "aaaaaaaa", "gi": "bbbbbbbb"}
     monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[next(iter(kinds))[1]])
     for sidecar, (method, code) in zip(written[1], [("ilrg", first), ("gi", second), ("ilrg", first)], strict=True):
@@ -72,22 +72,22 @@ def test_runs_that_use_other_kinds_have_codes_of_their_own(written, monkeypatch,
     assert len(gather(RUNS, *written, draft=False)) == 3 * TRIES
 
 
-def test_one_earlier_and_one_present_code_are_not_put_beside_each_other(written, monkeypatch):
+def test_earlier_and_present_code_are_not_mixed(written, monkeypatch):
     codes = {"ilrg": "aaaaaaaa", "gi": "bbbbbbbb"}
     monkeypatch.setattr(gathering, "code_of_kinds", lambda program, kinds: codes[next(iter(kinds))[1]])
     for sidecar, method in zip(written[1], ["ilrg", "gi", "ilrg"], strict=True):
         change(sidecar, kinds={"attacks": [method]})
     named, _ = refused(written, draft=False)
-    assert named == f"{written[1][1].parent}: was computed by code aaaaaaaa, such a run is now computed by bbbbbbbb"
+    assert named == f"{written[1][1].parent}: was computed by code aaaaaaaa; the present code is bbbbbbbb"
 
 
-def test_one_code_is_enough_even_an_old_one(written):
+def test_results_of_one_earlier_code_are_accepted(written):
     check_one_code({path: json.loads(path.read_text()) for path in written[1]})
 
 
 DAMAGES = {
-    "cut at a line end": (lambda lines: lines[:-1], "it has 2 rows, its record says 3"),
-    "a repeated row": (lambda lines: [*lines, lines[-1]], "it has 4 rows, its record says 3"),
+    "cut at a line end": (lambda lines: lines[:-1], "it has 2 rows but its record says 3"),
+    "a repeated row": (lambda lines: [*lines, lines[-1]], "it has 4 rows but its record says 3"),
     "repeated instead of another": (lambda lines: [*lines[:-1], lines[-2]], "it was edited"),
     "another number": (lambda lines: [*lines[:-1], lines[-1].replace("0.5", "0.75")], "it was edited"),
     "a text for a value": (lambda lines: [*lines[:-1], lines[-1].replace("0.5", "high")], "value is 'high', not a n"),
@@ -100,7 +100,7 @@ DAMAGES = {
         "batch_size is",
     ),
     "too many fields": (lambda lines: [*lines, "one,field,too,many" + ",x" * 40], "not a metrics CSV"),
-    "the header alone": (lambda lines: lines[:1], "it has 0 rows, its record says 3"),
+    "the header alone": (lambda lines: lines[:1], "it has 0 rows but its record says 3"),
 }
 
 
@@ -123,16 +123,16 @@ def test_every_damaged_run_is_named_at_once(written):
 
 
 RECORDS = {
-    "empty": ("", "is no record of a finished job"),
-    "no JSON": ("{", "is no record of a finished job"),
-    "no object": ("[]", "is no record of a finished job"),
+    "empty": ("", "is not the record of a finished job"),
+    "no JSON": ("{", "is not the record of a finished job"),
+    "no object": ("[]", "is not the record of a finished job"),
     "lacks its code": ({"code": None}, "(code: "),
     "a text for a number": ({"seconds": "many"}, "(seconds: "),
     "an identity that is none": ({"identity": 3}, "(identity: "),
     "no kind": ({"identity": {}}, "(identity: kind: "),
     "of another run": ({"run": "labels/z"}, "is the record of run labels/z, not of labels/a"),
     "interrupted": ({"interrupted": True}, "its run was interrupted"),
-    "of a version before digests": ({"metrics": None}, "does not say what metrics.csv held, an older version wrote it"),
+    "of a version before digests": ({"metrics": None}, "an older version wrote it, without the digest of metrics.csv"),
     "of an older version": ({"schema": None}, "results of another version, whose columns differ (now the type in "),
     "of a newer version": ({"schema": records.SCHEMA + 1}, "results of another version"),
     "a digest that is none": ({"metrics": {"rows": 3}}, "(metrics: sha256: "),
@@ -157,7 +157,7 @@ def test_rows_of_another_run_are_refused(written):
     metrics, _ = written
     metrics[0].write_text(metrics[0].read_text().replace("labels/a", "labels/z"))
     write_record(metrics[0], run="labels/a")
-    assert refused(written) == [f"{metrics[0]}: does not hold the rows of run labels/a; delete it and run again"]
+    assert refused(written) == [f"{metrics[0]}: does not contain the rows of run labels/a; delete it and run again"]
 
 
 def test_values_of_rows_that_do_not_count_may_be_missing(written):

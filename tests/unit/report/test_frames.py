@@ -1,4 +1,4 @@
-"""Metrics and experiments as frames: what was written is read, and nothing else."""
+"""Metrics and experiments as frames: only files as written are read."""
 
 import dataclasses
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_rows_of_an_experiment_survive_the_round_trip(experiment, made_up):
     assert frame["value"].tolist() == pytest.approx(made_up("mnist", "fcn", 8)["value"].tolist(), rel=1e-12)
 
 
-def test_a_cut_experiment_is_refused(experiment, made_up):
+def test_a_truncated_experiment_is_refused(experiment, made_up):
     lines = experiment.read_text().splitlines()
     experiment.write_text("\n".join(lines[:-5]) + "\n")
     with pytest.raises(InputError, match=r"one\.csv: is not the file that was written: .*; delete it and run again"):

@@ -35,7 +35,7 @@ def test_a_diverged_client_is_one_batch_less_and_no_image_counts(made_up_images)
     assert found.diverged_restarts(cell, "ig") == 2
 
 
-def test_the_clients_batch_size_is_no_setting_of_an_aggregate(made_up_images):
+def test_the_clients_batch_size_is_not_a_setting_of_an_aggregate(made_up_images):
     found = Reconstructions.of(made_up_images("mnist", "lenet", 8, clients=4, aggregated=True))
     (cell,) = found.cells()
     assert (cell["batch_size"], cell["aggregated"]) == (8, 4)
@@ -56,7 +56,7 @@ def test_snapshots_are_sorted_as_numbers(made_up_images):
     assert found.snapshots(found.cells()[0], "ig") == [1, 200, 1000]
 
 
-def test_kinds_of_rows_are_told_apart(made_up, made_up_images):
+def test_kinds_of_rows_are_distinguished(made_up, made_up_images):
     both = pd.concat([made_up("mnist", "fcn", 8), made_up_images("mnist", "fcn", 8)])
     assert set(only_images(both)["kind"]) == {"images"}
     assert set(without_images(both)["kind"]) == {"labels"}

@@ -1,4 +1,4 @@
-"""The numbers in the prose, and that the paper reads whatever the grid holds."""
+"""The numbers in the prose, and that the paper builds for any grid."""
 
 import os
 import re
@@ -23,7 +23,7 @@ _ANALYSED = ("error_analysis", "soteria_embedding", "training_stage", "defenses"
 
 
 def _experiments(kind: str, needs: tuple[str, ...]) -> list[str]:
-    """The made-up experiments that a view shows."""
+    """Return the artificial experiments that a view shows."""
     if kind == "denoising_path":
         return ["guided images"]
     if IMAGES in needs:
@@ -156,7 +156,7 @@ def test_both_ends_of_a_series_are_quoted(frames, sources):
     assert alone["series/lnacc"] == "one to the same, since each setting has one batch size"
 
 
-def test_views_stand_in_the_subsection_that_they_are_about(everything, sources):
+def test_views_stand_in_their_subsection(everything, sources):
     values = gather(everything, sources)
     assert values["views/batch_size_and_depth"].startswith(r"\input{batch_size_and_depth.tex}\ResultFigure")
     assert values["refs/error_analysis"] == r"Table~\ref{tab:error_analysis} and Table~\ref{tab:soteria_embedding}"
@@ -170,7 +170,7 @@ def test_images_do_not_count_as_restored_labels(frames, of_images, sources):
     labels = gather(frames, sources)
     both = gather({**frames, **of_images}, sources)
     differs = {key for key, value in labels.items() if both.get(key) != value}
-    # What both have in common, and the tables that are put into the text.
+    # Shared keys, and the tables placed in the text.
     assert {"all/runs", "all/data-sets", "all/victims"} <= differs
     assert all(
         key.startswith(("all/", "images/")) for key in differs - {"views/exact_inversion", "refs/exact_inversion"}
@@ -203,7 +203,7 @@ def test_extent_of_images(of_images, sources):
     assert (values["runs"], values["all/runs"]) == ("0", "16")
 
 
-def test_what_labels_aggregation_and_defenses_do(of_images, sources):
+def test_effects_of_labels_aggregation_and_defenses(of_images, sources):
     values = gather(of_images, sources)
     # IG rises by 1.8 for each of three initialisations, DLG falls by 1 for each of three clients; the one aggregate has
     # no interval.
@@ -250,7 +250,7 @@ def get(text: str) -> set[str]:
 
 
 def sections_of(values: dict[str, str], folder) -> str:
-    """The prose that a build reads: what ``\\IfHas`` and ``\\Section`` choose, and what that takes in."""
+    """Return the prose of a build: what ``\\IfHas`` and ``\\Section`` select, including nested files."""
 
     def read(name: str) -> str:
         text = (folder / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the text says of attacks with a prior, from made-up rows."""
+"""The text about attacks with a prior, from artificial rows."""
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ def said(made_up_images, **gains: list[float]) -> dict[str, str]:
 ALONE = [0.0, 0.0, 0.0, 0.0]
 
 
-def test_each_attack_is_compared_and_none_is_picked(made_up_images):
+def test_every_attack_is_compared(made_up_images):
     # Differences 1, 2, 3, 2: mean 2, sd sqrt(2/3), t(0.975, 3) = 3.182446, half-width 1.299228.
     found = said(made_up_images, ig_ilrg=ALONE, dps=[1.0, 2.0, 3.0, 2.0], refined=[-9.0, 9.0, -9.0, 9.0])
     assert (found["comparisons"], found["judged"]) == ("2", "2")
@@ -42,7 +42,7 @@ def test_each_attack_is_compared_and_none_is_picked(made_up_images):
     assert not {"better", "gain", "highest", "lowest"} & set(found)
 
 
-def test_labels_are_got_in_the_same_way_or_nothing_is_compared(made_up_images):
+def test_only_attacks_with_equal_label_policies_are_compared(made_up_images):
     both = said(made_up_images, ig=[5.0, 5.0, 5.0, 5.0], ig_ilrg=ALONE, dps=[1.0, 2.0, 3.0, 2.0])
     assert both["comparisons"] == "1"
     assert "2.00 dB" in both["list"]
@@ -50,7 +50,7 @@ def test_labels_are_got_in_the_same_way_or_nothing_is_compared(made_up_images):
     assert (neither["comparisons"], neither["list"]) == ("0", "none")
 
 
-def test_controls_are_floors_and_no_attacks(made_up_images):
+def test_controls_are_not_compared_as_attacks(made_up_images):
     found = said(made_up_images, ig_ilrg=ALONE, prior_alone=[9.0, 9.0, 9.0, 9.0])
     assert (found["comparisons"], found["controls"]) == (
         "0",

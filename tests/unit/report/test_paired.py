@@ -1,4 +1,4 @@
-"""Paired differences against hand computation and scipy's own."""
+"""Paired differences against hand computation and scipy."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from gradleak.report.paired import paired_difference
 
 
 def rows(values: dict[int, list[float]], metric: str = "psnr") -> pd.DataFrame:
-    """Rows of one method: initialisation -> values of its tries."""
+    """Return rows of one method: initialisation -> values of its tries."""
     found = [(m, 12, t, -1, "ok", metric, value) for m, tries in values.items() for t, value in enumerate(tries)]
     return pd.DataFrame(found, columns=["model_seed", "seed", "trial", "image", "status", "metric", "value"])
 
@@ -35,14 +35,14 @@ def test_over_initialisations_it_is_scipys_paired_t():
     assert (found.value.n_initialisations, found.value.n_trials, found.sign) == (4, 8, 1)
 
 
-def test_what_is_shared_cancels_out():
+def test_shared_effects_cancel_out():
     # The victims differ by ten dB, the methods by one: unpaired intervals would overlap.
     levels = [10.0, 20.0, 30.0, 40.0]
     ours = rows({seed: [level + 1 + 0.1 * seed] for seed, level in enumerate(levels)})
     assert paired_difference(rows({s: [level] for s, level in enumerate(levels)}), ours, "psnr").sign == -1
 
 
-def test_only_tries_that_both_have_count():
+def test_only_tries_of_both_methods_count():
     ours, other = rows({1: [1.0, 2.0, 4.0, 8.0, 16.0]}), rows({1: [0.0, 0.0, 0.0, 0.0]})
     ours.loc[0, "status"] = "diverged"
     other.loc[1, "status"] = NOT_APPLICABLE

@@ -3,7 +3,7 @@
 import re
 
 
-def test_conditions_choose_whole_sections_alone(paper_folder):
+def test_conditions_choose_only_whole_sections(paper_folder):
     lines = [
         line.strip()
         for path in [paper_folder / "main.tex", *(paper_folder / "sections").rglob("*.tex")]

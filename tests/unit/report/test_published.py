@@ -1,4 +1,4 @@
-"""Published figures: our identifiers, and which of them belongs beside a cell."""
+"""Published figures: our identifiers, and the figures beside a cell."""
 
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_a_missing_file_is_one_line(tmp_path):
     ("edit", "message"),
     [
         (lambda frame: frame.assign(batch_size="many"), r"ilrg\.csv:2: invalid literal.*'many'"),
-        (lambda frame: frame.assign(ilrg_leacc="7"), r"ilrg\.csv:2: ilrg_leacc is 7; it lies in \[0, 1\]"),
+        (lambda frame: frame.assign(ilrg_leacc="7"), r"ilrg\.csv:2: ilrg_leacc is 7; it must lie in \[0, 1\]"),
         (lambda frame: frame.assign(ilrg_leacc="nan"), r"ilrg\.csv:2: ilrg_leacc is nan"),
         (lambda frame: frame.assign(model="alexnet"), r"ilrg\.csv:2: .*unknown model 'alexnet'"),
         (lambda frame: frame.drop(columns="batch_size"), r"ilrg\.csv: column batch_size is missing"),
@@ -166,7 +166,7 @@ def test_an_edited_file_is_one_line(tmp_path, paper_folder, edit, message):
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\xfa", b"a,b\n1,2,3\n1,2,3,4\n"])
-def test_a_file_that_is_no_csv_is_one_line(tmp_path, content):
+def test_a_file_that_is_not_csv_is_one_line(tmp_path, content):
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"x\.csv: not a CSV file") as caught:
         published.load(tmp_path / "x.csv")

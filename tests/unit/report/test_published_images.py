@@ -1,4 +1,4 @@
-"""Published reconstructions, and when they belong beside a measurement."""
+"""Published reconstructions, and when they are shown beside a measurement."""
 
 import pytest
 

@@ -17,7 +17,7 @@ from gradleak.report.tables.render import to_latex
 
 
 def write_run(folder: Path, frame: pd.DataFrame, **spec) -> Path:
-    """Write a run folder as the programs do."""
+    """Write the folder of a run as the programs do."""
     folder.mkdir()
     frame[list(COLUMNS)].to_csv(folder / "metrics.csv", index=False)
     write_record(folder / "metrics.csv", run=frame["run"].iloc[0], spec=spec)
@@ -60,7 +60,7 @@ def test_the_means_alone(dlg_run):
     assert [line[0] for line in lines(dlg_run, per_batch=False) if len(line) > 1] == ["all", "aggregate"]
 
 
-def test_what_could_not_be_tried_is_shown_as_such(made_up_images, tmp_path):
+def test_tries_that_were_not_applicable_are_shown_as_such(made_up_images, tmp_path):
     frame = made_up_images("mnist", "lenet", 2, clients=2)
     withheld = frame["client"] == 1
     frame.loc[withheld, ["status", "value"]] = [NOT_APPLICABLE, np.nan]
@@ -71,7 +71,7 @@ def test_what_could_not_be_tried_is_shown_as_such(made_up_images, tmp_path):
     assert "not applicable" in made.note
 
 
-def test_a_diffusion_run_is_put_below(dlg_run, diffusion_run):
+def test_a_diffusion_run_comes_below(dlg_run, diffusion_run):
     made = table([read_run(dlg_run), read_run(diffusion_run)])
     assert [column.header for column in made.columns][2:6] == ["PSNR (dB)", "SSIM", "MSE", "LPIPS"]
     shown = [line.cells for line in made.lines if line.cells]
@@ -113,11 +113,11 @@ def test_foreign_folders_are_refused(dlg_run, made_up, tmp_path):
         read_run(write_run(tmp_path / "labels", labels))
     record = json.loads((dlg_run / "run.json").read_text())
     (dlg_run / "run.json").write_text(json.dumps(record | {"run": "images/other"}))
-    with pytest.raises(InputError, match=r"metrics\.csv: does not hold the rows of run images/other"):
+    with pytest.raises(InputError, match=r"metrics\.csv: does not contain the rows of run images/other"):
         read_run(dlg_run)
     for text in ("{", "[]", "{}"):
         (dlg_run / "run.json").write_text(text)
-        with pytest.raises(InputError, match=r"run\.json: is no record of a finished job"):
+        with pytest.raises(InputError, match=r"run\.json: is not the record of a finished job"):
             read_run(dlg_run)
 
 

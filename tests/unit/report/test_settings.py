@@ -1,4 +1,4 @@
-"""Parts of a setting, and the words for them."""
+"""Parts of a setting, and their words."""
 
 from tests.cells import columns
 
@@ -22,7 +22,7 @@ def test_settings_that_differ_in_one_part_are_equal_without_it():
     assert without(early, "defense") != without(late, "defense")
 
 
-def test_what_no_job_asked_for_is_usual():
+def test_defaults_are_usual():
     odd = columns("mnist", "fcn", 8, stage="iter1", distribution="balanced-4", defense="dp-1", aggregated=2)
     for part in ("stage", "distribution", "defense", "aggregated"):
         assert is_usual(PLAIN, part)
@@ -49,6 +49,6 @@ def test_stages_in_words():
     assert words_of(PLAIN | {"checkpoint": "01234567"}, "stage") == "checkpoint-01234567"
 
 
-def test_models_are_called_as_the_configuration_does():
+def test_models_have_the_names_of_the_configuration():
     for model in ("fcn", "fcn-n_hidden=3-n_dim=10", "lenet5-silu", "vgg16-dropout"):
         assert model_of(columns("mnist", model, 8)) == model

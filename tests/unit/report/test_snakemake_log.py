@@ -1,4 +1,4 @@
-"""What scripts of the workflow get from their rules, and how they say what went wrong."""
+"""Parameters of the workflow's scripts, and how they report faults."""
 
 import logging
 
@@ -8,7 +8,7 @@ from gradleak.errors import InputError
 from gradleak.report.snakemake_log import logged, packed, unpacked
 
 
-def test_parameters_of_rules_can_stand_in_a_script_of_the_report():
+def test_parameters_of_rules_are_safe_in_scripts_of_the_report():
     value = {"caption": "a </script> <!-- b", "names": ["<"], "draft": False, "none": None}
     assert "<" not in packed(value)
     assert unpacked(packed(value)) == value

@@ -1,4 +1,4 @@
-"""Intervals against hand computation and scipy's own."""
+"""Intervals against hand computation and scipy."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from gradleak.report.statistics import compare_means, student, summarise, verdic
 
 
 def long(values: dict[int, list[float]], *, metric: str = "made_up", status: str = "ok") -> pd.DataFrame:
-    """Rows of one cell: initialisation -> values of its tries."""
+    """Return rows of one cell: initialisation -> values of its tries."""
     rows = [
         (seed, 12, trial, value, "ilrg", metric, status)
         for seed, tries in values.items()
@@ -22,7 +22,7 @@ def long(values: dict[int, list[float]], *, metric: str = "made_up", status: str
 
 
 def test_means_are_taken_within_an_initialisation_first():
-    # Pooled over tries the mean would be 3.5, not 3.
+    # Pooled over tries, the mean would be 3.5, not 3.
     row = summarise(long({1: [1.0, 3.0], 2: [4.0, 4.0, 4.0, 4.0]})).iloc[0]
     assert row["mean"] == 3.0
     assert row["sd"] == pytest.approx(np.sqrt(2))
@@ -57,7 +57,7 @@ def test_confidence_interval_is_scipys():
         ("made_up", None, None),
     ],
 )
-def test_intervals_are_cut_to_the_metrics_range(metric, low, high, interval):
+def test_intervals_are_clipped_to_the_range_of_the_metric(metric, low, high, interval):
     row = summarise(long({1: [0.1], 2: [0.9]}, metric=metric)).iloc[0]
     free = summarise(long({1: [0.1], 2: [0.9]})).iloc[0]
     assert row[f"{interval}_low"] == (free[f"{interval}_low"] if low is None else low)
@@ -87,13 +87,13 @@ def test_one_try_has_no_interval():
     assert np.isnan(row["ci_low"])
 
 
-def test_the_luck_of_shared_batches():
+def test_shared_batches_add_variance():
     # Rows: initialisations, columns: batches. Every initialisation scores the same on a batch.
     same = long({1: [0.1, 0.3, 0.8], 2: [0.1, 0.3, 0.8]})
     assert summarise(same).iloc[0]["pi_high"] == pytest.approx(0.4 + 0.0005)
     row = summarise(same).iloc[0]
-    luck = 4.302653 * np.std([0.1, 0.3, 0.8], ddof=1) / np.sqrt(3)
-    assert row["fresh_high"] == pytest.approx(0.4 + luck * np.sqrt(2) + 0.0005, abs=1e-6)
+    spread = 4.302653 * np.std([0.1, 0.3, 0.8], ddof=1) / np.sqrt(3)
+    assert row["fresh_high"] == pytest.approx(0.4 + spread * np.sqrt(2) + 0.0005, abs=1e-6)
     assert row["n_batches"] == 3
 
 
@@ -104,7 +104,7 @@ def test_batch_variance_is_that_of_a_random_effect():
     assert summarise(long(values)).iloc[0]["batch_variance"] == pytest.approx(0.09, rel=0.15)
 
 
-def test_batches_of_their_own_add_no_luck():
+def test_separate_batches_add_no_variance():
     frame = long({1: [0.1, 0.3], 2: [0.5, 0.6]})
     frame["seed"] = frame["model_seed"]
     row = summarise(frame).iloc[0]
@@ -125,7 +125,7 @@ def test_a_cell_that_only_diverged_is_kept():
     assert (row["n_initialisations"], row["n_trials"], row["n_diverged"], row["basis"]) == (0, 0, 2, "none")
 
 
-def test_tries_that_could_not_be_made_are_counted_apart():
+def test_tries_that_were_not_applicable_are_counted_separately():
     frame = long({1: [1.0, float("nan")], 2: [3.0, 99.0]})
     frame.loc[1, "status"] = NOT_APPLICABLE
     frame.loc[3, "status"] = "diverged"
@@ -134,7 +134,7 @@ def test_tries_that_could_not_be_made_are_counted_apart():
     assert (row["mean"], row["basis"]) == (2.0, "initialisations")
 
 
-def test_a_method_that_could_not_be_tried_has_no_n_and_no_mean():
+def test_a_method_that_was_not_applicable_has_no_n_and_no_mean():
     row = summarise(long({1: [float("nan")], 2: [float("nan")]}, status=NOT_APPLICABLE)).iloc[0]
     assert np.isnan([row["mean"], row["ci_low"], row["pi_low"]]).all()
     assert (row["n_initialisations"], row["n_trials"], row["n_diverged"]) == (0, 0, 0)
@@ -151,7 +151,7 @@ def test_student_needs_two_values():
     assert student(3) == pytest.approx(4.302653, abs=1e-6)
 
 
-def test_means_are_compared_as_welch_does():
+def test_means_are_compared_by_welchs_test():
     a, b = [0.30, 0.33, 0.36, 0.33], [0.25, 0.24, 0.28]
     reference = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     assert reference.low > 0.0005  # so they differ

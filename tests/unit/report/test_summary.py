@@ -1,4 +1,4 @@
-"""Experiment files read together: shared values count once, unlike runs are not mixed."""
+"""Experiment files read together: shared values count once, and different runs are not mixed."""
 
 import pandas as pd
 import pytest
@@ -25,7 +25,7 @@ def test_runs_that_differ_in_their_methods_share_values(made_up):
 
 def test_runs_that_differ_in_a_hidden_option_are_refused(made_up):
     other = made_up("mnist", "fcn", 8, level=0.5).assign(run="labels/other")
-    with pytest.raises(InputError, match=r"labels/other fall into one cell"):
+    with pytest.raises(InputError, match=r"labels/other belong to one cell"):
         distinct(pd.concat([made_up("mnist", "fcn", 8), other]))
 
 

@@ -24,8 +24,8 @@ def test_escape(text, expected):
     assert tex.escape(text) == expected
 
 
-def test_what_cannot_be_typeset_is_refused():
-    with pytest.raises(InputError, match="cannot be typeset"):
+def test_untypesettable_characters_are_refused():
+    with pytest.raises(InputError, match="pdfTeX cannot typeset"):
         tex.escape("数")
 
 

@@ -1,4 +1,4 @@
-"""Exact inversion in runs: labels beside the other methods, images and features, defenses, what cannot be certified."""
+"""Exact inversion in runs: labels beside other methods, images and features, defenses, missing certificates."""
 
 import math
 
@@ -43,12 +43,12 @@ def test_labels_are_certified_beside_the_other_methods():
     assert ("ilrg", "certified") not in found
 
 
-def test_other_methods_see_what_they_see_without_it():
+def test_other_methods_are_unaffected():
     alone, beside = labels(methods=("ilrg",)), labels(methods=("ilrg", "consistency"))
     assert alone["ilrg", "probability_cosine"] == beside["ilrg", "probability_cosine"]
 
 
-def test_the_rest_is_restored_by_ilrg_where_nothing_is_certified():
+def test_without_certificates_ilrg_restores_the_labels():
     # A ReLU network of one hidden layer is not certified.
     found = labels(methods=("consistency", "ilrg"), n_hidden=0)
     assert found["consistency", "certified"] == [0.0, 0.0]
@@ -72,7 +72,7 @@ def test_a_head_alone_certifies_what_it_can():
 
 
 @pytest.mark.parametrize("defense", ["dp-0.0001", "clip-4", "sparse-20"])
-def test_defenses_make_no_certificate_false(defense):
+def test_defenses_cause_no_false_certificates(defense):
     found = labels(methods=("consistency",), defenses=(defense,), defense_scope="all")
     assert found["consistency", "falsely_certified"] == [0.0, 0.0]
 
@@ -96,8 +96,8 @@ def test_features_of_a_convolutional_network(tmp_path):
     assert np.load(tmp_path / "inputs.npz")["round0_client0"].shape == (8, 400)
 
 
-def test_what_is_missed_is_the_mean_image():
-    (made,) = reconstructed(n_hidden=0).reconstructions  # nothing is found
+def test_missed_images_are_the_mean_image():
+    (made,) = reconstructed(n_hidden=0).reconstructions  # nothing is restored
     assert made.metrics["certified"].tolist() == [0.0] * 24
     assert bool(torch.isfinite(made.metrics["psnr"]).all())
     assert len(made.guess.flatten().unique()) == 1
@@ -105,5 +105,5 @@ def test_what_is_missed_is_the_mean_image():
 
 @pytest.mark.parametrize("option", [{"iterations": 5}, {"labels": "truth"}, {"tv_weight": 0.1}])
 def test_options_of_matching_are_refused(option):
-    with pytest.raises(ValidationError, match="has no effect on method consistency"):
+    with pytest.raises(ValidationError, match="has no effect with method consistency"):
         reconstructed(**option)

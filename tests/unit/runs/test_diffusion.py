@@ -73,7 +73,7 @@ def test_a_prior_is_a_diffusers_folder_with_its_record(trained):
     assert not list(trained.folder.glob("state*"))
 
 
-def test_a_prior_keeps_off_the_batches_that_it_is_told(trained, victims):
+def test_a_prior_avoids_the_given_batches(trained, victims):
     data = datasets.load("mnist-sample")
     held = draw_batch(victims, data, 0, 0)
     learnt = torch.from_numpy(np.load(trained.folder / "seen.npy"))
@@ -87,7 +87,7 @@ def test_a_prior_that_has_seen_the_client_is_refused(tmp_path):
         run(attack_spec(careless.folder))
 
 
-def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+def test_an_interrupted_training_resumes_exactly(tmp_path, monkeypatch):
     whole = training.train(prior_spec(tmp_path / "a", steps=3))
     spec = prior_spec(tmp_path / "b", steps=3)
     step = training._Run._step
@@ -118,7 +118,7 @@ def test_every_sampler_denoises(trained, sampler):
 
 
 @pytest.mark.parametrize("guidance", ["alternate", "dps"])
-def test_guidance_brings_the_gradient_nearer(trained, guidance):
+def test_guidance_reduces_the_matching_loss(trained, guidance):
     more: dict[str, Any] = {"match_steps": 2} if guidance == "alternate" else {}
     spec = attack_spec(trained.folder, labels="truth", guidance=guidance, diffusion_steps=30, cost_fn="sim", **more)
     (led,) = run(spec).reconstructions
@@ -126,7 +126,7 @@ def test_guidance_brings_the_gradient_nearer(trained, guidance):
 
 
 def test_the_posterior_step_is_the_published_one():
-    """zeta / ||r|| times the derivative of ||r||^2, with r relative to what was observed (algorithm 1)."""
+    """zeta / ||r|| times the derivative of ||r||^2, with r relative to the observed gradient (algorithm 1)."""
     K, n, zeta = 3, 4, 0.3
     generator = torch.Generator().manual_seed(0)
     y, matrix = (torch.randn(K, m, generator=generator, dtype=torch.float64) for m in (5, 5 * n))
@@ -143,18 +143,18 @@ def test_the_posterior_step_is_the_published_one():
     (of_square,) = torch.autograd.grad(relative.square().sum(), x)
     expected = zeta * n / relative.detach().view(K, 1, 1, 1, 1) * of_square
     torch.testing.assert_close(_posterior_step(state, by_x, loss.detach()), expected)
-    # Another unit of the gradients changes nothing.
+    # The unit of the gradients does not matter.
     state.observed *= 100
     torch.testing.assert_close(_posterior_step(state, 100 * by_x, 100 * loss.detach()), expected)
 
 
 @pytest.mark.parametrize(("whole", "observed"), [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
-def test_nothing_observed_or_nothing_left_takes_no_step(whole, observed):
+def test_zero_gradients_or_zero_residuals_take_no_step(whole, observed):
     state: Any = SimpleNamespace(guidance=SimpleNamespace(guidance_scale=1.0), observed=torch.full((1,), observed))
     assert not _posterior_step(state, torch.ones(1, 1, 1, 2, 2), torch.full((1,), whole)).any()
 
 
-def test_tiny_gradients_step_as_large_ones_do():
+def test_tiny_and_large_gradients_take_the_same_step():
     steps = []
     for unit in (1.0, 1e-12):
         observed = torch.full((1,), 2 * unit**2)
@@ -182,7 +182,7 @@ def test_posterior_sampling_has_the_published_number_of_steps():
     ],
 )
 def test_options_without_effect_are_refused(guidance, option):
-    with pytest.raises(ValidationError, match=f"{option} .*has no effect on"):
+    with pytest.raises(ValidationError, match=f"{option} .*has no effect with guidance"):
         attack_spec(Path("prior"), guidance=guidance, **{option: 3})
 
 
@@ -196,7 +196,7 @@ def test_refinement_lowers_the_cosine_objective_and_keeps_the_box(trained):
 
 
 def test_refinement_reports_the_loss_of_the_guidance(trained):
-    """Both rows are called matching_loss, so both must be the l2 objective at what was found."""
+    """Both rows are called matching_loss, so both must be the l2 objective at the result."""
     spec = attack_spec(trained.folder, labels="truth", guidance="dps", refine_iterations=2)
     round_ = prepare(spec)
     (batch,) = next(client_batches(spec, round_))
@@ -209,7 +209,7 @@ def test_refinement_reports_the_loss_of_the_guidance(trained):
 
 @pytest.mark.parametrize("labels", ["ilrg", "optimise"])
 @pytest.mark.parametrize("kind", [{"guidance": "none"}, {"control": "random-gradients", "guidance": "dps"}])
-def test_a_control_does_not_move_with_the_gradient_of_the_client(trained, kind, labels):
+def test_a_control_does_not_depend_on_the_clients_gradient(trained, kind, labels):
     made = [
         run(attack_spec(trained.folder, labels=labels, restarts=2, defenses=defense, **kind))
         for defense in ("", "dp-3", "clip-0.001")
@@ -221,12 +221,12 @@ def test_a_control_does_not_move_with_the_gradient_of_the_client(trained, kind, 
         assert first.loss == other.loss
 
 
-def test_an_attack_moves_with_it(trained):
+def test_an_attack_depends_on_the_clients_gradient(trained):
     made = [run(attack_spec(trained.folder, guidance="dps", defenses=name)).reconstructions[0] for name in ("", "dp-3")]
     assert not torch.equal(made[0].guess, made[1].guess)
 
 
-def test_a_control_is_led_by_noise_of_its_own(trained):
+def test_a_control_differs_from_the_guided_attack(trained):
     options: dict[str, Any] = {"labels": "ilrg", "guidance": "dps"}
     led, control = (
         run(attack_spec(trained.folder, control=control, **options)) for control in ("none", "random-gradients")
@@ -271,8 +271,8 @@ def test_names_of_batches():
     [
         ({"guidance": "none", "refine_iterations": 5}, "uses no gradient"),
         ({"guidance": "dps", "sampler": "euler"}, "needs sampler ddpm or ddim"),
-        ({"guidance": "none", "apply_agg_step": True, "reconstruct_mode": "both"}, "a control sees none"),
-        ({"guidance": "none", "labels": "truth"}, "a control sees nothing of it; use ilrg"),
+        ({"guidance": "none", "apply_agg_step": True, "reconstruct_mode": "both"}, "a control must not see them"),
+        ({"guidance": "none", "labels": "truth"}, "a control must not see it; use ilrg"),
     ],
 )
 def test_contradictions(options, message):
@@ -300,7 +300,7 @@ def test_priors_that_do_not_fit(trained, tmp_path):
         load_prior(source, channels=1, image_size=32, device=CPU)
     with pytest.raises(InputError, match="no such folder; train one with train_prior"):
         load_prior(str(tmp_path / "nowhere"), channels=1, image_size=28, device=CPU)
-    with pytest.raises(InputError, match="is no diffusers folder of a DDPM"):
+    with pytest.raises(InputError, match="is not a diffusers folder of a DDPM"):
         load_prior(str(tmp_path), channels=1, image_size=28, device=CPU)
 
 
@@ -309,7 +309,7 @@ def test_a_hub_that_cannot_be_reached_names_the_alternative(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(DDPMPipeline, "from_pretrained", offline)
-    with pytest.raises(InputError, match=r"google/ddpm-cifar10-32: cannot be fetched from the hub .*local folder"):
+    with pytest.raises(InputError, match=r"google/ddpm-cifar10-32: cannot be downloaded from the hub .*local folder"):
         load_prior("google/ddpm-cifar10-32", channels=3, image_size=32, device=CPU)
 
 

@@ -1,4 +1,4 @@
-"""What a program that reconstructs images does after its attack."""
+"""The programs that reconstruct images, after the attack."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ from gradleak.runs.image_job import execute
 from gradleak.runs.images import Result, run
 
 
-def test_an_interrupted_run_keeps_its_results_but_is_no_success(tmp_path, capsys):
+def test_an_interrupted_run_keeps_its_results_but_fails(tmp_path, capsys):
     output = tmp_path / "metrics.csv"
     spec = Reconstruct(dataset="mnist-sample", num_clients=1, iterations=1, output=output, progress=False)
 
@@ -41,7 +41,7 @@ def finished(tmp_path, monkeypatch) -> tuple[Reconstruct, Result]:
     return spec, run(spec)
 
 
-def test_runs_of_the_same_second_have_folders_of_their_own(finished, capsys):
+def test_runs_of_the_same_second_have_separate_folders(finished, capsys):
     spec, result = finished
     for _ in range(3):
         execute(spec, lambda spec: result)
@@ -65,7 +65,7 @@ def interrupted_at_once(spec: Reconstruct) -> Result:
 
 @pytest.mark.parametrize(("attack", "error"), [(refused, InputError), (interrupted_at_once, KeyboardInterrupt)])
 @pytest.mark.parametrize("output", [None, Path("a/b/metrics.csv")])
-def test_a_run_with_nothing_to_write_makes_no_folder(finished, attack, error, output):
+def test_a_run_without_results_creates_no_folder(finished, attack, error, output):
     spec, _ = finished
     with pytest.raises(error):
         execute(spec.model_copy(update={"output": output}), attack)
@@ -88,11 +88,13 @@ def test_a_signal_waits_until_all_files_are_written(finished, monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["save_dir", "output"])
-def test_a_place_that_cannot_be_written_is_refused_before_the_attack(finished, where):
+def test_an_unwritable_output_is_refused_before_the_attack(finished, where):
     spec, _ = finished
     Path("file").write_text("")
     place = {"save_dir": Path("file/runs"), "output": Path("file/metrics.csv")}[where]
-    with pytest.raises(InputError, match=rf"^--{where.replace('_', '-')} {place}: cannot make its folder: .*file is a"):
+    with pytest.raises(
+        InputError, match=rf"^--{where.replace('_', '-')} {place}: cannot create its folder: " rf".*file is a"
+    ):
         execute(spec.model_copy(update={where: place}), lambda spec: pytest.fail("it ran"))
 
 

@@ -1,4 +1,4 @@
-"""Rounds of clients: what they send, what the server makes of it, and the rows of a run."""
+"""Rounds of clients: what they send, how the server uses it, and the rows of a run."""
 
 import math
 from typing import Any
@@ -49,7 +49,7 @@ def test_the_aggregate_is_the_gradient_of_the_joint_batch():
 
 
 def test_a_client_with_mini_batches_holds_the_same_images_in_an_order_of_its_own():
-    """A simulated client that has them in this order sends the same: the matching loss is 0 there, not elsewhere."""
+    """A simulated client with this order sends the same, so the matching loss is 0 there and nowhere else."""
     plain = spec(batch_size=6, num_clients=2)
     mine = spec(batch_size=6, num_clients=2, local_epochs=3, local_batch_size=4, local_lr=0.3, local_momentum=0.5)
     round_ = rounds.prepare(mine)
@@ -75,7 +75,7 @@ def test_a_client_with_mini_batches_holds_the_same_images_in_an_order_of_its_own
     ("options", "message"),
     [
         ({"local_batch_size": 5}, "local_batch_size 5 is more than the 4 images of a client"),
-        ({"local_steps": 2, "local_epochs": 2}, "local_steps and local_epochs exclude each other"),
+        ({"local_steps": 2, "local_epochs": 2}, "local_steps and local_epochs cannot be combined"),
         ({"local_batch_size": 4, "local_momentum": 0.9}, "local_momentum needs local_epochs"),
         ({"local_weight_decay": 0.1}, "local_weight_decay needs local_epochs"),
         ({"local_momentum": 1.0, "local_epochs": 2}, "less than 1"),
@@ -86,7 +86,7 @@ def test_contradictions_of_local_training(attack, options, message):
         attack(dataset="mnist-sample", model="fcn", batch_size=4, **options)
 
 
-def test_whole_batches_are_counted_one_way():
+def test_steps_on_whole_batches_are_epochs():
     """Steps on whole batches are epochs: equal trainings are one run."""
     assert spec(local_steps=5) == spec(local_epochs=5)
     assert spec(local_steps=1) == spec()
@@ -95,7 +95,7 @@ def test_whole_batches_are_counted_one_way():
     assert typed == Reconstruct(local_epochs=5, local_lr=0.1)
 
 
-def test_normalised_clients_weigh_the_same():
+def test_normalised_clients_have_equal_weight():
     mine = spec(num_clients=2, reconstruct_mode="aggregated", normalize_gradients=True)
     (batches,) = rounds.client_batches(mine, rounds.prepare(mine))
     sent = [torch.cat([g.flatten() for g in b.observation.gradients.values()]) for b in batches]
@@ -104,7 +104,7 @@ def test_normalised_clients_weigh_the_same():
     torch.testing.assert_close(torch.cat([g.flatten() for g in found.values()]), expected)
 
 
-def test_the_servers_step_is_down_the_gradient():
+def test_the_server_steps_along_the_negative_gradient():
     mine = spec()
     round_ = rounds.prepare(mine)
     before = {name: p.detach().clone() for name, p in round_.server.named_parameters()}
@@ -166,9 +166,9 @@ def test_auxiliary_starts_are_other_images_of_the_label():
             assert (batch.images - image).abs().amax((1, 2, 3)).min() > 0
 
 
-def test_more_restarts_leave_the_first_ones_as_they_were():
+def test_more_restarts_do_not_change_the_first_ones():
     few, many = (experiment.run(spec(restarts=r, num_clients=1)).reconstructions[0] for r in (1, 3))
-    # Equal starts; later losses differ by what rounding in a larger batch makes of them.
+    # Equal starts; later losses differ by rounding in a larger batch.
     torch.testing.assert_close(few.trace[0, 0], many.trace[0, 0], rtol=0.01, atol=0)
     assert many.trace.shape == (2, 3)
     assert many.loss == pytest.approx(float(many.trace.min()), rel=0.5)
@@ -199,7 +199,7 @@ def test_a_defense_changes_what_the_attack_sees_and_not_the_batch():
     assert all(not torch.equal(b.observation.gradients[n], g) for n, g in a.observation.gradients.items())
 
 
-def test_a_victim_that_is_no_number_gives_diverged_rows(tmp_path):
+def test_a_nan_victim_gives_diverged_rows(tmp_path):
     good = rounds.prepare(spec(num_clients=1)).server
     torch.save({name: torch.full_like(value, math.nan) for name, value in good.state_dict().items()}, tmp_path / "w.pt")
     result = experiment.run(spec(num_clients=1, checkpoint=tmp_path / "w.pt"))
@@ -222,7 +222,7 @@ def test_given_indices_are_the_batches():
     ("options", "message"),
     [
         ({"client_indices": "1,2,3"}, "client_indices names 3 images; 2 clients with 1 each need 2"),
-        ({"client_indices": "1,x"}, "'x' is no index"),
+        ({"client_indices": "1,x"}, "'x' is not an index"),
         ({"client_indices": "1,2", "num_tries": 2}, "num_tries must be 1"),
         ({"signed": True}, "signed needs rec_optimizer adam"),
         ({"lr_schedule": "step"}, "lr_schedule step needs rec_optimizer adam"),
@@ -230,11 +230,11 @@ def test_given_indices_are_the_batches():
         ({"normalize_gradients": True}, "it needs reconstruct_mode aggregated or both"),
         ({"apply_agg_step": True}, "it needs reconstruct_mode aggregated or both"),
         ({"agg_lr": 0.5}, "agg_lr needs apply_agg_step"),
-        ({"reconstruct_mode": "both", "local_steps": 2}, "is then that of no joint batch"),
-        ({"client_indices": "1,2", "distribution": "extreme"}, "a distribution has no effect"),
+        ({"reconstruct_mode": "both", "local_steps": 2}, "is then not the gradient of one joint batch"),
+        ({"client_indices": "1,2", "distribution": "extreme"}, "distribution has no effect"),
         (
             {"reconstruct_mode": "aggregated", "normalize_gradients": True, "labels": "ilrg"},
-            "which normalize_gradients takes away",
+            "which normalize_gradients removes",
         ),
         ({"local_lr": 0.5}, "local_lr needs local_epochs or local_steps above 1"),
         ({"init": "zeros", "restarts": 2}, "init zeros makes all restarts equal"),
@@ -263,7 +263,7 @@ def test_the_command_line_rebuilds_the_spec(options):
     assert again.run_id == mine.run_id
 
 
-def test_pretrained_and_lenet_take_what_suits_them():
+def test_pretrained_and_lenet_have_fitting_defaults():
     assert spec().activation == "sigmoid"
     assert spec(activation="relu").activation == "relu"
     assert Reconstruct(model="resnet18", pretrained=True).stem == "imagenet"

@@ -90,7 +90,7 @@ def test_the_matching_loss_of_the_true_batch_is_zero_on_what_was_sent():
 
 @pytest.mark.parametrize("options", [{"defenses": ("hide-1",)}, {"defenses": ("hide-2",)}, {"model": "mixed"}])
 @pytest.mark.parametrize("local_steps", [1, 2])
-def test_what_was_sent_is_matched(options, local_steps):
+def test_attacks_match_what_was_sent(options, local_steps):
     found = experiment.run(spec(num_clients=2, restarts=2, local_steps=local_steps, **options))
     assert {row.status for row in attacked(found.rows)} == {"ok"}
     assert all(math.isfinite(made.loss) for made in found.reconstructions)
@@ -113,7 +113,7 @@ def test_a_victim_of_all_kinds_of_parameters_sends_what_it_trains(capsys):
     {"defenses": ("hide-2",), "labels": "idlg"},
     {"model": "mixed", "labels": "ilrg", "reconstruct_mode": "both"},
 ])  # fmt: skip
-def test_without_what_the_attack_needs_all_its_rows_say_so(options):
+def test_without_a_needed_gradient_all_rows_are_not_applicable(options):
     mine = spec(num_clients=2, num_tries=2, **options)
     usual = experiment.run(spec(**{**options, "num_clients": 2, "num_tries": 2, "defenses": (), "model": "lenet"}))
     found = experiment.run(mine)
@@ -129,13 +129,13 @@ def test_without_what_the_attack_needs_all_its_rows_say_so(options):
 
 @pytest.mark.parametrize("options", [{"labels": "idlg", "defenses": ("hide-1",)}, {"labels": "truth", "model": "mixed"},
                                      {"labels": "idlg", "model": "mixed"}])  # fmt: skip
-def test_labels_that_need_less_are_restored(options):
+def test_labels_that_need_fewer_gradients_are_restored(options):
     found = experiment.run(spec(num_clients=1, **options))
     assert {row.status for row in attacked(found.rows)} == {"ok"}
 
 
-def test_each_batch_is_matched_on_what_its_client_sent():
-    """Clients may withhold different gradients; a batch's result does not depend on its neighbours."""
+def test_each_batch_is_matched_on_its_own_clients_gradients():
+    """Clients may withhold different gradients; the result of a batch does not depend on others."""
     mine = spec(num_clients=4, num_tries=2, labels="ilrg", defenses=("hide-4",), iterations=3)
     found = experiment.run(mine)
     plain = experiment.run(mine.model_copy(update={"defenses": ()}))
@@ -147,7 +147,7 @@ def test_each_batch_is_matched_on_what_its_client_sent():
         assert row.status == ("not applicable" if withheld else "ok")
         if not withheld:
             assert row.value == pytest.approx(float(made.metrics["psnr"][0]), abs=0.2)  # rounding in larger batches
-    # The mean of a gradient that one of them withholds is not known to the server.
+    # The server does not know the mean of a gradient that one client withholds.
     together = experiment.run(mine.model_copy(update={"labels": "optimise", "reconstruct_mode": "aggregated"}))
     assert {row.status for row in attacked(together.rows)} == {"ok"}
     for batches in rounds.client_batches(mine, rounds.prepare(mine)):
@@ -209,6 +209,6 @@ def test_batch_statistics_of_a_shared_layer_and_a_shared_weight():
         ({"model": "mixed"}, False),
     ],
 )
-def test_lbfgs_on_a_piecewise_linear_victim_is_said_once(capsys, options, warned):
+def test_lbfgs_on_a_piecewise_linear_victim_prints_one_note(capsys, options, warned):
     experiment.run(spec(iterations=1, num_clients=2, num_tries=2, **options))
     assert capsys.readouterr().err.count("second derivatives vanish") == int(warned)

@@ -1,4 +1,4 @@
-"""A whole run from spec to rows, on packaged images."""
+"""Complete runs from spec to rows, on packaged images."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_methods_share_batches_and_results_repeat():
     assert values(one, "leacc", "floor-blank") == values(other, "leacc", "floor-blank")
 
 
-def test_victim_seed_moves_the_victim_and_no_batch():
+def test_the_victims_seed_does_not_change_the_batches():
     one, other = rows(model_seed=1, batch_size=64), rows(model_seed=2, batch_size=64)
     assert values(one, "leacc", "floor-blank") == values(other, "leacc", "floor-blank")
     assert values(one, "probability_cosine") != values(other, "probability_cosine")
@@ -46,7 +46,7 @@ def test_imagenet_images_are_decoded_for_the_chosen_only():
     assert values(found, "leacc") == pytest.approx([1.0], abs=0.01)
 
 
-def test_the_simplified_variant_is_told_the_classes():
+def test_the_simplified_variant_gets_the_classes():
     found = rows(methods=("ilrg-simplified", "ilrg-estimate", "ilrg"))
     assert values(found, "leacc", "ilrg-simplified") == [1.0, 1.0]
     assert len(values(found, "lnacc", "ilrg-estimate")) == 2
@@ -73,7 +73,7 @@ def test_every_defense_runs(defense):
 
 
 def test_labels_leak_from_updates_too():
-    """Small steps send nearly the gradient, large ones another mean; batches are the same, in mini-batches too."""
+    """Small steps send nearly the gradient, large ones another mean; batches are equal, also with mini-batches."""
     options: dict[str, object] = {"methods": ("ilrg", "gi"), "batch_size": 64}
     plain = rows(**options)
     assert [row.value for row in rows(**options, local_steps=1) if row.metric != "seconds" and row.trial >= 0] == [

@@ -1,4 +1,4 @@
-"""Runs of methods whose gradients the client does not send: rows that say so, and the other methods go on."""
+"""Runs of methods whose gradients the client does not send: their rows say so, and other methods continue."""
 
 import math
 from collections.abc import Iterator
@@ -105,8 +105,8 @@ def test_only_methods_that_lack_a_gradient_have_no_results(plugin, options, lost
 
 @pytest.mark.parametrize("distribution", ["random", "custom_balanced"])
 @pytest.mark.parametrize("analysis", [False, True])
-def test_it_has_the_rows_that_it_would_have_had(plugin, monkeypatch, analysis, distribution):
-    # The packaged sample has no image of some classes that custom batches are made of.
+def test_a_method_that_is_not_applicable_has_all_its_rows(plugin, monkeypatch, analysis, distribution):
+    # The packaged sample lacks some classes of custom batches.
     monkeypatch.setattr(experiment, "draw_batch", lambda spec, data, trial: torch.arange(12) + trial)
     options = {"modules": (plugin,), "analysis": analysis, "distribution": distribution, "dataset": "cifar100-sample"}
     usual, hidden = rows(**options), rows(**options, defenses=("hide-3",))
@@ -119,7 +119,7 @@ def test_it_has_the_rows_that_it_would_have_had(plugin, monkeypatch, analysis, d
         assert has == had, method
 
 
-def test_diverged_methods_have_the_rows_that_they_would_have_had(plugin):
+def test_diverged_methods_have_all_their_rows(plugin):
     model = build("fcn", num_classes=10, channels=1, image_size=28, seed=1)
     torch.save({name: torch.full_like(value, torch.nan) for name, value in model.state_dict().items()}, "w.pt")
     broken, usual = rows(checkpoint="w.pt", analysis=True), rows(analysis=True)
@@ -129,6 +129,6 @@ def test_diverged_methods_have_the_rows_that_they_would_have_had(plugin):
         assert has == had - {"seconds"}, method
 
 
-def test_it_is_said_in_one_line_for_all_tries(plugin, capsys):
+def test_one_line_for_all_tries_reports_it(plugin, capsys):
     rows(modules=(plugin,), defenses=("hide-2",), num_tries=3, methods=("rlg", "ilrg-estimate"))
     assert capsys.readouterr().err == "note: rlg is not applicable: the client sends no gradient of head.weight\n"

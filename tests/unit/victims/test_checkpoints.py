@@ -1,4 +1,4 @@
-"""Weights on disk: what is read, and one line for what is not."""
+"""Weights on disk: what can be read, and one line for everything else."""
 
 import re
 import warnings
@@ -23,7 +23,7 @@ def equal(a: Victim, b: Victim) -> bool:
     return all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_saved_weights_are_loaded(tmp_path):
     source, model = victim(1, batchnorm=True).to(memory_format=torch.channels_last), victim(2, batchnorm=True)
     checkpoints.save(source, tmp_path / "deep" / "model.safetensors")
     checkpoints.load(model, tmp_path / "deep" / "model.safetensors")
@@ -52,7 +52,7 @@ def test_prefixes_in_safetensors(tmp_path):
     assert equal(model, source)
 
 
-def test_a_part_that_is_called_like_a_prefix_keeps_its_name(tmp_path):
+def test_a_module_named_like_a_prefix_keeps_its_name(tmp_path):
     layers = [torch.nn.Linear(2, 2) for _ in range(2)]
     source, model = (torch.nn.ModuleDict({"model": layer}) for layer in layers)
     for prefix in ("", "model."):
@@ -62,7 +62,7 @@ def test_a_part_that_is_called_like_a_prefix_keeps_its_name(tmp_path):
         assert torch.equal(layers[1].weight, layers[0].weight)
 
 
-def test_weights_of_lower_precision_are_taken(tmp_path):
+def test_weights_of_lower_precision_are_accepted(tmp_path):
     source, model = victim(1), victim(2)
     torch.save(source.half().state_dict(), tmp_path / "model.pt")
     checkpoints.load(model, tmp_path / "model.pt")
@@ -88,7 +88,7 @@ def test_the_counter_of_batchnorm_may_be_missing(tmp_path):
 
 
 class Pickled:
-    """Anything that is no tensor."""
+    """Anything but a tensor."""
 
 
 def missing_key(path: Path) -> None:
@@ -102,12 +102,12 @@ def missing_key(path: Path) -> None:
     [
         (lambda path: None, "no such file"),
         (lambda path: path.mkdir(), "is a folder; name the file"),
-        (lambda path: path.write_bytes(b""), "is no readable file"),
-        (lambda path: path.write_bytes(b"hello there, this is text"), "is no readable file"),
+        (lambda path: path.write_bytes(b""), "is not a readable file"),
+        (lambda path: path.write_bytes(b"hello there, this is text"), "is not a readable file"),
         (lambda path: torch.save(Pickled(), path), "could run code"),
         (lambda path: torch.save(victim(1), path), "save model.state_dict()"),
         (lambda path: torch.save([1, 2], path), "holds list, not a state dict"),
-        (lambda path: torch.save({"a": 1}, path), "'a' is no tensor"),
+        (lambda path: torch.save({"a": 1}, path), "'a' is not a tensor"),
         (lambda path: torch.save(7, path), "holds int, not a state dict; save model.state_dict()"),
         (lambda path: torch.save({"model": {}}, path), "holds an empty dictionary; save model.state_dict()"),
         (scripted, "is a TorchScript program; save model.state_dict() instead"),
@@ -121,7 +121,7 @@ def missing_key(path: Path) -> None:
         ),
     ],
 )
-def test_faults_are_one_line_and_leave_the_model_alone(tmp_path, write, message):
+def test_faults_are_one_line_and_do_not_change_the_model(tmp_path, write, message):
     path = tmp_path / "model.pt"
     write(path)
     model, before = victim(2), victim(2)
@@ -135,13 +135,13 @@ def test_faults_are_one_line_and_leave_the_model_alone(tmp_path, write, message)
 def test_damaged_safetensors(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
-    with pytest.raises(InputError, match="is no readable file of weights"):
+    with pytest.raises(InputError, match="is not a readable file of weights"):
         checkpoints.load(victim(1), path)
 
 
 @pytest.mark.parametrize("more", ["n_averaged", "criterion.weight"])
 def test_keys_beside_those_of_the_model_do_not_hide_a_prefix(tmp_path, more):
-    """As averaged models and Lightning save them."""
+    """As in files of averaged models and Lightning."""
     source, model = victim(1), victim(2)
     content = {f"module.{name}": value for name, value in source.state_dict().items()}
     torch.save({**content, more: torch.ones(())}, tmp_path / "model.pt")
@@ -149,11 +149,11 @@ def test_keys_beside_those_of_the_model_do_not_hide_a_prefix(tmp_path, more):
     assert equal(model, source)
 
 
-def test_a_dictionary_that_holds_itself_is_one_line(tmp_path):
+def test_a_dictionary_that_contains_itself_is_one_line(tmp_path):
     content: dict[str, object] = {"epoch": 3}
     content["model"] = content
     torch.save(content, tmp_path / "model.pt")
-    with pytest.raises(InputError, match=r"is no tensor; save model\.state_dict"):
+    with pytest.raises(InputError, match=r"is not a tensor; save model\.state_dict"):
         checkpoints.read(tmp_path / "model.pt")
 
 

@@ -1,4 +1,4 @@
-"""A chain of linear layers composes to the logits, whatever the network looks like, and ends where it should."""
+"""A chain of linear layers composes to the logits for any network, and ends at the right place."""
 
 import copy
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Network(nn.Module):
 
 @dataclass
 class Output:
-    """What some libraries' models return."""
+    """Output type of some libraries' models."""
 
     logits: Tensor
     hidden: Tensor
@@ -44,7 +44,7 @@ def linear(d: int, C: int, **kwargs: bool) -> nn.Linear:
 
 
 def chain_of(model: nn.Module, logits: Callable[[Any, Tensor], Tensor] | None = None) -> Chain:
-    """The chain, after a check that it composes to the logits of images other than the example."""
+    """Return the chain after checking that it composes to the logits for images other than the example."""
     return composed(model, IMAGES[:2], IMAGES.flip(0), logits)
 
 
@@ -261,7 +261,7 @@ def test_control_flow_that_depends_on_the_images():
     model = Network(forward, **layers)
     for images in (IMAGES - 5, IMAGES + 5):
         assert names(composed(model, images[:2], IMAGES)) == ["first.weight", "last.weight"]
-    with pytest.raises(InputError, match=r"^model Network: .* does not get to the linear layer of first\.weight"):
+    with pytest.raises(InputError, match=r"^model Network: .* does not reach the linear layer of first\.weight"):
         linear_chain(model, IMAGES).body(-IMAGES - 1000)
 
 
@@ -289,7 +289,7 @@ def test_models_without_a_last_linear_layer(forward: Callable, message: str):
     assert "\n" not in str(caught.value)
 
 
-def test_the_model_stays_as_it_was():
+def test_the_model_is_unchanged():
     def forward(self: Any, x: Tensor) -> Tensor:
         self.passes += 1
         return self.last(self.drop(self.norm(x.mul_(2)).flatten(1)) + torch.rand(48))
@@ -322,7 +322,7 @@ def test_a_chain_follows_its_model():
 
 
 class Branching(nn.Module):
-    """Its first layer is followed by one function or another, by the sign of the images' sum."""
+    """The function after its first layer depends on the sign of the images' sum."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a control is given in place of a client's gradient: noise, so that nothing in its result can depend on it."""
+"""Controls get noise in place of a client's gradient, so that nothing in their results can depend on it."""
 
 from dataclasses import replace
 
@@ -13,15 +13,15 @@ from gradleak.victims.head import head_of
 
 
 def blind(client: Client, batch: Batch, *, seed: int) -> Batch:
-    """Return a batch whose observation is noise; restored labels, guidance and choice of a start then all follow it.
+    """Return a batch whose observation is noise; restored labels, guidance and the choice of a start then depend on it.
 
-    Each tensor has the norm that it has in the gradient of a made-up batch, of normal noise with random labels: the
-    norms of the client's own would tell something of it.
+    Each tensor has the norm of its counterpart in the gradient of an artificial batch, normal noise with random labels:
+    the norms of the client's own gradient would reveal something about it.
 
     Args:
         client: simulates a client of the model that the server sent.
-        batch: what is attacked; of its observation only the names and shapes are used.
-        seed: of the noise; it also depends on the batch's place.
+        batch: the batch; only the names and shapes of its observation are used.
+        seed: seed of the noise, combined with the batch's round and client.
     """
     rng = stream("control", seed, batch.trial, batch.client)
 

@@ -2,7 +2,7 @@
 
 ``alternate`` is the published scheme: before each denoising step, some steps down the matching loss. ``dps`` is
 diffusion posterior sampling (Chung et al., ICLR 2023, algorithm 1): the derivative of the matching loss at the denoised
-estimate is taken through the network to the noisy image. ``none`` denoises without any gradient, and shows what the
+estimate is taken through the network to the noisy image. ``none`` denoises without any gradient and shows what the
 prior invents.
 """
 
@@ -42,7 +42,7 @@ class Guidance:
 
 
 class _Run:
-    """All starts of all problems, K = P R, in the prior's space [-1, 1]."""
+    """All K = P R starts of all problems, in the prior's space [-1, 1]."""
 
     def __init__(self, problem: Problem, guidance: Guidance) -> None:
         self.problem, self.guidance = problem, guidance
@@ -62,15 +62,15 @@ class _Run:
             raise InputError(
                 f"objective {guidance.objective} is not finite at a gradient of zeros, as guidance dps needs"
             )
-        # The squared norm of what was observed, as the objective counts it.
+        # The squared norm of the observed gradient, as measured by the objective.
         self.observed = nothing
 
     def normalised(self, x: Tensor) -> Tensor:
-        """[-1, 1] -> what the victim reads."""
+        """[-1, 1] -> the victim's normalised input."""
         return self.problem.low + (x + 1) / 2 * (self.problem.high - self.problem.low)
 
     def match(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the matching loss [K] of images in [-1, 1], and the whole objective; note starts that diverge."""
+        """Return the matching loss [K] of images in [-1, 1] and the whole objective; record starts that diverge."""
         loss, whole = self.loss(self.normalised(x), self.logits)
         self.diverged |= ~torch.isfinite(loss.detach())
         return loss, whole
@@ -96,12 +96,12 @@ def _between(ends: tuple[float, float], part: float) -> float:
 def guided(problem: Problem, guidance: Guidance, prior: Prior, *, progress: bool = False) -> Found:
     """Solve all problems.
 
-    The problems' starts are standard normal noise in the prior's space. The start that is kept is that of the smallest
-    matching loss of the final image. A keyboard interrupt ends the loop with what there is.
+    The starts are standard normal noise in the prior's space. The start whose final image has the smallest matching
+    loss is kept. A keyboard interrupt ends the loop with the current images.
 
     Args:
-        problem: what to find; its ``start`` is noise.
-        guidance: how.
+        problem: the problems; ``start`` is noise.
+        guidance: settings.
         prior: the diffusion model.
         progress: show a bar on standard error.
     """
@@ -123,8 +123,8 @@ def guided(problem: Problem, guidance: Guidance, prior: Prior, *, progress: bool
                 bar.set_postfix_str(f"loss {float(loss.min()):.3g}", refresh=False)
     except KeyboardInterrupt:
         interrupted = True
-    found = _found(run, trace, snapshots, interrupted=interrupted)
-    return found if interrupted or not guidance.refine else _refined(run, found, progress)
+    result = _found(run, trace, snapshots, interrupted=interrupted)
+    return result if interrupted or not guidance.refine else _refined(run, result, progress)
 
 
 def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) -> Tensor:
@@ -138,7 +138,8 @@ def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) ->
             by_x, by_logits = run.loss.derivatives(whole, x, run.logits)
             run.x = (x - _between(guidance.match_lr, part) * _unit(by_x)).detach()
             run.step_labels(by_logits, _between(guidance.label_lr, part))
-        # The published scheme clamps here. Euler's iterates are larger than images by the noise level, so not theirs.
+        # The published scheme clamps here. Euler's iterates exceed the pixel range by the noise level, so they are not
+        # clamped.
         within = run.x if guidance.sampler.startswith("euler") else run.x.clamp(-1, 1)
         run.x = _denoise(run, prior, scheduler, t, within.detach())
         return loss.detach()
@@ -162,18 +163,18 @@ def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) ->
 def _posterior_step(run: _Run, by_x: Tensor, whole: Tensor) -> Tensor:
     """Return the step of Chung et al. (ICLR 2023, algorithm 1): zeta / ||r|| times the derivative of ||r||^2.
 
-    Their r is an image's residual, in pixels. A gradient's has the victim's unit instead, so it is taken relative to
-    the observed gradient: ||r||^2 is the objective (the matching loss, and the total variation if it has a weight) over
-    the matching loss of a gradient of zeros. zeta grows with the number n of pixel values, as the distance between two
-    images does, squared: once for the derivative by each of n values, once for moving all of them.
+    Their r is the residual of an image, in pixels. The scale of a gradient's residual depends on the victim, so it is
+    taken relative to the observed gradient: ||r||^2 is the objective (the matching loss, plus the weighted total
+    variation) divided by the matching loss of a zero gradient. zeta grows with the number n of pixel values like the
+    squared distance between two images: once for the derivative by each of n values, once for moving all of them.
 
     Args:
         run: the starts.
-        by_x: derivative of the objective by the noisy images, [K, ...].
+        by_x: derivative of the objective with respect to the noisy images, [K, ...].
         whole: the objective, [K].
 
     Returns:
-        Like ``by_x``; zeros where nothing was observed or nothing is left to match.
+        Same shape as ``by_x``; zeros where nothing was observed or nothing is left to match.
     """
     size = whole.sqrt() * run.observed.sqrt()
     scale = torch.where(size > 0, run.guidance.guidance_scale * by_x[0].numel() / size, 0.0)
@@ -188,7 +189,7 @@ def _denoise(run: _Run, prior: Prior, scheduler: Any, t: Tensor, x: Tensor) -> T
 
 
 def _step(run: _Run, scheduler: Any, noise: Tensor, t: Tensor, flat: Tensor) -> Tensor:
-    """One step of the scheduler; those that draw noise draw it from the run's own generator."""
+    """Take one step of the scheduler; noise is drawn from the run's own generator."""
     names = scheduler.step.__code__.co_varnames
     extra = {"generator": run.guidance.generator} if "generator" in names else {}
     return scheduler.step(noise, t, flat, **extra).prev_sample
@@ -204,12 +205,12 @@ def _found(run: _Run, trace: list[Tensor], snapshots: dict[int, Tensor], *, inte
     return Found.choose(run.problem, images, logits, loss, run.diverged, trace, snapshots, interrupted=interrupted)
 
 
-def _refined(run: _Run, found: Found, progress: bool) -> Found:
-    """Go on from the result by IG: cosine objective, signed Adam, box (Geiping et al., NeurIPS 2020)."""
+def _refined(run: _Run, result: Found, progress: bool) -> Found:
+    """Refine the result by IG: cosine objective, signed Adam, box (Geiping et al., NeurIPS 2020)."""
     guidance, problem = run.guidance, run.problem
     logits = run.logits.detach().reshape(problem.label_start.shape)
     rows = torch.arange(len(logits), device=logits.device)
-    start = replace(problem, start=found.images[:, None], label_start=logits[rows, found.chosen][:, None])
+    start = replace(problem, start=result.images[:, None], label_start=logits[rows, result.chosen][:, None])
     matching = Matching(
         objective="sim",
         optimizer="adam",
@@ -223,16 +224,16 @@ def _refined(run: _Run, found: Found, progress: bool) -> Found:
         at_once=guidance.at_once,
     )
     better = reconstruct(start, matching, progress=progress)
-    offset = len(found.trace)
-    snapshots = {**found.snapshots, **{offset + at: shown for at, shown in better.snapshots.items()}}
+    offset = len(result.trace)
+    snapshots = {**result.snapshots, **{offset + at: shown for at, shown in better.snapshots.items()}}
     with torch.no_grad():
         sent = problem.client.send_many(better.images, better.targets, at_once=guidance.at_once)
-        loss = run.loss.objective(sent, problem.observed)  # IG's own is another, and not to be compared with it
+        loss = run.loss.objective(sent, problem.observed)  # IG's own loss has another objective and is not comparable
     return replace(
         better,
         loss=torch.where(better.loss.isfinite(), loss, torch.inf),
-        chosen=found.chosen,
+        chosen=result.chosen,
         snapshots=snapshots,
-        diverged=found.diverged,
-        trace=found.trace,
+        diverged=result.diverged,
+        trace=result.trace,
     )

@@ -1,4 +1,4 @@
-"""Which images two splits have in common: one numbering of all images of a data set."""
+"""Numbering of all images of a data set, to find those that two splits share."""
 
 import torch
 from torch import Tensor
@@ -10,8 +10,7 @@ from gradleak.plan import catalogue
 def image_ids(dataset: str, split: str, indices: Tensor) -> Tensor:
     """Number images across splits: those of train first, then those of val.
 
-    A packaged sample has one set of images under every split. A full set whose size only the user's folder knows cannot
-    be numbered under ``all``.
+    A packaged sample has the same images in every split. A full set of unknown size cannot be numbered under ``all``.
 
     Args:
         dataset: name of the data set.
@@ -30,7 +29,7 @@ def image_ids(dataset: str, split: str, indices: Tensor) -> Tensor:
     if "train" in known.sizes:
         return indices + known.sizes["train"] if split == "val" else indices
     if split == "all":
-        raise InputError(f"split all of {dataset} cannot be kept apart from others; use split train or val")
+        raise InputError(f"split all of {dataset} cannot be compared with the other splits; use split train or val")
     return indices + 2**40
 
 

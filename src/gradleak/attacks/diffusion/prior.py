@@ -1,4 +1,4 @@
-"""Diffusion priors: diffusers folders or hub ids, loaded, checked against the data, and asked for the noise."""
+"""Diffusion priors: loaded from diffusers folders or the hub, checked against the data, and used to predict noise."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,10 @@ from gradleak.errors import InputError
 from gradleak.sidecars import read_sidecar
 
 RECORD = "prior.json"
-"""Beside a prior that gradleak trained: spec, provenance, loss."""
+"""Record beside a prior that gradleak trained: spec, provenance, loss."""
 
 SEEN = "seen.npy"
-"""Beside it: the images that it was trained on, see :func:`gradleak.attacks.diffusion.ids.image_ids`."""
+"""File beside it with the images that it was trained on, see :func:`gradleak.attacks.diffusion.ids.image_ids`."""
 
 _SCHEDULERS = {
     "ddpm": "DDPMScheduler",
@@ -37,10 +37,10 @@ class Prior:
 
     Attributes:
         unet: predicts the noise.
-        schedule: what it was trained with.
-        source: where it is from.
-        dataset: what gradleak trained it on; None for others.
-        seen: the images that it was trained on; None where that is not known.
+        schedule: the noise schedule of its training.
+        source: its folder or hub id.
+        dataset: the data set that gradleak trained it on; None for foreign priors.
+        seen: the images that it was trained on; None if unknown.
     """
 
     unet: UNet2DModel
@@ -50,13 +50,13 @@ class Prior:
     seen: Tensor | None = None
 
     def scheduler(self, name: str, steps: int) -> Any:
-        """Return a scheduler of diffusers by our name, set to a number of steps."""
+        """Return a scheduler of diffusers by name, set to a number of steps."""
         made = getattr(diffusers, _SCHEDULERS[name]).from_config(self.schedule.config)
         made.set_timesteps(steps)
         return made
 
     def noise(self, x: Tensor, t: Tensor | int) -> Tensor:
-        """Return the noise that the model believes is in x [n, c, h, w] at time t."""
+        """Return the noise that the model predicts in x [n, c, h, w] at time t."""
         return self.unet(x, t).sample
 
 
@@ -65,24 +65,24 @@ def load_prior(source: str, *, channels: int, image_size: int, device: torch.dev
 
     Args:
         source: a folder as diffusers writes it, or the id of a model on the Hugging Face hub.
-        channels: of the images.
+        channels: channels of the images.
         image_size: height and width of the images in pixels.
-        device: where it shall run.
+        device: where it runs.
 
     Raises:
-        InputError: it cannot be found or fetched, is no such model, or is for other images.
+        InputError: it cannot be found or downloaded, is not a diffusion model, or is for other images.
     """
     folder = Path(source)
     if not folder.is_dir() and (folder.is_absolute() or source.startswith(".") or source.count("/") != 1):
         raise InputError(f"--prior {source}: no such folder; train one with train_prior.py, or name a model of the hub")
     disable_progress_bar()
     try:
-        # The fast way to load asks for a further package, with a message about it.
+        # Fast loading needs another package, and prints a message without it.
         options = {"low_cpu_mem_usage": False, "local_files_only": folder.is_dir()}
         pipeline: Any = DDPMPipeline.from_pretrained(source, **options)
     except Exception as error:  # diffusers and the hub's client fail with errors of many types
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        what = "is no diffusers folder of a DDPM" if folder.is_dir() else "cannot be fetched from the hub"
+        what = "is not a diffusers folder of a DDPM" if folder.is_dir() else "cannot be downloaded from the hub"
         raise InputError(f"--prior {source}: {what} ({reason}); give a local folder, see train_prior.py") from error
     unet, schedule = pipeline.unet, pipeline.scheduler
     if unet.config["in_channels"] != channels:
@@ -97,10 +97,10 @@ def load_prior(source: str, *, channels: int, image_size: int, device: torch.dev
 
 
 def learnt(folder: Path) -> tuple[str, Tensor] | tuple[None, None]:
-    """Return the data set and the images that gradleak trained a prior on; nothing for priors of others.
+    """Return the data set and the images that gradleak trained a prior on; None for foreign priors.
 
     Raises:
-        InputError: it is gradleak's, and one of the two files that say so is missing or damaged: a prior that may have
+        InputError: one of the two files of a prior trained by gradleak is missing or damaged: a prior that may have
             seen the clients' images must not pass for a foreign one.
     """
     if not any((folder / name).is_file() for name in (RECORD, SEEN)):

@@ -1,4 +1,4 @@
-"""Training of a small diffusion prior (Ho et al., NeurIPS 2020) on images that no victim holds."""
+"""Training of a small diffusion prior (Ho et al., NeurIPS 2020) on images that no client holds."""
 
 import csv
 import shutil
@@ -35,7 +35,7 @@ from gradleak.records import whole_file
 from gradleak.streams import stream
 
 INDEX = "model_index.json"
-"""The file by which diffusers knows a pipeline's folder."""
+"""The file by which diffusers recognises the folder of a pipeline."""
 
 _LOOK = 50
 _SAMPLES = 16
@@ -43,11 +43,11 @@ _SAMPLES = 16
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gives.
+    """Result of a training.
 
     Attributes:
-        folder: the prior, as diffusers reads it.
-        images: how many it was trained on.
+        folder: the prior, in the format of diffusers.
+        images: the number of images that it was trained on.
         loss: mean of the last steps.
     """
 
@@ -59,12 +59,13 @@ class Trained:
 def train(spec: TrainPrior) -> Trained:
     """Train a UNet2DModel to predict the noise in images [-1, 1] and write it where ``spec.folder`` says.
 
-    Written: ``loss.csv``, ``samples.png``, ``seen.npy`` (the images it was trained on), ``prior.json`` and the
-    diffusers folder, which is complete last. A killed training goes on from its last saved state. On a GPU the forward
-    pass is bfloat16 autocast.
+    Writes ``loss.csv``, ``samples.png``, ``seen.npy`` (the images it was trained on), ``prior.json`` and the diffusers
+    folder, whose last file comes last. A killed training resumes from its last saved state. On a GPU the forward pass
+    is bfloat16 autocast.
 
     Raises:
-        InputError: data missing, images that a UNet of these levels cannot halve, or no image left to learn from.
+        InputError: missing data, images that cannot be halved as often as the UNet needs, or no image left to learn
+            from.
     """
     clock = Clock(code_of(spec))
     device = choose_device(spec.device)
@@ -88,7 +89,7 @@ def train(spec: TrainPrior) -> Trained:
 
 
 def _allowed(spec: TrainPrior, data: ImageDataset) -> Tensor:
-    """Return the images that no avoided batch holds, [n] indices into the split."""
+    """Return the images that are in no avoided batch, [n] indices into the split."""
     held = [torch.empty(0, dtype=torch.int64)]
     for name in spec.avoid:
         victims, clients = avoided(name, spec.dataset)
@@ -101,7 +102,7 @@ def _allowed(spec: TrainPrior, data: ImageDataset) -> Tensor:
 
 
 class _Run:
-    """The loop and what it carries."""
+    """The loop and its state."""
 
     def __init__(self, spec: TrainPrior, data: ImageDataset, allowed: Tensor, device: torch.device) -> None:
         self.spec, self.data, self.allowed, self.device = spec, data, allowed, device
@@ -124,7 +125,7 @@ class _Run:
         self.history: list[tuple[int, float]] = []
         self.mean = torch.tensor(data.facts.mean)[:, None, None]
         self.std = torch.tensor(data.facts.std)[:, None, None]
-        # No training goes on from a state that other code made.
+        # A training never resumes from a state that other code saved.
         self.state = spec.folder / f"state-{code_of(spec)}.pt"
 
     def go(self) -> float:
@@ -145,7 +146,7 @@ class _Run:
         return self.history[-1][1]
 
     def _step(self, step: int) -> float:
-        """Draws are functions of seed and step, so a resumed training takes the steps of an uninterrupted one."""
+        """Take a step; draws are functions of seed and step, so a resumed training equals an uninterrupted one."""
         rng = stream("prior-step", self.spec.seed, step)
         chosen = self.allowed[torch.from_numpy(rng.integers(len(self.allowed), size=self.spec.train_batch_size))]
         images = ((self.data.fetch(chosen) * self.std + self.mean) * 2 - 1).to(self.device)
@@ -173,7 +174,7 @@ class _Run:
             return 0
         try:
             saved: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
-        except Exception:  # a damaged state costs nothing but time
+        except Exception:  # a damaged state only costs time
             return 0
         if not torch.equal(saved["images"], self.allowed):
             return 0
@@ -184,9 +185,9 @@ class _Run:
         return int(saved["step"])
 
     def write(self, clock: Clock, ids: Tensor) -> None:
-        """Write the averaged weights as diffusers reads them, samples and losses.
+        """Write the averaged weights in the format of diffusers, samples and losses.
 
-        The pipeline's index comes last, after the record of what was seen: no prior loads without it.
+        The index of the pipeline is written last, after the record of the training images: no prior loads without it.
         """
         self.average.copy_to(self.unet.parameters())
         self.unet.eval()
@@ -202,7 +203,7 @@ class _Run:
             DDPMPipeline(unet=self.unet, scheduler=self.schedule).save_pretrained(temporary)
             with interrupts.held():
                 for part in ("unet", "scheduler"):
-                    shutil.rmtree(folder / part, ignore_errors=True)  # of a training that was killed
+                    shutil.rmtree(folder / part, ignore_errors=True)  # left by a killed training
                     Path(temporary, part).replace(folder / part)
                 write_sidecar(
                     folder / RECORD, self.spec, clock, run=self.spec.run_id, device=str(self.device), images=len(ids),
@@ -213,7 +214,7 @@ class _Run:
 
     @torch.no_grad()
     def _samples(self) -> Tensor:
-        """Images drawn from the prior in 50 steps of DDIM, [n, c, h, w] in [0, 1]."""
+        """Return images drawn from the prior in 50 steps of DDIM, [n, c, h, w] in [0, 1]."""
         scheduler: Any = DDIMScheduler.from_config(self.schedule.config)
         scheduler.set_timesteps(50)
         facts = self.data.facts

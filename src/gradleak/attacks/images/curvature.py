@@ -1,4 +1,4 @@
-"""Whether a victim suits attacks that rest on its second derivatives."""
+"""Whether a victim suits attacks that rely on its second derivatives."""
 
 import torch
 
@@ -7,11 +7,11 @@ from gradleak.notes import note
 
 
 def note_kinks(round_: Round, optimizer: str) -> None:
-    """Say so if L-BFGS is to attack a victim whose second derivatives by the image vanish."""
+    """Print a note if L-BFGS is to attack a victim whose second derivatives with respect to the image vanish."""
     if optimizer == "lbfgs" and is_piecewise_linear(round_):
         note(
             "--rec-optimizer lbfgs on a piecewise linear victim (ReLU): second derivatives vanish almost everywhere, "
-            "so matching often stalls; use --rec-optimizer adam, or a smooth activation where the model has one"
+            "so matching often stalls; use --rec-optimizer adam, or a smooth activation if the model has one"
         )
 
 
@@ -22,7 +22,7 @@ def is_piecewise_linear(round_: Round) -> bool:
     shape = (2, facts.channels, facts.image_size, facts.image_size)
     x, along = (torch.randn(shape, generator=generator).to(round_.device) for _ in range(2))
     x.requires_grad_()
-    # The client's copy of the model: it has the BatchNorm of the run.
+    # The client's copy of the model has the BatchNorm mode of the run.
     logits = round_.client.model(x)
     if not logits.requires_grad:
         return True

@@ -1,9 +1,8 @@
 """Gradient matching: find images whose gradient is the observed one.
 
-One loop serves all published attacks. DLG (Zhu, Liu, Han 2019) is the l2 objective with L-BFGS and labels that are
-optimised along; IG (Geiping et al., NeurIPS 2020) is the cosine objective with signed Adam, a total-variation prior
-and a box. Every problem (a client's batch, say) is started several times, and all starts of all problems run side by
-side.
+One loop serves all published attacks. DLG (Zhu, Liu, Han 2019) is the l2 objective with L-BFGS and labels optimised
+with the images; IG (Geiping et al., NeurIPS 2020) is the cosine objective with signed Adam, a total-variation prior and
+a box. Every problem (such as a client's batch) has several starts, and all starts of all problems run side by side.
 """
 
 from collections.abc import Callable
@@ -25,22 +24,22 @@ class Matching:
     """Settings of the engine.
 
     Attributes:
-        objective: of the catalogue, see :mod:`gradleak.attacks.images.objectives`.
+        objective: name in the catalogue, see :mod:`gradleak.attacks.images.objectives`.
         indices: see :data:`gradleak.attacks.images.objectives.INDICES`.
         weights: see :data:`gradleak.attacks.images.objectives.WEIGHTS`.
         optimizer: L-BFGS, Adam, AdamW or SGD (Nesterov momentum 0.9). One iteration of L-BFGS has up to 20 inner
             steps.
-        lr: its step size.
-        schedule: ``step``: a tenth of it after 3/8, 5/8 and 7/8 of the iterations; or ``constant``.
-        iterations: of the optimiser.
-        signed: only the sign of the derivative of an image is used (not with L-BFGS).
-        boxed: pixels are projected into their valid range after each iteration, and no others are returned.
+        lr: step size of the optimiser.
+        schedule: ``step``: step size x0.1 at 3/8, 5/8 and 7/8 of the iterations; or ``constant``.
+        iterations: iterations of the optimiser.
+        signed: use only the sign of the derivative with respect to the image (not with L-BFGS).
+        boxed: project pixels into their valid range after each iteration; all returned pixels are valid.
         tv_weight: factor of the total variation.
-        l2_weight: factor of the pixels' energy.
-        median: a median filter is applied every so many iterations; 0 is never.
+        l2_weight: factor of the pixels' energy (half their mean square).
+        median: apply a median filter every so many iterations; 0: never.
         loss_thresh: stop when every problem has a start with a matching loss below this.
         log_every: iterations between two snapshots.
-        at_once: starts that go through the model together; None is all.
+        at_once: number of starts that go through the model together; None: all.
     """
 
     objective: str = "l2"
@@ -62,7 +61,7 @@ class Matching:
 
 @dataclass
 class _Run:
-    """The starts of all problems, K = P R, and the best that each has seen."""
+    """The K = P R starts of all problems, and the best iterate of each."""
 
     problem: Problem
     matching: Matching
@@ -88,7 +87,7 @@ class _Run:
         self.diverged = torch.zeros(P * R, dtype=torch.bool, device=self.x.device)
 
     def evaluate(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the matching loss [K] and the derivatives of the whole objective by x and by the logits."""
+        """Return the matching loss [K] and the derivatives of the whole objective with respect to x and the logits."""
         x, logits = self.x.detach().requires_grad_(), self.logits.detach().requires_grad_()
         match, whole = self.loss(x, logits)
         by_x, by_logits = self.loss.derivatives(whole, x, logits)
@@ -97,10 +96,10 @@ class _Run:
         return match.detach(), by_x, torch.zeros_like(logits) if by_logits is None else by_logits
 
     def _note(self, match: Tensor) -> None:
-        """Keep what is better than all before, by the matching loss, which the server can see."""
+        """Keep the best iterates so far by the matching loss, which the server can see."""
         self.diverged |= ~torch.isfinite(match)
         better = (match < self.best_loss) & ~self.diverged
-        if self.matching.boxed:  # the start, and points within an iteration of L-BFGS, may lie outside
+        if self.matching.boxed:  # the start, and inner steps of L-BFGS, may lie outside the box
             x = self.x.detach()
             better &= ((x >= self.problem.low) & (x <= self.problem.high)).flatten(1).all(1)
         self.best_loss = torch.where(better, match, self.best_loss)
@@ -111,12 +110,12 @@ class _Run:
 def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False) -> Found:
     """Solve all problems.
 
-    A start whose loss ceases to be a number is dropped: it keeps the best that it had, and the others go on. A
+    A start whose loss becomes infinite or NaN is dropped: its best iterate is kept, and the others continue. A
     keyboard interrupt ends the loop with the best so far.
 
     Args:
-        problem: what to find.
-        matching: how.
+        problem: the problems.
+        matching: settings.
         progress: show a bar on standard error.
     """
     run = _Run(problem, matching)
@@ -139,7 +138,7 @@ def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False)
                 bar.set_postfix_str(f"loss {float(run.best_loss.min()):.3g}", refresh=False)
             if matching.loss_thresh and bool((run.best_loss.reshape(P, R).amin(1) < matching.loss_thresh).all()):
                 break
-        run.evaluate()  # the last step's result counts too
+        run.evaluate()  # evaluate the result of the last step too
     except KeyboardInterrupt:
         interrupted = True
     return Found.choose(
@@ -155,7 +154,7 @@ def reconstruct(problem: Problem, matching: Matching, *, progress: bool = False)
 
 
 def _lbfgs(run: _Run) -> Callable[[int], Tensor]:
-    """Images and labels of a start are one vector, as in DLG."""
+    """Optimise images and labels of a start as one vector, as in DLG."""
     solver = LBFGS(lr=run.matching.lr)
     size = run.x[0].numel()
     free = run.free
@@ -183,7 +182,7 @@ def _lbfgs(run: _Run) -> Callable[[int], Tensor]:
 
 
 def _first_order(run: _Run) -> Callable[[int], Tensor]:
-    """Adam, AdamW and SGD act on each number by itself, so torch's serve all starts at once."""
+    """Adam, AdamW and SGD are elementwise, so torch's optimisers handle all starts at once."""
     matching = run.matching
     variables = [run.x, run.logits] if run.free else [run.x]
     optimizers = {

@@ -1,4 +1,4 @@
-"""Where a reconstruction has its labels from."""
+"""Label policies of a reconstruction."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,14 @@ from gradleak.errors import InputError
 
 
 def known_labels(policy: str, observation: Observation, truth: Tensor) -> Tensor | None:
-    """Return the labels that a policy fixes, [n] int64 ascending; None if they are optimised along with the images.
+    """Return the labels that a policy fixes, [n] int64 ascending; None if they are optimised with the images.
 
-    The gradient does not know the order of a batch, so which image gets which label is arbitrary, and ascending order
-    tells an attack nothing.
+    The gradient does not depend on the order of a batch, so the assignment of labels to images is arbitrary, and
+    ascending order reveals nothing to an attack.
 
     Args:
         policy: ``optimise``; ``ilrg``: counts by iLRG with the remainder assigned (Ma et al., ICLR 2023); ``idlg``:
-            the sign rule for one image (Zhao et al. 2020); ``truth``: as if they were known.
+            the sign rule for one image (Zhao et al. 2020); ``truth``: the true labels.
         observation: what the server sees.
         truth: [n] int64, used by the policy ``truth`` alone.
 

@@ -1,9 +1,8 @@
 """L-BFGS for many independent problems side by side.
 
-``torch.optim.LBFGS`` solves one problem per call, and its step size and curvature are those of the whole vector it
-gets; K reconstructions in one vector would share them. This one keeps them per problem, in the same arithmetic: for
-one problem it takes the steps of ``torch.optim.LBFGS`` without line search (Liu and Nocedal 1989; two-loop recursion
-of Nocedal 1980).
+``torch.optim.LBFGS`` solves one problem per call: K reconstructions in one vector would share its step size and
+curvature. This one keeps them per problem, in the same arithmetic: for a single problem it takes the steps of
+``torch.optim.LBFGS`` without line search (Liu and Nocedal 1989; two-loop recursion of Nocedal 1980).
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 _CURVATURE = 1e-10
-"""A pair of steps is kept only if y's is above this, so that the inverse Hessian stays positive definite."""
+"""A pair (s, y) is kept only if y's is above this, so that the inverse Hessian stays positive definite."""
 
 Closure = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Points [K, D] -> values [K] and derivatives [K, D]."""
@@ -21,7 +20,7 @@ Closure = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass
 class _Last:
-    """The last step [K, D] of each problem, the gradient before it, y's of it over y'y [K], and whether it took any."""
+    """The last step [K, D] of each problem, the gradient before it, its y's / y'y [K], and whether there was a step."""
 
     step: Tensor
     gradient: Tensor
@@ -34,9 +33,9 @@ class LBFGS:
     """State of K minimisations.
 
     Attributes:
-        lr: step size; the very first step is min(1, 1 / |g|_1) times it.
-        history: pairs of steps kept, of the last steps that any problem took: one that rests while others go on for
-            longer than this loses its own.
+        lr: step size; the first step is min(1, 1 / |g|_1) times it.
+        history: number of pairs kept, from the last steps that any problem took; a problem that rests for longer than
+            this while others continue loses its pairs.
         tolerance_grad: a problem whose largest derivative is at most this has converged.
         tolerance_change: likewise for the largest change of a step, and for the change of the value.
     """
@@ -61,7 +60,7 @@ class LBFGS:
             size = torch.where(last.moved, 1.0, (1 / gradient.abs().sum(1).clamp(min=1e-30)).clamp(max=1.0)) * self.lr
             going = active & ((gradient * direction).sum(1) <= -self.tolerance_change)
             step = torch.where(going[:, None], size[:, None] * direction, 0.0)
-            # A problem that rests keeps its last step, for the pair that it makes when it goes on.
+            # A resting problem keeps its last step, for the pair that it makes when it continues.
             last.step = torch.where(active[:, None], step, last.step)
             last.gradient = torch.where(active[:, None], gradient, last.gradient)
             last.moved = last.moved | active
@@ -78,12 +77,12 @@ class LBFGS:
             active = active & ((value - before).abs() >= self.tolerance_change)
 
     def _advance(self, gradient: Tensor, active: Tensor, last: _Last) -> Tensor:
-        """Take up the last steps' pairs of the active problems and return their next directions, [K, D]."""
+        """Add the pairs of the active problems' last steps and return their next directions, [K, D]."""
         y, s = gradient - last.gradient, last.step
         ys = (y * s).sum(1)
         good = active & (ys > _CURVATURE)
         if bool(good.any()):
-            # A pair that is not taken up is all zeros and so has no part in the recursion; others of its age have.
+            # A pair that is not added is zero and so has no effect on the recursion; others of its age have one.
             y, s = (torch.where(good[:, None], part, 0.0) for part in (y, s))
             rho = torch.where(good, 1 / torch.where(good, ys, 1.0), 0.0)
             self._pairs = [*self._pairs[-(self.history - 1) :], (s, y, rho)] if self.history > 1 else [(s, y, rho)]

@@ -1,8 +1,9 @@
-"""How far a dummy gradient is from the observed one: the objectives of gradient matching.
+"""Objectives of gradient matching: the distance between a dummy gradient and the observed one.
 
 Every objective takes two lists of tensors with one entry per parameter, each [K, ...] for K problems that are solved
-side by side, and returns [K]. What the catalogue names is a distance of one parameter's gradients, dummy and observed
-[K, n], whose weighted sum over the parameters is the objective; or of all parameters', with their weights and number.
+side by side, and returns [K]. An entry of the catalogue is a distance between the gradients of one parameter, dummy and
+observed [K, n], whose weighted sum over the parameters is the objective; or between those of all parameters, given
+their weights and number.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ Gradients = Sequence[Tensor]
 Objective = Callable[[Gradients, Gradients], Tensor]
 
 _TINY = 1e-18
-"""Gradients with a smaller norm count as this long: keeps cosines finite at zero, and float32 squares it still."""
+"""Lower bound on norms: it keeps cosines finite at zero, and its square is still a normal float32."""
 
 
 def _flat(gradients: Gradients) -> list[Tensor]:
@@ -25,7 +26,7 @@ def _flat(gradients: Gradients) -> list[Tensor]:
 
 
 def _weights(kind: str, place: Tensor, number: int) -> Tensor:
-    """Weight of the parameter at each place, 0 for the first, of ``number`` that take part.
+    """Return the weights of ``number`` parameters by their index from 0.
 
     ``equal``: 1. ``linear``: falls from 1 to 1/number. ``exp``: 1, 1/e, 1/e^2, ... (the weightings of the released iLRG
     and IG code).
@@ -36,17 +37,17 @@ def _weights(kind: str, place: Tensor, number: int) -> Tensor:
 
 
 def _count(indices: str, number: int) -> int:
-    """How many of all parameters take part, see :data:`INDICES`."""
+    """Return how many of all parameters take part, see :data:`INDICES`."""
     return number if indices == "def" else min(number, int("".join(filter(str.isdigit, indices)) or 1))
 
 
 def _factors(indices: str, weights: str, target: list[Tensor]) -> Tensor:
-    """Weights of the parameters that take part, [count, 1]; or of all, 0 for those that do not, [number, K]."""
+    """Return the weights of the selected parameters, [count, 1]; or of all, with 0 for the others, [number, K]."""
     number, like = len(target), target[0]
     count = _count(indices, number)
     if not indices.startswith("top"):
         return _weights(weights, torch.arange(count, dtype=like.dtype, device=like.device), count)[:, None]
-    # Each problem has its own largest ones.
+    # The largest parameters differ between problems.
     norms = torch.stack([g.norm(dim=1) for g in target])
     taken = torch.zeros_like(norms).scatter_(0, torch.topk(norms, count, dim=0).indices, 1.0)
     return taken * _weights(weights, taken.cumsum(0) - 1, count)
@@ -54,7 +55,7 @@ def _factors(indices: str, weights: str, target: list[Tensor]) -> Tensor:
 
 def squared(d: Tensor, t: Tensor) -> Tensor:
     """Return the sums of squared differences (Zhu, Liu, Han 2019), [K] of [K, n]."""
-    # A product of a vector with itself is one pass over memory; these tensors are large and the passes are the cost.
+    # A dot product is a single pass over memory; these tensors are large, and passes dominate the cost.
     difference = d - t
     return torch.linalg.vecdot(difference, difference)
 
@@ -70,9 +71,9 @@ def largest(d: Tensor, t: Tensor) -> Tensor:
 
 
 def _one_minus_cosine(inner: Tensor, mine: Tensor, theirs: Tensor) -> Tensor:
-    """From inner products and squared norms."""
+    """Compute one minus cosine from inner products and squared norms."""
     mine, theirs = mine.clamp(min=_TINY**2), theirs.clamp(min=_TINY**2)
-    unit = mine.detach().rsqrt()  # norms are brought to 1 first: the derivative of a small one would overflow
+    unit = mine.detach().rsqrt()  # normalised first: the derivative at a small norm would overflow
     return 1 - inner * unit * theirs.rsqrt() * (mine * unit * unit).rsqrt()
 
 
@@ -93,7 +94,7 @@ def one_minus_cosine(dummy: list[Tensor], target: list[Tensor], factors: Tensor,
 def mean_one_minus_cosine(dummy: list[Tensor], target: list[Tensor], factors: Tensor, count: int) -> Tensor:
     """Return the mean over ``count`` parameters of one minus their own cosine, [K]."""
     inner, mine, theirs = _products(dummy, target)
-    # A target of zeros has no direction to match, so that it must not count at the true batch either.
+    # A zero target has no direction to match, so it must not count at the true batch either.
     terms = torch.where(theirs > 0, _one_minus_cosine(inner, mine, theirs), 0.0)
     return (factors * terms).sum(0) / count
 
@@ -105,7 +106,7 @@ WEIGHTS = ("equal", "linear", "exp")
 
 
 def _checked(name: str, value: object, problems: int) -> Tensor:
-    """Return what a distance, of a plug-in perhaps, gave, if it is one number per problem."""
+    """Return the value of a distance, possibly a plug-in's, if it is one number per problem."""
     if isinstance(value, Tensor) and value.shape == (problems,) and value.is_floating_point():
         return value
     what = f"a tensor {list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
@@ -116,12 +117,12 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
     """Return an objective.
 
     Args:
-        name: of an objective of the catalogue.
+        name: name of the objective in the catalogue.
         indices: a name of :data:`INDICES`.
         weights: a name of :data:`WEIGHTS`.
 
     Raises:
-        InputError: an unknown name.
+        InputError: a name is unknown.
     """
     facts, distance = catalogue.find("objectives", name), catalogue.load("objectives", name)
     for what, given, known in (("indices", indices, INDICES), ("weights", weights, WEIGHTS)):

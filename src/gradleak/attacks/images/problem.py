@@ -1,4 +1,4 @@
-"""What gradient matching is given, what it minimises, and what it returns, whatever solves it."""
+"""Input, objective and result of gradient matching, independent of the solver."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from gradleak.clients.client import Client
 
 @dataclass(frozen=True)
 class Problem:
-    """P batches to be found, of n images each.
+    """P batches to reconstruct, of n images each.
 
     Attributes:
         client: simulates what the clients did.
-        observed: what they sent, tensors [P, ...], one per parameter.
-        start: [P, R, n, c, h, w], normalised images to begin with.
-        targets: [P, n, C] one-hot labels if they are known, else None: they are optimised along.
-        label_start: [P, R, n, C], logits of the labels to begin with; used if they are not known.
+        observed: what they sent: one tensor [P, ...] per parameter.
+        start: [P, R, n, c, h, w], normalised initial images.
+        targets: [P, n, C] one-hot labels if they are known; None if they are optimised too.
+        label_start: [P, R, n, C], initial logits of the labels; used if these are not known.
         low: [c, 1, 1], normalised black.
         high: [c, 1, 1], normalised white.
         precision: type in which the gradients were sent, if it is coarser than that of the tensors.
@@ -40,14 +40,13 @@ class Found:
     """What the engine returns.
 
     Attributes:
-        images: [P, n, c, h, w], normalised: of the start with the smallest matching loss, where that loss was
-            smallest.
+        images: [P, n, c, h, w], normalised: the iterate with the smallest matching loss over all starts.
         targets: [P, n, C], probabilities of its labels: one-hot if they are known.
-        loss: [P], that loss; infinite if no start had a finite one (and images are then those of a start).
-        chosen: [P] int64, the start.
+        loss: [P], that loss; infinite if no start had a finite one (images are then those of some start).
+        chosen: [P] int64, index of the start.
         trace: [iterations, P, R] matching losses; NaN where a start had diverged.
-        snapshots: iteration -> [P, n, c, h, w] of the start that is chosen in the end.
-        diverged: [P, R] bool, starts whose loss ceased to be a number.
+        snapshots: iteration -> [P, n, c, h, w] of the chosen start.
+        diverged: [P, R] bool, starts whose loss became infinite or NaN.
         interrupted: whether the user stopped it.
         certified: [P, n] bool, images that the attack vouches for; None if it certifies nothing.
         inputs: per problem what the first linear layer reads of each instance that was found, [k, d], k <= n, in the
@@ -67,7 +66,7 @@ class Found:
 
     @property
     def labels(self) -> Tensor:
-        """[P, n] int64, the likeliest labels."""
+        """[P, n] int64, the most likely labels."""
         return self.targets.argmax(-1)
 
     @classmethod
@@ -86,9 +85,9 @@ class Found:
         """Keep the start with the smallest matching loss of each problem.
 
         Args:
-            problem: what was solved.
+            problem: the problems.
             images: [K, n, c, h, w], normalised, of K = P R starts.
-            logits: [K, n, C], of labels that were optimised along.
+            logits: [K, n, C], of optimised labels.
             losses: [K] matching losses; infinite for starts that diverged.
             diverged: [K] bool.
             trace: [K] per iteration.
@@ -113,14 +112,14 @@ class Found:
 
 
 class Loss:
-    """What is minimised, for K = P R starts side by side.
+    """The objective, for K = P R starts side by side.
 
     Args:
-        problem: what to find.
-        objective: how far gradients are apart.
+        problem: the problems.
+        objective: distance between gradients.
         tv_weight: factor of the total variation.
-        l2_weight: factor of the pixels' energy.
-        at_once: starts that go through the model together; None is all.
+        l2_weight: factor of the pixels' energy (half their mean square).
+        at_once: number of starts that go through the model together; None: all.
     """
 
     def __init__(
@@ -143,7 +142,7 @@ class Loss:
 
         Args:
             x: [K, n, c, h, w], normalised.
-            logits: [K, n, C], of the labels; not used if these are known.
+            logits: [K, n, C], of the labels; unused if these are known.
         """
         targets = torch.softmax(logits, dim=-1) if self.labels is None else self.labels
         match = self.objective(self.client.send_many(x, targets, at_once=self.at_once), self.target)
@@ -155,7 +154,7 @@ class Loss:
         return match, whole
 
     def derivatives(self, whole: Tensor, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the derivatives of the objective by x and by the logits; None for these if labels are known."""
+        """Return the derivatives of the objective with respect to x and the logits (None if labels are known)."""
         if self.labels is not None:
             return torch.autograd.grad(whole.sum(), x)[0], None
         by_x, by_logits = torch.autograd.grad(whole.sum(), (x, logits))

@@ -1,4 +1,4 @@
-"""What images are like, whatever the gradient says: penalties, a box, a filter."""
+"""Image regularisers: penalties, a box, a filter."""
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ def clamp_(x: Tensor, low: Tensor, high: Tensor) -> None:
     Args:
         x: [K, n, c, h, w], normalised.
         low: [c, 1, 1], the normalised value of a black pixel.
-        high: [c, 1, 1], that of a white one.
+        high: [c, 1, 1], the normalised value of a white pixel.
     """
     with torch.no_grad():
         x.copy_(torch.maximum(torch.minimum(x, high), low))

@@ -1,4 +1,4 @@
-"""Images and label logits that a reconstruction begins with."""
+"""Initial images and label logits of a reconstruction."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from torch import Tensor
 def start(
     kind: str, shape: tuple[int, ...], scale: float, rng: np.random.Generator, other: Callable[[], Tensor]
 ) -> Tensor:
-    """Return normalised images to begin with.
+    """Return normalised initial images.
 
     Args:
         kind: ``randn``: normal. ``rand``: uniform in [-1, 1]. ``zeros``: the mean image. ``auxiliary``: other images.
         shape: [n, c, h, w].
-        scale: factor of what is drawn.
-        rng: source of the draw.
-        other: gives the images of ``auxiliary``, of this shape.
+        scale: factor of the drawn values.
+        rng: random generator.
+        other: returns the images for ``auxiliary``, of this shape.
     """
     if kind == "zeros":
         return torch.zeros(shape)

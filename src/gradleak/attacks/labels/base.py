@@ -1,4 +1,4 @@
-"""Label methods by name, and what they read."""
+"""Label methods by name, and the gradients that they read."""
 
 from functools import partial
 
@@ -19,10 +19,10 @@ def build(name: str) -> LabelMethod:
     """Return a method of the catalogue with its options set.
 
     Args:
-        name: its kind, with options where they are not at their defaults, e.g. ``ilrg:alpha=0.9``.
+        name: its kind, with the options that are not at their defaults, e.g. ``ilrg:alpha=0.9``.
 
     Raises:
-        InputError: no such method, or options that it does not have.
+        InputError: an unknown method or option.
     """
     try:
         kind, options = method_parts(name)
@@ -33,7 +33,7 @@ def build(name: str) -> LabelMethod:
 
 
 def head_gradient(observation: Observation, name: str) -> Tensor:
-    """Return a gradient of the last layer on the CPU, in its own type, checked.
+    """Return a gradient of the last layer on the CPU, in its own type, after a check.
 
     Args:
         observation: what the server sees.
@@ -43,7 +43,7 @@ def head_gradient(observation: Observation, name: str) -> Tensor:
         InputError: the gradient is missing or not finite.
     """
     if name not in observation.gradients:
-        raise InputError(f"label restoration needs the gradient of {name}; the observation does not hold it")
+        raise InputError(f"label restoration needs the gradient of {name}, which the observation does not have")
     gradient = observation.gradients[name].detach().cpu()
     bad = int((~torch.isfinite(gradient)).sum())
     if bad:

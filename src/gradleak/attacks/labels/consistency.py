@@ -56,7 +56,7 @@ def counts_of(observation: Observation, seen: Seen, inversion: Inversion) -> Lab
     C = seen.network.num_classes
     certified = torch.zeros(C, dtype=torch.int64)
     certified.index_add_(0, inversion.labels.cpu(), _certified(inversion).cpu())
-    if int(certified.sum()) > observation.batch_size:  # the batch is larger than was told
+    if int(certified.sum()) > observation.batch_size:  # the batch is larger than the given batch size
         return LabelGuess(certified > 0, certified, None, certified=certified)
     times = inversion.multiplicity if inversion.kind == "forward" else _certified(inversion)
     if int(times.sum()) > observation.batch_size:

@@ -1,4 +1,4 @@
-"""Label methods of plug-ins: they get copies, and what they return is looked at."""
+"""Label methods of plug-ins: they get copies, and their guesses are checked."""
 
 from dataclasses import replace
 
@@ -14,14 +14,14 @@ from gradleak.victims.models.check import unchanged
 
 
 def foreign(name: str, method: LabelMethod) -> LabelMethod:
-    """Return a plug-in's method, which cannot change what others see, and whose guesses are whole.
+    """Wrap a plug-in's method so that it cannot change what others see and its guesses are valid.
 
     Args:
-        name: of the method.
+        name: name of the method.
         method: the plug-in's function.
 
     Raises:
-        InputError: when it is called: it fails, changes the model, or returns no guess.
+        InputError: raised on the call: it fails, changes the model, or does not return a valid guess.
     """
     what = f"attack {name}"
 

@@ -12,8 +12,7 @@ def gi(observation: Observation) -> LabelGuess:
     With non-negative embeddings only a class in the batch can have a negative entry in its row (Yin et al.,
     CVPR 2021). The original takes the B classes with the smallest row minima and so assumes distinct labels;
     the extension to batches with repeated classes (Ma et al., ICLR 2023) takes every class whose smallest
-    entry is negative. For a batch of one image both say: the class with the smallest entry, which is what is
-    returned.
+    entry is negative. For a batch of one image both return the class with the smallest entry.
 
     Returns:
         A guess with ``presence`` [C] only.

@@ -1,4 +1,4 @@
-"""What a label-restoration method gives."""
+"""The result of a label method."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +10,18 @@ from gradleak.clients.observation import Observation
 
 @dataclass(frozen=True)
 class LabelGuess:
-    """What a method says about a batch of B images from C classes.
+    """A method's guess about a batch of B images from C classes.
 
     Attributes:
-        presence: [C] bool, whether the class is believed to be in the batch.
+        presence: [C] bool, whether the batch is believed to hold the class.
         counts: [C] int64, believed number of instances per class by plain rounding, as published; None for
-            methods that only restore presence. Need not sum to B.
+            methods that only restore presence. Their sum may differ from B.
         assignable_counts: [C] int64, non-negative and summing to B (largest remainder); what image
             reconstruction assigns as labels. None where counts is None.
         embeddings: [C, d] float64, the recovered mean embedding of each class, if the method recovers one.
         probabilities: [C, C] float64, row c is the recovered mean softmax output of class c, if recovered.
-        restricted_to: [C] bool, the classes among which the method was asked to decide, because it knew that
-            no other is in the batch; None if it decided on all classes. Instance accuracy is over these
-            classes only.
+        restricted_to: [C] bool, the classes that the method chose from, because it knew that no other is in the batch;
+            None for all classes. LnAcc is over these classes only.
         certified: [C] int64, instances per class that the method vouches for; None if it certifies nothing.
     """
 
@@ -36,4 +35,4 @@ class LabelGuess:
 
 
 LabelMethod = Callable[[Observation], LabelGuess]
-"""A method sees an Observation and nothing else, so it cannot look at the truth."""
+"""A method gets only an Observation, so it cannot use the truth."""

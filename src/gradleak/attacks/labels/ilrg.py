@@ -75,8 +75,8 @@ def ilrg(observation: Observation, *, alpha: float = 1.0) -> LabelGuess:
         alpha: factor on the recovered logits before the softmax.
 
     Returns:
-        A guess with all fields. ``counts`` are rounded as published, ``presence`` is counts > 0. For classes outside
-        the batch embeddings and probabilities mean nothing.
+        A guess with all fields. ``counts`` are rounded as published, ``presence`` is counts > 0. Embeddings and
+        probabilities of classes outside the batch are meaningless.
 
     Raises:
         InputError: the batch size is unknown, or a gradient of the last layer is missing or not finite.
@@ -88,7 +88,7 @@ def ilrg(observation: Observation, *, alpha: float = 1.0) -> LabelGuess:
 
 
 def ilrg_simplified(observation: Observation, *, alpha: float = 1.0) -> LabelGuess:
-    """Do the same for a server that knows the classes already (Ma et al., ICLR 2023, the simplified variant).
+    """Restore counts for a server that already knows the classes (Ma et al., ICLR 2023, the simplified variant).
 
     The unknowns and equations are restricted to ``observation.side.present_classes``.
 
@@ -97,7 +97,7 @@ def ilrg_simplified(observation: Observation, *, alpha: float = 1.0) -> LabelGue
         alpha: see :func:`ilrg`.
 
     Returns:
-        As :func:`ilrg`, but ``presence`` is that of the known classes.
+        As :func:`ilrg`, but ``presence`` is the set of known classes.
 
     Raises:
         InputError: see :func:`ilrg`; or the present classes are not given.
@@ -135,7 +135,7 @@ def _recover(observation: Observation, alpha: float) -> tuple[Tensor, Tensor, Fl
     weight_gradient = head_gradient(observation, "head.weight")
     bias_gradient = head_gradient(observation, "head.bias")
     head = head_of(observation.model)
-    assert head.bias is not None  # its gradient is there
+    assert head.bias is not None  # its gradient was sent
     W, b = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
     embeddings = recover_embeddings(weight_gradient, bias_gradient)
     probabilities = torch.softmax(alpha * torch.addmm(b, embeddings, W.T), dim=1)
@@ -150,7 +150,7 @@ def _guess(
     embeddings: Tensor | None = None,
     probabilities: Tensor | None = None,
 ) -> LabelGuess:
-    """Round the solution; where classes are known, its entries belong to them in order, the others are 0."""
+    """Round the solution; if the classes are known, its entries belong to them in order, and all others are 0."""
     counts = torch.from_numpy(published_counts(solution, batch_size))
     assignable = torch.from_numpy(largest_remainder(solution, batch_size))
     if known is None:
@@ -163,7 +163,7 @@ def _guess(
 def _batch_size(observation: Observation) -> int:
     if observation.batch_size is None:
         raise InputError(
-            "iLRG needs the batch size: its counts are the mean gradient times B; tell the batch size, "
+            "iLRG needs the batch size: its counts are the mean gradient times B; give the batch size, "
             "or use idlg, gi or rlg, which restore presence only"
         )
     return observation.batch_size

@@ -31,12 +31,12 @@ def rlg(observation: Observation) -> LabelGuess:
     The released code (Ma et al., ICLR 2023) runs a perceptron per class as a filter and then a linear
     program; here :func:`separable` decides the same question by its dual. The sets were equal on all 24
     batches compared with that linear program (LeNet-5 with 100 classes, B = 24..512; FCN-3 with 10
-    classes, B = 8..64). The filter, which is random and asks for an accuracy above 0.9, changed none of them.
+    classes, B = 8..64). The filter, which is random and requires an accuracy above 0.9, changed none of them.
 
-    Outside its premise the method answers wrongly, and these answers are reproduced, not repaired: if the
+    Outside its premise the method gives wrong answers, which are reproduced, not repaired: if the
     rank is that of all classes (C - 1), every class is separable and is reported as present (10 classes, B >=
     16); if the batch is larger than the embedding (LeNet-5 has d = 84), the row space holds no row of P - Y
-    any more, and at B = 512 with 100 classes next to no class is found (published LeAcc 0.036).
+    any more, and at B = 512 with 100 classes hardly any class is detected (published LeAcc 0.036).
 
     Args:
         observation: what the server sees. If the batch size is unknown, k is the numerical rank alone.
@@ -84,7 +84,7 @@ def separable(Q: Floats) -> Bools:
     """Return for each column q_c of Q whether some r has r·q_c > 0 and r·q_j <= 0 for every other column.
 
     By Farkas' lemma there is such an r iff q_c is not a non-negative combination of the other columns: one
-    non-negative least-squares problem per class, whose residual is the r looked for. A combination with huge
+    non-negative least-squares problem per class, whose residual is the required r. A combination with huge
     weights does not count, because it rests on columns that are next to zero, of which rounding and not the
     batch decides the direction; interior-point solvers forgive the same (with r·q_c = |q_c|, r·q_j up to
     1e-5; the released code up to 1e-2). Without this, RLG would miss most classes on confident models, where
@@ -118,7 +118,7 @@ def separable(Q: Floats) -> Bools:
             continue
         outside = _outside_cone(columns[:, others], units[:, position])
         if outside is None:
-            note("rlg: neither solver could tell whether a class is separable; such a class counts as absent")
+            note("rlg: neither solver could decide whether a class is separable; such a class counts as absent")
         accepted[position] = outside is True
     result[alive] = accepted
     return result
@@ -135,7 +135,7 @@ def positive_spanning_set(Q: Floats) -> Bools | None:
         Q: [k, n] without zero columns.
 
     Returns:
-        [n] bool, the chosen columns; None if there are too few columns for it to help or none was found.
+        [n] bool, the chosen columns; None if there are too few columns for it to help or there is no such set.
     """
     k, n = Q.shape
     if n <= 2 * k:
@@ -154,9 +154,9 @@ def positive_spanning_set(Q: Floats) -> Bools | None:
 
 
 def _outside_cone(columns: Floats, point: Floats) -> bool | None:
-    """Whether a unit vector [k] is no combination of columns [k, n] with weights >= 0 of a moderate sum.
+    """Whether a unit vector [k] is not a combination of columns [k, n] with weights >= 0 of moderate sum.
 
-    None if neither solver can tell.
+    None if neither solver can decide.
     """
     n = columns.shape[1]
     if n == 0:

@@ -1,4 +1,4 @@
-"""From real-valued counts to whole instances: as published, and so that they can be assigned to images."""
+"""Rounding of real-valued counts: as published, and so that they can be assigned to images."""
 
 import numpy as np
 from numpy.typing import NDArray

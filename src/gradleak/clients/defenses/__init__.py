@@ -1,4 +1,4 @@
-"""What a client may do to its gradient before it sends it, one file per transform.
+"""Defenses that a client may apply to its gradient before sending it, one file per transform.
 
 :mod:`gradleak.clients.defenses.base` makes one by name and applies several.
 """

@@ -1,4 +1,4 @@
-"""What a defense takes and gives, defenses by name, and how a client applies several."""
+"""The interface of defenses, defenses by name, and how a client applies several."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ class DefenseContext:
     """What only the client has when it defends its gradient.
 
     Attributes:
-        generator: source of all noise; the caller seeds it, so equal seeds give equal noise.
+        generator: source of all noise, seeded by the caller, so that equal seeds give equal noise.
         model: the model that the server sent.
         chunks: returns the client's batch anew on each call, as pairs (images [n, channels, height, width],
             labels [n] int64), as :func:`gradleak.clients.observation.observe_head` takes them. Only Soteria calls it.
@@ -36,15 +36,15 @@ class DefenseContext:
 
 
 Defense = Callable[[Gradients, DefenseContext], Gradients]
-"""Takes gradients by parameter name and returns what the client sends in their place; changes none in place.
+"""Takes gradients by parameter name and returns what the client sends instead; changes none in place.
 
-A name that it leaves out is withheld. The others keep shape, type and device. It meets whatever the client has and the
-defenses before it have left: any of the names may be missing.
+A gradient that it leaves out is withheld. The others keep shape, type and device. It gets whatever the client has and
+earlier defenses have left: any name may be missing.
 """
 
 
 def build(name: str) -> Defense:
-    """Return the defense of a name such as ``dp-0.01``, see :func:`gradleak.plan.jobs.options.canonical_defense`.
+    """Return the defense with a name such as ``dp-0.01``, see :func:`gradleak.plan.jobs.options.canonical_defense`.
 
     Raises:
         InputError: an unknown kind, or a strength outside its range.
@@ -62,7 +62,7 @@ def build(name: str) -> Defense:
 
 
 def _guarded(name: str, defense: Defense) -> Defense:
-    """Return a plug-in's defense, which gets copies, and draws its noise where a run's seed reaches."""
+    """Wrap a plug-in's defense so that it gets copies and must draw noise from the seeded generator."""
     kind = defense_parts(canonical_defense(name))[0]
 
     def defend(gradients: Gradients, context: DefenseContext) -> Gradients:
@@ -80,7 +80,7 @@ def _guarded(name: str, defense: Defense) -> Defense:
 
 
 def _global_draws() -> tuple[bytes, bytes, int]:
-    """Return what changes when something is drawn from torch's or NumPy's global generator."""
+    """Return state that changes with every draw from the global generators of torch or NumPy."""
     state = np.random.get_state(legacy=False)["state"]
     return torch.get_rng_state().numpy().tobytes(), state["key"].tobytes(), state["pos"]
 
@@ -90,19 +90,19 @@ def apply(
 ) -> Observation:
     """Return what the server sees of a client that defends its gradient, first defense first.
 
-    What the last defense returns is what is sent: a gradient that any of them leaves out is not in the result.
+    The client sends what the last defense returns: a gradient that any of them leaves out is not in the result.
 
     Args:
-        observation: the undefended gradient; it is left as it is.
-        names: names for :func:`build`; none returns the observation itself.
+        observation: the undefended gradient; it is not changed.
+        names: names for :func:`build`; without any, the observation itself is returned.
         scope: ``head`` hides all but the last layer's gradients from the defenses, so that the joint norm of
-            ``clip`` is theirs, as in the released iLRG code, and the others are sent as they are; ``all`` gives them
-            all gradients.
+            ``clip`` is that of the last layer, as in the released iLRG code, and the others are sent unchanged; ``all``
+            gives them all gradients.
         context: what the client has.
 
     Raises:
-        InputError: a bad name; a defense that returns anything but gradients of those given; or the observation lacks
-            a gradient of the scope: ``all`` needs :func:`gradleak.clients.observation.observe_full`.
+        InputError: an invalid name; a defense that returns anything but gradients of the given parameters; or the
+            observation lacks a gradient of the scope: ``all`` needs :func:`gradleak.clients.observation.observe_full`.
     """
     if not names:
         return observation
@@ -117,10 +117,10 @@ def apply(
 
 
 def _check_complete(observation: Observation, scope: str, context: DefenseContext) -> None:
-    """Refuse an undefended observation that lacks a gradient which a client of the model has."""
+    """Refuse an undefended observation that lacks a gradient which a client of the model would have."""
     model = observation.model
     missing = observation.lacks(name for name in trainable(model) if scope == "all" or name in HEAD)
-    if missing and scope == "all":  # perhaps unused ones, which only a pass through the model tells
+    if missing and scope == "all":  # possibly unused parameters, which only a pass through the model shows
         images, _ = next(iter(context.chunks()))
         missing = observation.lacks(sent_names(model, images[:2].to(head_of(model).weight.device)))
     if missing:
@@ -131,7 +131,7 @@ def _check_complete(observation: Observation, scope: str, context: DefenseContex
 
 
 def _checked(name: str, given: Gradients, returned: object) -> Gradients:
-    """Return what a defense returned, in the order of what it was given."""
+    """Check what a defense returned, and return it in the order of its input."""
     where = f"defense {name}"
     if not isinstance(returned, Mapping):
         raise InputError(f"{where}: returned {_kind(returned)}; return a dict of gradients by parameter name")
@@ -144,10 +144,10 @@ def _checked(name: str, given: Gradients, returned: object) -> Gradients:
             advice = "return a tensor, or leave the name out to withhold the gradient"
             raise InputError(f"{where}: {key} is {_kind(gradient)}; {advice}")
         for what in ("shape", "dtype", "layout", "device"):
-            wanted, found = (getattr(tensor, what) for tensor in (given[key], gradient))
-            if found != wanted:
-                wanted, found = (list(each) if what == "shape" else each for each in (wanted, found))
-                raise InputError(f"{where}: {key} has {what} {found}; keep that of the gradient given, {wanted}")
+            wanted, actual = (getattr(tensor, what) for tensor in (given[key], gradient))
+            if actual != wanted:
+                wanted, actual = (list(each) if what == "shape" else each for each in (wanted, actual))
+                raise InputError(f"{where}: {key} has {what} {actual}; keep that of the gradient given, {wanted}")
     return {key: returned[key].detach() for key in given if key in returned}
 
 
@@ -158,7 +158,7 @@ def _kind(value: object) -> str:
 def below_percentile(values: Tensor, percent: float) -> Tensor:
     """Return where ``values`` is below its percentile, with linear interpolation (``numpy.percentile``'s default).
 
-    The percentile lies at the rank r = percent (n - 1) / 100 between two order statistics. An entry is below it
+    The percentile lies at rank r = percent (n - 1) / 100, between two order statistics. An entry is below it
     exactly if it is below the upper one, of rank ceil(r), so one selection does, at any size (some releases of
     ``torch.quantile`` stop at 2^24 entries). NumPy selects, in linear time whatever the order; ``torch.kthvalue`` takes
     quadratic time on descending values. Entries equal to the threshold are not below it, so with ties fewer than

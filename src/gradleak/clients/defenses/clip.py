@@ -8,11 +8,11 @@ from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients
 def clip_norm(bound: float) -> Defense:
     """Return a defense that scales all gradients by min(1, bound / norm), norm being their joint L2 norm.
 
-    Gradients within the bound are returned as they are. The released iLRG code (Ma et al., ICLR 2023) divides by
+    Gradients within the bound are returned unchanged. The released iLRG code (Ma et al., ICLR 2023) divides by
     norm + 1e-6, which differs by a relative 1e-6 / norm.
 
     Args:
-        bound: largest norm, > 0; held up to the rounding of the gradients' type.
+        bound: largest norm, > 0; kept up to the rounding of the gradients' type.
     """
 
     def defend(gradients: Gradients, context: DefenseContext) -> Gradients:

@@ -8,18 +8,18 @@ from gradleak.errors import InputError
 from gradleak.victims.head import Head, head_of
 
 _EPSILON = 1e-10
-_BUDGET = 2**18  # pixels times embedding units that one backward pass carries
+_BUDGET = 2**18  # pixels times embedding units in one backward pass
 
 
 def soteria(percent: float) -> Defense:
     """Return Soteria (Sun et al., CVPR 2021), which zeroes columns of dL/dW of the last layer.
 
     The columns are those whose :func:`soteria_scores` are below the given percentile of all scores (linearly
-    interpolated; ties with the threshold stay). Other gradients are left as they are, and nothing is done where that
-    of the last layer's weight is not sent.
+    interpolated; ties with the threshold stay). Other gradients do not change, and nothing changes if that of the last
+    layer's weight is not sent.
 
     Args:
-        percent: part of the embedding that is pruned, in (0, 100].
+        percent: percentage of the embedding to prune, in (0, 100].
     """
 
     def defend(gradients: Gradients, context: DefenseContext) -> Gradients:
@@ -38,13 +38,13 @@ def soteria_scores(context: DefenseContext) -> Tensor:
 
     The released iLRG code (Ma et al., ICLR 2023) divides by e_nf + 1e-10, without the magnitude. That is the same for
     embeddings that are not negative, as after ReLU or sigmoid, pooled or not; after SiLU or LeakyReLU it would let
-    images cancel. It also restricts the defense to ResNet-18, which nothing here needs.
+    images cancel. It also restricts the defense to ResNet-18, which is not necessary.
 
     The model is put into eval mode, so an image's embedding depends on that image alone and one backward pass from
     sum_n e_nf serves all images of a chunk; several units go through it at once.
 
     Args:
-        context: its ``chunks`` give the batch, its ``model`` the embeddings; parameters get no gradient.
+        context: ``chunks`` gives the batch, ``model`` the embeddings; parameters get no gradient.
 
     Returns:
         [d] float64, on the CPU.
@@ -66,7 +66,8 @@ def _chunk_scores(head: Head, images: Tensor) -> Tensor:
         totals = e.sum(0)
     if not totals.requires_grad:
         raise InputError(
-            "defense perturb: the victim's features have no derivative by the image, which it scores them by"
+            "defense perturb: it scores features by their derivative with respect to the image, and this "
+            "victim's have none"
         )
     n, height, width = len(images), images.shape[-2], images.shape[-1]
     at_once = max(1, _BUDGET // (n * height * width))

@@ -1,4 +1,4 @@
-"""Gradient sparsification: small entries are not sent."""
+"""Gradient sparsification: small entries become zero."""
 
 from gradleak.clients.defenses.base import Defense, DefenseContext, Gradients, below_percentile
 
@@ -8,10 +8,10 @@ def sparsify(percent: float) -> Defense:
 
     The threshold is the percentile of |g| over the tensor, linearly interpolated, and entries with |g| < threshold are
     zeroed, as in the released iLRG code (Ma et al., ICLR 2023). Entries tied with the threshold stay: a tensor in which
-    more than ``percent`` percent is 0 already is left as it is.
+    more than ``percent`` percent is already 0 does not change.
 
     Args:
-        percent: part that is zeroed, in (0, 100].
+        percent: percentage of entries to zero, in (0, 100].
     """
 
     def defend(gradients: Gradients, context: DefenseContext) -> Gradients:

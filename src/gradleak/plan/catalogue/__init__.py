@@ -1,9 +1,9 @@
-"""Every kind by part and name: what it is, what must be known of it, and the object that makes it.
+"""Every kind by part and name: its facts, and the object that implements it.
 
 A kind is one entry: ``name -> facts``, in the file of its part for built-in kinds, in ``FACTS`` of its file for those
 of plug-ins. :func:`find` reads facts and imports no torch; :func:`load` imports the object when it is used. The files
-of entries are imported by name, so that an entry counts as code of the jobs that use it (:mod:`gradleak.plan.code`)
-and of no others.
+of entries are imported by name, so that an entry counts as code of exactly the jobs that use it
+(:mod:`gradleak.plan.code`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,14 +55,14 @@ WHAT: Mapping[Part, str] = {
     "tables": "table kind",
     "figures": "figure kind",
 }
-"""What messages call a kind of a part."""
+"""How messages name a kind of each part."""
 
 IMAGE_KINDS = ("matching", "consistency", "diffusion")
 """Kinds of attacks that reconstruct images; all other kinds are label methods, and so is ``consistency``."""
 
 
 class Source(Protocol):
-    """A plug-in that was entered, see :class:`gradleak.plan.plugins.Plugin`."""
+    """A registered plug-in, see :class:`gradleak.plan.plugins.Plugin`."""
 
     @property
     def path(self) -> str: ...
@@ -74,17 +74,17 @@ class Source(Protocol):
 
 
 ENTERED: list[Source] = []
-"""The plug-ins of this process, entered at its door (:func:`gradleak.plan.plugins.enter`)."""
+"""The plug-ins registered in this process (:func:`gradleak.plan.plugins.enter`)."""
 
 
 @cache
 def built_in(part: Part) -> Mapping[str, Any]:
-    """Return the kinds of this package."""
+    """Return the built-in kinds."""
     return import_module(f"{__name__}.{part}").KINDS
 
 
 def source_of(part: Part, name: str) -> Any:
-    """Return the plug-in that brings a kind; None for built-in kinds and those that nothing brings."""
+    """Return the plug-in that provides a kind; None for built-in and unknown kinds."""
     return next((plugin for plugin in ENTERED if name in plugin.facts.get(part, ())), None)
 
 
@@ -121,7 +121,7 @@ def find(part: Part, name: str) -> Any:
     """Return the facts of a kind.
 
     Raises:
-        InputError: nothing has that name.
+        InputError: there is no such kind.
     """
     known = built_in(part).get(name)
     if known is None and (plugin := source_of(part, name)) is not None:
@@ -135,7 +135,7 @@ def load(part: Part, name: str) -> Any:
     """Return the object that makes a kind, imported now.
 
     Raises:
-        InputError: nothing has that name, or the file of its plug-in fails or lacks the object.
+        InputError: there is no such kind, or the file of its plug-in fails or lacks the object.
     """
     facts = find(part, name)
     plugin = source_of(part, name)
@@ -143,7 +143,7 @@ def load(part: Part, name: str) -> Any:
 
 
 def load_images(name: str) -> Any:
-    """Return what reconstructs images by the name of a label method that does both, imported now."""
+    """Return the image attack of a label method that also reconstructs images, imported now."""
     return _imported(find("attacks", name).images)
 
 
@@ -153,13 +153,13 @@ def _imported(place: str) -> Any:
 
 
 def spelt(part: Literal["datasets", "models"], spelling: object) -> str:
-    """Return the name that a spelling of a kind stands for, whether or not there is such a kind."""
+    """Return the canonical name for a spelling of a kind, whether or not that kind exists."""
     name = str(spelling).lower()
     return next((known for known, facts in _all(part) if name in facts.spellings), name)
 
 
 def is_taken(part: Part, name: str) -> bool:
-    """Whether a kind has the name already, or results mean something else by it."""
+    """Whether the name belongs to a kind already or is reserved in results."""
     if name in names(part) or (part == "attacks" and (name in IMAGE_KINDS or not is_attack(name))):
         return True
     return (part == "datasets" or part == "models") and spelt(part, name) != name
@@ -170,10 +170,10 @@ def dataset_facts(name: str, image_size: int | None = None) -> DatasetFacts:
 
     Args:
         name: canonical name.
-        image_size: height and width in pixels; other than the set's own only if it is resizable.
+        image_size: height and width in pixels; it may differ from the data set's own only if that is resizable.
 
     Raises:
-        InputError: no data set has that name, or it cannot have that size.
+        InputError: there is no such data set, or it cannot have that size.
     """
     known = find("datasets", name)
     if image_size in (None, known.image_size):
@@ -181,8 +181,8 @@ def dataset_facts(name: str, image_size: int | None = None) -> DatasetFacts:
     if not known.resizable:
         resizable = ", ".join(other for other, facts in _all("datasets") if facts.resizable)
         raise InputError(
-            f"image_size {image_size} is not that of {name}, which is {known.image_size}; "
-            f"it can be chosen for {resizable} only"
+            f"image_size {image_size} does not match {name}, whose images have {known.image_size}; "
+            f"only {resizable} can be resized"
         )
     if image_size < 1:
         raise InputError(f"image_size {image_size}: use a number of pixels of at least 1, such as {known.image_size}")
@@ -190,10 +190,10 @@ def dataset_facts(name: str, image_size: int | None = None) -> DatasetFacts:
 
 
 def is_sample(name: str) -> bool:
-    """Whether a data set is a packaged sample, which has one set of images under the name of every split."""
+    """Whether a data set is a packaged sample, which has the same images in every split."""
     return stands_for(name) != name
 
 
 def stands_for(name: str) -> str:
-    """Return the full data set that a name stands for: that of a packaged sample, or the name itself."""
+    """Return the full data set of a packaged sample, or the name itself."""
     return next((facts.sample_of or name for known, facts in _all("datasets") if known == name), name)

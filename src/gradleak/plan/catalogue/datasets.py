@@ -1,4 +1,4 @@
-"""Data sets. Packaged samples have one set of images; every split name means that set."""
+"""Data sets. Packaged samples have the same images in every split."""
 
 from typing import Any
 

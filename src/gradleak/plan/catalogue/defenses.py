@@ -1,4 +1,4 @@
-"""Defenses of a gradient: noise, a bound on the norm, percent zeroed, percent of the embedding pruned."""
+"""Defenses of a gradient: noise, clipping of the norm, sparsification, pruning of the embedding."""
 
 from gradleak.plan.catalogue.facts import DefenseFacts
 

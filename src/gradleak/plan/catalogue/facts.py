@@ -1,4 +1,4 @@
-"""What must be known of a kind without importing it, by part of the catalogue; plug-ins declare the same."""
+"""What the plan must know about a kind without importing it, by part of the catalogue; plug-ins declare the same."""
 
 import math
 import re
@@ -9,8 +9,8 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 from gradleak.plan.typed import Real, Typed, Whole
 
 LABELS, IMAGES, EMBEDDINGS = "labels", "images", "embeddings"
-"""What a view can need of an experiment besides attacks: its kind, whatever its attacks, or an attack that recovers
-embeddings."""
+"""What a view can require of an experiment besides particular attacks: a kind of experiment, or any attack that
+recovers embeddings."""
 
 MODEL_OPTIONS: dict[str, Any] = {
     "activation": "relu",
@@ -20,7 +20,7 @@ MODEL_OPTIONS: dict[str, Any] = {
     "n_dim": 300,
     "stem": "released",
 }
-"""Every option of a model, and the value that every model accepts."""
+"""Every option of models, and the default that every model accepts."""
 
 
 def _known_options(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -31,11 +31,11 @@ def _known_options(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Facts(Typed):
-    """What is known of every kind.
+    """Facts that every kind has.
 
     Attributes:
-        object: what makes it. Of a built-in kind ``module:name``; of a plug-in's the name in its file, by default that
-            of the kind with underscores.
+        object: what implements it. For a built-in kind ``module:name``; for a plug-in's the name in its file, by
+            default the name of the kind with underscores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -48,12 +48,12 @@ Side = Literal["present_classes"]
 
 
 class OptionFacts(Typed):
-    """An option of a label method: a number, which the method takes by keyword.
+    """An option of a label method: a number, passed by keyword.
 
     Attributes:
-        default: its value where none is given.
-        low: the smallest value; none if omitted.
-        high: the largest value; none if omitted.
+        default: its value if none is given.
+        low: the smallest value; unbounded if omitted.
+        high: the largest value; unbounded if omitted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -73,7 +73,7 @@ class OptionFacts(Typed):
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
     def range(self) -> str:
-        """Say what values it takes."""
+        """Describe the range in words."""
         low, high = self.low, self.high
         if low is not None and high is not None:
             return f"a number from {low:g} to {high:g}"
@@ -86,12 +86,12 @@ class MethodFacts(Facts):
     """A label-restoration method: a function of an Observation and of its options that returns a LabelGuess.
 
     Attributes:
-        needs: names of the gradients that it reads. Where the client does not send one of them, it is not called, and
-            its results are marked as not applicable.
-        gives: what its guesses hold besides presence.
-        images: what reconstructs images by the same name, if it does that too: ``module:name``, of built-in methods.
-        sees: whether it reads the gradients of the last layer alone, or of all layers that were sent.
-        side: what it must be told besides gradients.
+        needs: names of the gradients that it reads. If the client does not send one of them, the method is not called,
+            and its results are marked as not applicable.
+        gives: fields of its guesses besides presence.
+        images: ``module:name`` of the image attack of the same name, if a built-in method has one.
+        sees: whether it reads only the gradients of the last layer, or those of all layers that were sent.
+        side: the side knowledge that it needs.
         options: its options by name.
     """
 
@@ -107,7 +107,7 @@ class MethodFacts(Facts):
     def _are_keys(cls, value: dict[str, OptionFacts]) -> dict[str, OptionFacts]:
         for name in value:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                raise ValueError(f"{name!r}: the name of an option is a key of the configuration, such as alpha")
+                raise ValueError(f"{name!r}: the name of an option must be a valid configuration key, such as alpha")
         return value
 
 
@@ -115,8 +115,8 @@ class ObjectiveFacts(Facts):
     """An objective of image attacks.
 
     Attributes:
-        of: what it is a distance of, see :mod:`gradleak.attacks.images.objectives`: one parameter's gradients, or
-            those of all parameters together.
+        of: whether it compares the gradients of one parameter or of all parameters together, see
+            :mod:`gradleak.attacks.images.objectives`.
     """
 
     of: Literal["parameter", "gradient"] = "parameter"
@@ -129,12 +129,13 @@ class DatasetFacts(Facts):
         num_classes: C. For ``imagenet`` the class index is the rank of the wnid.
         channels: colour channels of an image.
         image_size: height and width in pixels, after the transform.
-        mean: per-channel mean of the pixels in [0, 1] that the normalisation subtracts.
-        std: per-channel standard deviation that the normalisation divides by.
-        sizes: images per split; empty where only the user's folder knows. That of ``all`` may be left to train and val.
-        sample_of: the full data set that a packaged sample is drawn from; empty for a data set of its own.
-        resizable: whether its images may be loaded at another size.
-        spellings: other names of it, in lower case.
+        mean: per-channel mean of the pixels in [0, 1], which normalisation subtracts.
+        std: per-channel standard deviation, by which normalisation divides.
+        sizes: images per split; empty if that depends on the user's folder. ``all`` defaults to the sum of train and
+            val.
+        sample_of: the full data set that a packaged sample is drawn from; empty for a full data set.
+        resizable: whether its images can be loaded at another size.
+        spellings: its other names, in lower case.
     """
 
     num_classes: int = Field(ge=2)
@@ -157,9 +158,11 @@ class DatasetFacts(Facts):
     @model_validator(mode="after")
     def _one_constant_per_channel(self) -> Self:
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
-            raise ValueError(f"mean and std need {self.channels} numbers each, one per channel, std above 0")
+            raise ValueError(
+                f"mean and std need {self.channels} numbers each, one per channel, and std must be above 0"
+            )
         if not all(0 <= value <= 1 for value in (*self.mean, *self.std)):
-            raise ValueError("mean and std are those of pixels from 0 (black) to 1 (white); divide them by 255")
+            raise ValueError("mean and std must be those of pixels from 0 (black) to 1 (white); divide yours by 255")
         return self
 
 
@@ -167,15 +170,15 @@ class ModelFacts(Facts):
     """A victim: a subclass of Victim, or a function that returns one.
 
     Attributes:
-        options: those of :data:`MODEL_OPTIONS` that it has; every other one must keep its default.
-        activations: values of the option ``activation``, if it has it.
-        family: name of the models that differ from it in depth alone, which is the option ``n_hidden`` or its argument
+        options: the :data:`MODEL_OPTIONS` that it has; all others must keep their defaults.
+        activations: the values of the option ``activation``, if it has that option.
+        family: name for the models that differ from it only in depth, which is the option ``n_hidden`` or the argument
             ``depth``; empty if there are none.
-        arguments: what it is called with besides classes, channels, image size and options.
-        min_image_size: height and width of the smallest image that it reads.
-        size_step: number that the image size must be a multiple of.
+        arguments: further keyword arguments besides classes, channels, image size and options.
+        min_image_size: height and width of the smallest image that it accepts.
+        size_step: the image size must be a multiple of this.
         pretrained: whether it can start from torchvision's ImageNet weights.
-        spellings: other names of it, in lower case.
+        spellings: its other names, in lower case.
     """
 
     options: Annotated[tuple[str, ...], AfterValidator(_known_options)] = ()
@@ -189,7 +192,7 @@ class ModelFacts(Facts):
 
 
 class DefenseFacts(Facts):
-    """A kind of defense: a function of its one strength that returns a Defense.
+    """A kind of defense: a function of one strength that returns a Defense.
 
     Attributes:
         strength: documented name of the strength.
@@ -203,7 +206,7 @@ class DefenseFacts(Facts):
     @classmethod
     def _is_a_key(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", value) or value in ("kind", "label", "module"):
-            raise ValueError("the name of the strength is a key of the configuration, such as noise_std")
+            raise ValueError("the name of the strength must be a valid configuration key, such as noise_std")
         return value
 
 
@@ -211,8 +214,8 @@ class TableFacts(Facts):
     """A table: a function of a Request.
 
     Attributes:
-        needs: kinds of attacks that its experiments must have, :data:`LABELS`, :data:`IMAGES` or :data:`EMBEDDINGS`.
-        chooses_metrics: whether its entry may say which metrics it shows.
+        needs: what its experiments must have: kinds of attacks, :data:`LABELS`, :data:`IMAGES` or :data:`EMBEDDINGS`.
+        chooses_metrics: whether an entry of the configuration may choose its metrics.
     """
 
     needs: tuple[str, ...] = ()
@@ -220,11 +223,11 @@ class TableFacts(Facts):
 
 
 class FigureFacts(TableFacts):
-    """A figure, likewise.
+    """A figure: a function of a Request.
 
     Attributes:
         shows_images: whether it shows the images of the runs besides their metrics.
-        caption: what the paper writes below it, plain text.
+        caption: its caption in the paper, plain text.
     """
 
     shows_images: bool = False
@@ -234,16 +237,16 @@ class FigureFacts(TableFacts):
 class MetricFacts(Facts):
     """A metric: a function of a guess and the truth, see :mod:`gradleak.metrics.named`.
 
-    A built-in one without an object is measured by every job that can; the others are measured where an experiment
-    names them.
+    A built-in one without an object is measured by every job that can measure it; the others are measured where an
+    experiment names them.
 
     Attributes:
-        of: what it is a metric of; plug-ins bring those of labels and images.
-        low: its smallest value; none if omitted.
-        high: its largest value; none if omitted.
-        digits: decimals that it is written with; those that are usual where it stands if omitted.
-        label: how tables call it; its name if omitted.
-        unit: of its values; none if omitted.
+        of: what it measures; plug-ins may declare metrics of labels and images.
+        low: its smallest value; unbounded if omitted.
+        high: its largest value; unbounded if omitted.
+        digits: decimals to print; the default of the table or figure if omitted.
+        label: its name in tables; by default its name here.
+        unit: unit of its values; none if omitted.
     """
 
     of: Literal["labels", "images", "victims", "jobs"]
@@ -262,5 +265,5 @@ class MetricFacts(Facts):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value, infinite where there is none."""
+        """The smallest and the largest value, infinite where there is no bound."""
         return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high

@@ -1,4 +1,4 @@
-"""Metrics: their ranges, and how they are written. Those without an object are measured by every job that can."""
+"""Metrics: their ranges and formats. Those without an object are measured by every job that can measure them."""
 
 from gradleak.plan.catalogue.facts import MetricFacts
 from gradleak.plan.metric_facts import PSNR_CAP
@@ -23,7 +23,7 @@ KINDS = {
     "f1": _share("labels", "F1"),
     "exact_match": _share("labels", "exact match"),
     "count_l1": _positive("labels", "count error"),
-    "certified": _share("labels", "certified"),  # of images too
+    "certified": _share("labels", "certified"),  # also of images
     "falsely_certified": _share("labels", "falsely certified"),
     "embedding_cosine": _cosine("labels", "emb. cos."),
     "output_cosine": _cosine("labels", "logit cos."),

@@ -1,1 +1,1 @@
-"""What a grid costs before it is run: its jobs and their states, and the mean times of past jobs."""
+"""The cost of a grid before it is run: its jobs, their states, and the mean times of past jobs."""

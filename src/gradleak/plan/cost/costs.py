@@ -1,4 +1,4 @@
-"""What a configuration costs before it is run: counts of its jobs, and means of past times."""
+"""The cost of a configuration before it is run: numbers of jobs, and mean times of past jobs."""
 
 import math
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Costs:
     """The costs of a configuration.
 
     Attributes:
-        jobs: a row per job: ``rule``, ``kind``, ``job`` (its id), ``experiments``, ``state``, ``seconds`` (a mean of
-            past times, NaN without any) and ``mean_of``: the past jobs that it is of, ``experiment`` or ``kind``.
-        table: a row per rule, kind and experiment, and one for all: number of jobs, by state too; their mean;
-            ``hours`` of those that are not done, NaN if one of them has no mean.
-        past: what the means are of, in words.
+        jobs: a row per job: ``rule``, ``kind``, ``job`` (its id), ``experiments``, ``state``, ``seconds`` (the mean
+            time of past jobs, NaN if there are none) and ``mean_of``: which past jobs, ``experiment`` or ``kind``.
+        table: a row per rule, kind and experiment, and one for all: number of jobs, in total and by state; their mean
+            time; ``hours`` of those that are not done, NaN if one of them has no mean.
+        past: the jobs behind the means, in words.
     """
 
     jobs: pd.DataFrame
@@ -32,20 +32,20 @@ class Costs:
 
 
 def costs_of(grid: Grid, results: Path, device: str | None = None) -> Costs:
-    """Look up what is done, and what such jobs took.
+    """Look up which jobs are done and how long similar jobs took.
 
-    A job is expected to take the mean of past jobs of its kind and experiment, else of its kind. One that several
-    experiments share goes by the first of them.
+    A job is expected to take the mean time of past jobs of its kind and experiment, or else of its kind. A job that
+    several experiments share counts for the first of them.
 
     Args:
         grid: the expanded configuration.
-        results: the folder of results; all timed jobs in it count as past, whatever configuration they were of.
+        results: the folder of results; all timed jobs in it count as past jobs, whatever their configuration.
         device: see :func:`gradleak.plan.cost.times.past_jobs`.
 
     Raises:
         InputError: see :func:`gradleak.plan.cost.jobs.state_of`.
     """
-    past, said = past_jobs(results, device)
+    past, description = past_jobs(results, device)
     jobs = pd.DataFrame(jobs_of(grid, results), columns=["kind", "job", "experiments", "state"])
     jobs.insert(0, "rule", [KINDS[kind].rule for kind in jobs["kind"]])
     each = jobs.assign(experiment=jobs["experiments"]).explode("experiment", ignore_index=True)
@@ -56,11 +56,11 @@ def costs_of(grid: Grid, results: Path, device: str | None = None) -> Costs:
     each["seconds"] = own.fillna(pd.Series([of_kind.get(kind, math.nan) for kind in each["kind"]]))
     each["mean_of"] = np.select([own.notna(), each["seconds"].notna()], ["experiment", "kind"], "-")
     once = each.drop_duplicates("job", ignore_index=True)
-    return Costs(once.drop(columns=["experiment", "took"]), _table(each, once), said)
+    return Costs(once.drop(columns=["experiment", "took"]), _table(each, once), description)
 
 
 def _table(each: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
-    """Count jobs per experiment, and once each."""
+    """Count jobs per experiment, and each job once."""
     shared = {"rule": "all, shared jobs once", "kind": "", "experiment": "", "mean s": math.nan, "mean of": ""}
     rows = pd.concat([each.assign(**{"mean s": each["seconds"], "mean of": each["mean_of"]}), once.assign(**shared)])
     rows["jobs"] = 1
@@ -81,5 +81,5 @@ def text(costs: Costs, cores: int) -> str:
     lines.append(f"{len(to_do)} jobs to do (outdated or missing): {total}" if len(to_do) else "No jobs to do")
     if len(known) < len(to_do):
         kinds = ", ".join(to_do["kind"].drop(known.index).unique())
-        lines.append(f"Not in the hours: {len(to_do) - len(known)} jobs, of kinds without a past job ({kinds})")
+        lines.append(f"Not included: {len(to_do) - len(known)} jobs of kinds that have not run before ({kinds})")
     return "\n".join([*lines, "Data checks, collecting, tables, figures and the paper are not timed"])

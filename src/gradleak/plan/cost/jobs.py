@@ -17,7 +17,7 @@ Job = Run | TrainVictim | TrainPrior
 
 
 class Kind(NamedTuple):
-    """The rule of a kind of jobs, the folder of their results, the record written last, and a file beside it."""
+    """The rule of a kind of job, the folder of its results, the record written last, and a file beside it."""
 
     rule: str
     folder: str
@@ -35,14 +35,14 @@ KINDS = {
 }
 
 STATES = DONE, OUTDATED, MISSING = "done", "outdated", "missing"
-"""A job's outputs are there; they are, but of other code, so that Snakemake makes them again; or they are not."""
+"""A job's outputs exist; they exist but were made by other code, so Snakemake makes them again; or they are missing."""
 
 
 def jobs_of(grid: Grid, results: Path) -> list[tuple[str, str, tuple[str, ...], str]]:
-    """Return kind, id, experiments and state of priors, trainings and runs, each after the jobs that it needs.
+    """Return kind, id, experiments and state of priors, trainings and runs, each after its dependencies.
 
-    The experiments of a training are those whose runs need it. A training that is not there is left out where no run
-    that is to be made needs it: Snakemake does not make it then.
+    The experiments of a training are those whose runs need it. A missing training is left out if no pending run needs
+    it, since Snakemake does not make it then.
 
     Raises:
         InputError: see :func:`state_of`.
@@ -65,7 +65,7 @@ def jobs_of(grid: Grid, results: Path) -> list[tuple[str, str, tuple[str, ...], 
     states: dict[str, str] = {}
     for name in jobs:
         if here[name] != MISSING or name in wanted:
-            # What a job needs is made before it; if that is made anew, so is the job.
+            # A job is made again if one of its dependencies is.
             anew = any(states.get(need, DONE) != DONE for need in needs.get(name, ()))
             states[name] = OUTDATED if here[name] == DONE and anew else here[name]
     ordered = {name: tuple(each for each in grid.experiments if each in users[name]) for name in states}
@@ -73,7 +73,7 @@ def jobs_of(grid: Grid, results: Path) -> list[tuple[str, str, tuple[str, ...], 
 
 
 def state_of(job: Job, results: Path) -> str:
-    """Return whether the outputs of a job are there, and of the present code and weights of LPIPS.
+    """Return whether the outputs of a job exist and were made by the present code and LPIPS weights.
 
     Raises:
         InputError: see :func:`gradleak.plan.lpips_files.weights_digest`.
@@ -91,7 +91,7 @@ def state_of(job: Job, results: Path) -> str:
 
 
 def _needs(grid: Grid, trainings: dict[str, TrainVictim]) -> dict[str, list[str]]:
-    """Return job -> the trainings that must end before it starts."""
+    """Return job -> the trainings that must finish before it starts."""
     needs = {name: [earlier] for name, earlier in earlier_stages(trainings).items()}
     priors = {str(prior.folder): name for name, prior in grid.priors.items()}
     for name, run in grid.runs.items():

@@ -1,4 +1,4 @@
-"""What past jobs took, by Snakemake's benchmark files."""
+"""How long past jobs took, from Snakemake's benchmark files."""
 
 from pathlib import Path
 
@@ -9,15 +9,16 @@ from gradleak.sidecars import read_sidecar
 
 
 def past_jobs(results: Path, device: str | None = None) -> tuple[pd.DataFrame, str]:
-    """Read the times of all jobs below a results folder, whatever configuration they were of.
+    """Read the times of all jobs below a results folder, whatever their configuration.
 
     Args:
         results: the folder.
-        device: jobs on this one count, e.g. ``cuda``; by default those where most ran.
+        device: only jobs on this device count, e.g. ``cuda``; by default the one where most jobs ran.
 
     Returns:
-        Job id -> ``kind``, ``device`` and ``seconds`` of wall time, the program's start included; and what these jobs
-        are, in words. Left out are benchmarks without a time, or without the record of a finished job beside them.
+        Job id -> ``kind``, ``device`` and ``seconds`` of wall time, including the start of the program; and a
+        description of these jobs. Benchmarks without a time, or without the record of a finished job beside them, are
+        left out.
     """
     rows: list[tuple[str, str, str, float]] = []
     unreadable = 0
@@ -34,8 +35,8 @@ def past_jobs(results: Path, device: str | None = None) -> tuple[pd.DataFrame, s
     times = pd.DataFrame(rows, columns=["job", "kind", "device", "seconds"]).set_index("job")
     device = device or next(iter(times["device"].value_counts().index), "any device")
     times = times.loc[times["device"] == device]
-    said = f"{len(times) or 'No'} timed jobs on {device} in {results}"
-    return times, said + (f"; {unreadable} more cannot be read" if unreadable else "")
+    description = f"{len(times) or 'No'} timed jobs on {device} in {results}"
+    return times, description + (f"; {unreadable} more cannot be read" if unreadable else "")
 
 
 def _seconds(benchmark: Path) -> float:

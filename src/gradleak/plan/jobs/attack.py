@@ -16,10 +16,10 @@ from gradleak.records import CELL, Setting
 
 
 class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOptions, DefenseOptions):
-    """What all attacks have in common: clients that train on batches, a victim, and defenses of what is sent."""
+    """Options shared by all attacks: clients that train on batches, a victim, and defenses."""
 
     checkpoint: Path | None = Field(default=None, description="weights of the victim: safetensors or a state dict")
-    metrics: Names = Field(default=(), description="measured besides the usual ones, comma-separated")
+    metrics: Names = Field(default=(), description="metrics to measure besides the usual ones, comma-separated")
     checkpoint_dir: Path = runtime(Path("results/checkpoints"), "where trained victims are kept")
 
     @field_validator("metrics")
@@ -29,9 +29,9 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
         for name in value:
             facts = catalogue.find("metrics", name)
             if facts.of != of:
-                raise ValueError(f"metric {name} is of {facts.of}, this job's are of {of}")
+                raise ValueError(f"metric {name} measures {facts.of}, but this job needs metrics of {of}")
             if not facts.object and name in catalogue.built_in("metrics"):
-                raise ValueError(f"metric {name} is measured in any case; name others")
+                raise ValueError(f"metric {name} is always measured; leave it out")
         return tuple(dict.fromkeys(value))
 
     def kinds(self) -> list[Kind]:
@@ -45,13 +45,13 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
         else:
             unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
             if unused:
-                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage to train to")
+                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage")
             if self.train_images is not None and self.split != "train":
                 raise ValueError(
                     f"train_images has no effect: no victim is trained, and clients draw from {self.split}"
                 )
         if self.checkpoint is not None and self.stage != "untrained":
-            raise ValueError("checkpoint and stage exclude each other: weights that are given are not trained")
+            raise ValueError("checkpoint and stage cannot be combined: given weights are not trained")
         if self._is_set("defense_scope") and not self.defenses:
             raise ValueError("defense_scope needs defenses")
         return self
@@ -62,7 +62,7 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
     def victim(self) -> TrainVictim | None:
         """Return the training whose checkpoint this run needs: None if untrained, or if ``checkpoint`` is given.
 
-        Runs that differ only in what does not touch the victim give equal trainings.
+        Runs that differ only in options that do not affect the victim have equal trainings.
         """
         if self.stage == "untrained" or self.checkpoint is not None:
             return None
@@ -71,15 +71,15 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
         return training.with_modules()
 
     def setting(self) -> Setting:
-        """Return the columns of results that name what is attacked, of a client by itself.
+        """Return the columns of results that describe the setting of a single client.
 
-        A column that has the name of an option has its value, 0 or 1 of a boolean.
+        A column named like an option has the value of that option; booleans are 0 or 1.
         """
         options = {name: getattr(self, name) for name in CELL if name in type(self).model_fields}
         values: dict[str, Any] = {
             name: int(value) if isinstance(value, bool) else value for name, value in options.items()
         }
-        # The user's own weights are named by their content, so that they pass for no known stage.
+        # The user's own weights are identified by their content, so that they are not taken for a known stage.
         values["checkpoint"] = "" if self.checkpoint is None else _digest(self.checkpoint)
         if self.stage != "untrained":
             values["stage_unit"], values["stage_number"] = stage_parts(self.stage)
@@ -96,7 +96,7 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
 
     @property
     def setting_id(self) -> str:
-        """Readable part of the run id: what the clients hold, and what they do to their gradients."""
+        """Readable part of the run id: the clients' batches and defenses."""
         batch = f"{self.distribution_id}-B{self.batch_size}-seed{self.victim_seed}"
         if self.stage != "untrained":
             batch = f"{self.stage}-{batch}"

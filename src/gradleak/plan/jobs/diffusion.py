@@ -16,27 +16,27 @@ _BATCHES = re.compile(
 
 
 def batches_id(spec: ImageAttack) -> str:
-    """Return the name by which a prior is told to keep off the images of a run's clients."""
+    """Return the name that makes a prior leave out the images of a run's clients."""
     batches = f"{spec.distribution_id}-B{spec.batch_size}-clients{spec.num_clients}-tries{spec.num_tries}"
     among = f"-of{spec.train_images}" if spec.train_images is not None and spec.split == "train" else ""
     return f"{batches}-seed{spec.seed}{among}-{spec.split}"
 
 
 class TrainPrior(RuntimeOptions, DatasetOptions):
-    """The training of an unconditional diffusion model (DDPM) on images that no victim holds."""
+    """The training of an unconditional diffusion model (DDPM) on images that no client holds."""
 
     KIND: ClassVar[str] = "prior"
 
-    split: Literal["train", "val", "all"] = Field(default="val", description="part of the data set to learn from")
+    split: Literal["train", "val", "all"] = Field(default="val", description="split to learn from")
     avoid: Names = Field(
-        default=(), description="victims' batches to keep off: DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>-SPLIT"
+        default=(), description="clients' batches to leave out: DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>-SPLIT"
     )
     channels: Names = Field(default=("16", "32", "32"), description="width of the UNet at each resolution")
     layers: int = Field(default=1, ge=1, description="residual blocks at each resolution")
-    steps: int = Field(default=1500, ge=1, description="of the optimiser")
+    steps: int = Field(default=1500, ge=1, description="steps of the optimiser")
     train_batch_size: int = Field(default=64, ge=1, description="images per step")
     lr: float = Field(default=2e-3, gt=0, description="peak learning rate of AdamW; cosine decay after a short warm-up")
-    ema: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights, which are what is saved")
+    ema: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights, which are saved")
     seed: int = Field(default=12, ge=0, description="seed of weights, noise and order")
     prior_dir: Path = runtime(Path("results/priors"), "where priors are kept")
 
@@ -44,7 +44,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
     @classmethod
     def _widths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
-            raise ValueError("channels: no width given; use multiples of 8, for example 16,32,32")
+            raise ValueError("channels: is empty; use multiples of 8, for example 16,32,32")
         for part in value:
             if not part.strip().isdecimal() or int(part) == 0 or int(part) % 8:
                 raise ValueError(f"channels: {part!r}; use multiples of 8, for example 16,32,32")
@@ -54,7 +54,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
     @classmethod
     def _known_batches(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
-            avoided(part, "imagenet")  # the sizes of whose splits are not known here
+            avoided(part, "imagenet")  # the sizes of its splits are not known here
         return value
 
     @property
@@ -64,7 +64,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
 
     @property
     def folder(self) -> Path:
-        """Where the prior is written, as diffusers reads it."""
+        """Where the prior is written, in the format of diffusers."""
         return self.prior_dir / self.run_id
 
 
@@ -72,21 +72,21 @@ def avoided(name: str, dataset: str) -> tuple[BatchOptions, int]:
     """Return the batches that a name of ``avoid`` stands for, and the number of clients.
 
     Raises:
-        ValueError: it is no such name.
+        ValueError: the name is malformed.
     """
-    found = _BATCHES.fullmatch(name)
-    if not found:
+    match = _BATCHES.fullmatch(name)
+    if not match:
         raise ValueError(
             f"avoid: {name!r}; use DISTRIBUTION-B<n>-clients<n>-tries<n>-seed<n>-SPLIT, "
             "like random-B1-clients1-tries9-seed12-train"
         )
-    distribution, _, classes = found[1].partition("-")
-    options: dict[str, Any] = {"dataset": dataset, "distribution": distribution, "batch_size": int(found[2])}
+    distribution, _, classes = match[1].partition("-")
+    options: dict[str, Any] = {"dataset": dataset, "distribution": distribution, "batch_size": int(match[2])}
     if classes:
         options["num_uniform_cls" if distribution == "balanced" else "num_target_cls"] = int(classes)
-    options |= {"num_tries": int(found[4]), "seed": int(found[5]), "split": found[7]}
-    options["train_images"] = None if found[6] is None else int(found[6])
-    return BatchOptions(**options), int(found[3])
+    options |= {"num_tries": int(match[4]), "seed": int(match[5]), "split": match[7]}
+    options["train_images"] = None if match[6] is None else int(match[6])
+    return BatchOptions(**options), int(match[3])
 
 
 class DiffusionReconstruct(ImageAttack):
@@ -94,7 +94,7 @@ class DiffusionReconstruct(ImageAttack):
 
     KIND: ClassVar[str] = "diffusion"
 
-    attack: str = Field(default="diffusion", description="what results call this attack")
+    attack: str = Field(default="diffusion", description="name of this attack in results")
     prior: str = Field(
         default="google/ddpm-cifar10-32", description="diffusers folder, or id of a model on the Hugging Face hub"
     )
@@ -103,7 +103,7 @@ class DiffusionReconstruct(ImageAttack):
         description="matching steps between denoising steps; posterior sampling through the denoised estimate; or none",
     )
     control: Literal["none", "random-gradients"] = Field(
-        default="none", description="match noise of the observed gradients' size in their place"
+        default="none", description="match noise of the same size as the observed gradients instead of the gradients"
     )
     sampler: Literal["ddpm", "ddim", "dpmpp", "euler", "euler-ancestral"] = Field(
         default="ddim", description="diffusers scheduler of the denoising"
@@ -112,16 +112,16 @@ class DiffusionReconstruct(ImageAttack):
         default=None, ge=1, le=1000, description="denoising steps (default: 50; of dps 1,000, as published)"
     )
     match_steps: int = Field(default=1, ge=1, description="alternate: matching steps per denoising step")
-    match_lr: float = Field(default=0.1, gt=0, description="alternate: step size at first")
-    match_lr_end: float = Field(default=0.01, gt=0, description="alternate: step size in the end")
+    match_lr: float = Field(default=0.1, gt=0, description="alternate: initial step size")
+    match_lr_end: float = Field(default=0.01, gt=0, description="alternate: final step size")
     # Fixed by the matching loss of ten other clients of another victim at the paper's 1,000 steps, among 5e-4 to 4e-3.
     guidance_scale: float = Field(
         default=1e-3, gt=0, description="dps: zeta of Chung et al. (ICLR 2023, algorithm 1), for 1,000 denoising steps"
     )
-    label_lr: float = Field(default=0.1, gt=0, description="step size of Adam on the label logits at first")
-    label_lr_end: float = Field(default=0.01, gt=0, description="and in the end")
-    refine_iterations: int = Field(default=0, ge=0, description="IG iterations (Adam, cosine) that start at the result")
-    save_dir: Path = runtime(Path("outputs/diffusion_dlg"), "where run folders are made")
+    label_lr: float = Field(default=0.1, gt=0, description="initial step size of Adam on the label logits")
+    label_lr_end: float = Field(default=0.01, gt=0, description="final step size of Adam on the label logits")
+    refine_iterations: int = Field(default=0, ge=0, description="IG iterations (Adam, cosine) that refine the result")
+    save_dir: Path = runtime(Path("outputs/diffusion_dlg"), "where run folders are created")
 
     @model_validator(mode="before")
     @classmethod
@@ -139,7 +139,7 @@ class DiffusionReconstruct(ImageAttack):
     @model_validator(mode="after")
     def _guidance_is_possible(self) -> Self:
         if self.guidance == "none" and (self.control != "none" or self.refine_iterations):
-            raise ValueError("guidance none uses no gradient, so it has no control and nothing to refine")
+            raise ValueError("guidance none uses no gradient, so it has neither a control nor anything to refine")
         for option, kind in (
             ("match_steps", "alternate"),
             ("match_lr", "alternate"),
@@ -147,15 +147,15 @@ class DiffusionReconstruct(ImageAttack):
             ("guidance_scale", "dps"),
         ):
             if self._is_set(option) and self.guidance != kind:
-                raise ValueError(f"{option} is of guidance {kind} and has no effect on {self.guidance}")
+                raise ValueError(f"{option} belongs to guidance {kind} and has no effect with guidance {self.guidance}")
         if self.is_control and self.apply_agg_step:
-            raise ValueError("apply_agg_step puts gradients of clients into the model, and a control sees none")
-        if self.is_control and self.labels == "truth":
-            raise ValueError("labels truth tells what the client holds, and a control sees nothing of it; use ilrg")
-        if self.guidance == "dps" and self.sampler not in ("ddpm", "ddim"):
             raise ValueError(
-                "guidance dps needs sampler ddpm or ddim, whose steps are in terms of the denoised estimate"
+                "apply_agg_step lets the clients' gradients into the model, but a control must not see them"
             )
+        if self.is_control and self.labels == "truth":
+            raise ValueError("labels truth reveals what the client holds, but a control must not see it; use ilrg")
+        if self.guidance == "dps" and self.sampler not in ("ddpm", "ddim"):
+            raise ValueError("guidance dps needs sampler ddpm or ddim, whose steps use the denoised estimate")
         return self
 
     @property

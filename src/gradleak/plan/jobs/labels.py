@@ -26,9 +26,9 @@ class RestoreLabels(AttackRun):
         default=("ilrg",),
         description=f"comma-separated, each with its options: {', '.join(catalogue.names('attacks'))}",
     )
-    analysis: bool = Field(default=False, description="measure the approximations and the recovered quantities")
+    analysis: bool = Field(default=False, description="measure the errors of approximations and recovered quantities")
     side_knowledge: Annotated[tuple[Side, ...] | None, BeforeValidator(_sides)] = runtime(
-        None, "what methods may be told besides gradients: present_classes, or none (default: what they declare)"
+        None, "what methods may know besides gradients: present_classes, or none (default: what they declare)"
     )
     chunk_size: int | None = runtime(None, "images per forward pass (default: by image size)", ge=1)
     exp_name: str = runtime("labels", "folder under outputs/ for the metrics when --output is not given")
@@ -49,13 +49,13 @@ class RestoreLabels(AttackRun):
         return self
 
     def told(self) -> dict[str, tuple[Side, ...]]:
-        """Return method -> what it is told besides gradients, without the methods that are told nothing."""
+        """Return method -> its side knowledge; methods without any are left out."""
         sides = {name: catalogue.find("attacks", method_parts(name)[0]).side for name in self.methods}
         return {name: side for name, side in sides.items() if side}
 
     @property
     def sees_all(self) -> bool:
-        """Whether a method reads the gradients of other layers than the last."""
+        """Whether a method reads gradients of layers other than the last."""
         return any(catalogue.find("attacks", method_parts(name)[0]).sees == "all" for name in self.methods)
 
     def kinds(self) -> list[Kind]:

@@ -12,19 +12,20 @@ from gradleak.plan.jobs.spec import Names, Spec, runtime
 from gradleak.plan.model_options import DEFAULTS, check_images, check_options
 
 Activation = Literal["relu", "silu", "gelu", "leaky_relu", "sigmoid"]
-"""Values of the option, of which each model takes some."""
+"""Values of the option; each model accepts some of them."""
 
 
 class RuntimeOptions(Spec):
-    """Where a job runs, where its files are, and the plug-ins that it loads."""
+    """Where a job runs, where its files are, and which plug-ins it loads."""
 
     data_root: Path = runtime(Path("data"), "folder of the data sets (--data-path is a synonym)")
-    download: bool = runtime(False, "let torchvision fetch a missing data set")
+    download: bool = runtime(False, "let torchvision download a missing data set")
     device: Literal["auto", "cpu", "cuda"] = runtime("auto", "auto takes a GPU when there is one")
-    output: Path | None = runtime(None, "CSV file for the metrics; its record, a JSON, is written beside it")
+    output: Path | None = runtime(None, "CSV file for the metrics; a JSON record is written beside it")
     progress: bool = runtime(True, "show a progress bar on standard error")
     modules: Names = Field(
-        default=(), description="plug-ins, comma-separated .py files: kinds that other options name (docs/extending.md)"
+        default=(),
+        description="plug-ins, comma-separated .py files, whose kinds other options may name (docs/extending.md)",
     )
 
     @field_validator("modules")
@@ -35,12 +36,12 @@ class RuntimeOptions(Spec):
         return value
 
     def with_modules(self) -> Self:
-        """Return the job with the plug-ins that bring its kinds, and no others."""
+        """Return the job with exactly the plug-ins that provide its kinds."""
         modules = plugins.used(self.kinds())
         return self if modules == self.modules else self.model_copy(update={"modules": modules})
 
     def identity(self) -> dict[str, Any]:
-        """See :class:`gradleak.plan.jobs.spec.Spec`; a plug-in counts by its code, wherever its file is."""
+        """See :class:`gradleak.plan.jobs.spec.Spec`; a plug-in counts by its code, not by its path."""
         identity = super().identity()
         if self.modules:
             identity["modules"] = plugins.digests(self.modules)
@@ -65,12 +66,12 @@ class DatasetOptions(Spec):
 
 
 class TrainSplitOptions(DatasetOptions):
-    """How much of the train split there is, for the victim's training and for clients that draw from it."""
+    """How much of the train split is used, to train the victim and for clients to draw from."""
 
     train_images: int | None = Field(
         default=None,
         ge=1,
-        description="images of the train split in use: to train on, and for clients to draw from (default: all)",
+        description="number of images of the train split to train on and for clients to draw from (default: all)",
     )
 
     @model_validator(mode="after")
@@ -84,10 +85,10 @@ class TrainSplitOptions(DatasetOptions):
 
 
 class BatchOptions(TrainSplitOptions):
-    """Which images a client holds. Batches depend on these fields alone."""
+    """The clients' batches, which depend on these fields alone."""
 
-    split: Literal["train", "val", "all"] = Field(default="train", description="part of the data set")
-    num_classes: int | None = Field(default=None, ge=2, description="number of classes; must be that of the data set")
+    split: Literal["train", "val", "all"] = Field(default="train", description="split of the data set")
+    num_classes: int | None = Field(default=None, ge=2, description="number of classes; must match the data set")
     batch_size: int = Field(default=24, ge=1, description="batch size B")
     distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(DISTRIBUTIONS)}")
     num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
@@ -97,7 +98,7 @@ class BatchOptions(TrainSplitOptions):
         description="classes of a random2 or sim batch (default 5)",
     )
     num_tries: int = Field(default=50, ge=1, description="batches, each attacked once")
-    seed: int = Field(default=12, ge=0, description="seed of every random stream")
+    seed: int = Field(default=12, ge=0, description="seed of the random streams")
 
     @field_validator("distribution")
     @classmethod
@@ -126,7 +127,7 @@ class BatchOptions(TrainSplitOptions):
         known = catalogue.find("datasets", self.dataset)
         if self.dataset != "imagenet" and self.num_classes not in (None, known.num_classes):
             raise ValueError(
-                f"num_classes {self.num_classes} is not that of {self.dataset}, which has {known.num_classes}"
+                f"num_classes {self.num_classes} does not match {self.dataset}, which has {known.num_classes}"
             )
         size = known.sizes.get(self.split)
         if self.split == "train" and self.train_images is not None:
@@ -161,7 +162,9 @@ class VictimOptions(Spec):
     model: str = Field(default="lenet5", description=f"architecture: {', '.join(catalogue.names('models'))}")
     n_hidden: int = Field(default=1, ge=0, le=16, description="hidden layers of the FCN after the first")
     n_dim: int = Field(default=300, ge=1, description="width of the FCN")
-    activation: Activation = Field(default="relu", description="of the FCN, LeNet-5, LeNet and the small CNNs")
+    activation: Activation = Field(
+        default="relu", description="activation of the FCN, LeNet-5, LeNet and the small CNNs"
+    )
     batchnorm: bool = Field(default=False, description="BatchNorm after each convolution of LeNet-5")
     dropout: bool = Field(default=False, description="dropout 0.5 in the classifier of VGG (off while observing)")
     stem: Literal["released", "imagenet"] = Field(default="released", description="first layers of a ResNet")
@@ -194,15 +197,15 @@ class VictimOptions(Spec):
 
 
 def check_model(dataset: str, model: str, image_size: int | None = None) -> None:
-    """Refuse images that a model cannot read; ``image_size`` replaces that of the data set, if it can be resized."""
+    """Refuse images that a model cannot read; ``image_size`` overrides that of a resizable data set."""
     known = catalogue.dataset_facts(dataset, image_size)
     check_images(model, channels=known.channels, image_size=known.image_size)
 
 
 def defense_name(kind: str, strength: float) -> str:
-    """Return ``kind-strength``, e.g. ``dp-0.01``: the shortest text that reads back as exactly the strength.
+    """Return ``kind-strength``, e.g. ``dp-0.01``, with the shortest text that reads back as exactly the strength.
 
-    It holds no ``+``, which joins the names of composed defenses.
+    It contains no ``+``, which joins the names of composed defenses.
 
     Raises:
         ValueError: an unknown kind, or a strength outside its range.
@@ -224,7 +227,7 @@ def defense_parts(name: str) -> tuple[str, float]:
     """Return kind and strength of a defense that is written ``kind-strength``, in any spelling of the number.
 
     Raises:
-        ValueError: an unknown kind, or no number; whether it is in range is for :func:`defense_name` to say.
+        ValueError: an unknown kind, or a strength that is not a number; :func:`defense_name` checks its range.
     """
     kind, _, text = name.partition("-")
     if kind not in catalogue.names("defenses"):
@@ -256,7 +259,7 @@ class DefenseOptions(Spec):
     )
     defense_scope: Literal["head", "all"] = Field(
         default="head",
-        description="defend the last layer's gradients alone, or those of all parameters together",
+        description="head: defend the last layer's gradients; all: those of all parameters together",
     )
     precision: Literal["float32", "float16", "bfloat16"] = Field(
         default="float32", description="type that gradients are rounded to when they are sent"
@@ -273,6 +276,6 @@ class DefenseOptions(Spec):
 
     @property
     def defense_id(self) -> str:
-        """Part of run ids: the defenses in order, and their scope if it is not the last layer."""
+        """Part of run ids: the defenses in order, and their scope unless it is the last layer."""
         scope = "@all" if self.defenses and self.defense_scope == "all" else ""
         return names.composition(self.defenses) + scope

@@ -19,16 +19,16 @@ from gradleak.plan.typed import Typed
 
 
 def split_commas(value: object) -> Any:
-    """``"a,b"`` -> ``("a", "b")``; anything that is no text is returned as it is."""
+    """``"a,b"`` -> ``("a", "b")``; anything but a string is returned unchanged."""
     return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
-"""Several names: a comma-separated text on the command line, a list in YAML."""
+"""Several names: a comma-separated string on the command line, a list in YAML."""
 
 
 def runtime(default: Any, description: str, **kwargs: Any) -> Any:
-    """Declare a field that cannot change a result: it is no part of the run id."""
+    """Declare a field that cannot change a result and is therefore not part of the run id."""
     return Field(default, description=description, json_schema_extra={"identity": False}, **kwargs)
 
 
@@ -41,7 +41,7 @@ def digest_of(identity: dict[str, Any]) -> str:
 class Spec(Typed):
     """Base of all job specs."""
 
-    # A result of an infinite option is none.
+    # Infinite options have no meaningful results.
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
 
     KIND: ClassVar[str]
@@ -56,7 +56,7 @@ class Spec(Typed):
     @classmethod
     @cache
     def _identity_defaults(cls) -> dict[str, Any]:
-        """Return the identity's fields with their defaults; looked up once, for grids of thousands of runs."""
+        """Return the identity's fields with their defaults; cached for grids of thousands of runs."""
         return {name: field.default for name, field in cls.model_fields.items() if cls.is_identity(name)}
 
     def kinds(self) -> list[Kind]:
@@ -69,7 +69,7 @@ class Spec(Typed):
         changed = {
             name: values[name]
             for name, default in self._identity_defaults().items()
-            # The default of a field that must be given equals no value.
+            # The default of a required field equals no value.
             if getattr(self, name) != default
         }
         return {"kind": self.KIND, "version": self.VERSION, **changed}
@@ -81,14 +81,14 @@ class Spec(Typed):
 
     @property
     def run_id(self) -> str:
-        """Readable path that ends in the digest: a folder of its own for every identity."""
+        """Readable path that ends in the digest: one folder per identity."""
         raise NotImplementedError
 
     def to_argv(self, *, identity_only: bool = False) -> list[str]:
         """Return the command-line options that rebuild this spec, without those at their defaults.
 
         Args:
-            identity_only: leave out what only says where and how the job runs.
+            identity_only: leave out fields that only say where and how the job runs.
         """
         argv: list[str] = []
         for name, field in type(self).model_fields.items():
@@ -113,19 +113,19 @@ def by_id(specs: Iterable[tuple[str, S]]) -> dict[str, S]:
     """Return run id -> spec, equal specs once.
 
     Args:
-        specs: run ids, which large grids work out once, and specs.
+        specs: pairs of run id and spec; ids are passed in because computing them for large grids takes time.
 
     Raises:
         InputError: specs of different identity whose digests are equal, which would overwrite each other's results.
     """
-    found: dict[str, S] = {}
+    unique: dict[str, S] = {}
     for run_id, spec in specs:
-        known = found.setdefault(run_id, spec)
+        known = unique.setdefault(run_id, spec)
         if known != spec and known.identity() != spec.identity():
             options = type(spec).model_fields
             changed = sorted(name for name in options if getattr(known, name, None) != getattr(spec, name))
             raise InputError(
-                f"{run_id}: is the id of two jobs that differ in {', '.join(changed)}; "
+                f"{run_id}: identifies two jobs that differ in {', '.join(changed)}; "
                 "change an option of one of them, such as its seed"
             )
-    return found
+    return unique

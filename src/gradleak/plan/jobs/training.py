@@ -1,4 +1,4 @@
-"""Options of the victim's training, in the program that trains it and in the attacks that need it trained."""
+"""Options of the victim's training, for the program that trains it and for attacks on trained victims."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def stage_parts(stage: str) -> tuple[str, int]:
 
 
 def steps_to(stage: str, num_images: int, batch_size: int) -> int:
-    """Return the steps of the optimiser up to a stage: an epoch is full batches alone, what is left over is dropped.
+    """Return the number of optimiser steps up to a stage; an epoch drops its last, incomplete batch.
 
     Args:
         stage: epoch<N> or iter<N>.
@@ -30,18 +30,18 @@ def steps_to(stage: str, num_images: int, batch_size: int) -> int:
 
 
 class TrainingOptions(Spec):
-    """How far the victim was trained, and how. Untrained unless a stage is named."""
+    """How, and how far, the victim was trained; untrained by default."""
 
     stage: str = Field(default="untrained", description="untrained, epoch<N> or iter<N>")
     schedule: Literal["per-stage", "shared"] = Field(
         default="per-stage",
-        description="each stage is a training of its own length, or a checkpoint of one training",
+        description="per-stage: a separate training for each stage; shared: stages are checkpoints of one training",
     )
     length: str | None = Field(
         default=None,
-        description="epoch<N> or iter<N>: the whole training of a shared schedule",
+        description="length of a shared training: epoch<N> or iter<N>",
     )
-    optimizer: Literal["SGD", "AdamW"] = Field(default="SGD", description="of the training")
+    optimizer: Literal["SGD", "AdamW"] = Field(default="SGD", description="optimiser of the training")
     scheduler: Literal["linear", "none"] = Field(
         default="linear", description="linear: learning rate x0.1 at 3/8, 5/8 and 7/8 of the training"
     )
@@ -49,7 +49,7 @@ class TrainingOptions(Spec):
     weight_decay: float = Field(default=5e-4, ge=0, description="weight decay of the training")
     warmup: bool = Field(default=False, description="raise the learning rate linearly over the first tenth")
     train_batch_size: int = Field(default=128, ge=1, description="batch size of the training")
-    augment: bool = Field(default=False, description="random crop and flip in the training")
+    augment: bool = Field(default=False, description="augment the training images by random crops and flips")
 
     @field_validator("stage", "length")
     @classmethod
@@ -68,7 +68,7 @@ class TrainingOptions(Spec):
     @model_validator(mode="after")
     def _shared_has_a_length(self) -> Self:
         if self.schedule == "shared" and self.stage != "untrained" and self.length is None:
-            raise ValueError("schedule shared needs length: the whole training, for example epoch100")
+            raise ValueError("schedule shared needs length, the end of the training, for example epoch100")
         if self.schedule == "per-stage" and self.length is not None:
             raise ValueError("length applies to schedule shared only; a per-stage training ends at its stage")
         if self.stage != "untrained" and self.length is not None:
@@ -79,7 +79,7 @@ class TrainingOptions(Spec):
 
 
 def check_training(dataset: str, batch_size: int, train_images: int | None) -> None:
-    """Refuse a batch of the training that is larger than what it is drawn from, where the size of that is known."""
+    """Refuse a training batch larger than the train split, if its size is known."""
     size = catalogue.find("datasets", dataset).sizes.get("train") if train_images is None else train_images
     if size is not None and batch_size > size:
         raise ValueError(f"train_batch_size {batch_size} is more than the {size} images of {dataset} (train)")
@@ -89,7 +89,7 @@ class TrainVictim(RuntimeOptions, TrainSplitOptions, VictimOptions, TrainingOpti
     """The training of a victim on the train split, up to a stage.
 
     One seed decides the weights and the order of the images: ``model_seed``, if given, is taken as ``seed``. A shared
-    schedule that ends at its stage is a training of the stage's own length, and becomes one.
+    schedule that ends at its stage is a training of the stage's own length, and is converted into one.
     """
 
     KIND: ClassVar[str] = "train"
@@ -138,6 +138,6 @@ class TrainVictim(RuntimeOptions, TrainSplitOptions, VictimOptions, TrainingOpti
 
     @property
     def training_digest(self) -> str:
-        """Names the training whatever its stage: those of one shared training have it in common, its end included."""
+        """Digest of the training regardless of its stage, common to all stages of one shared training."""
         identity = {name: value for name, value in self.identity().items() if name not in ("stage", "schedule")}
         return digest_of({**identity, "length": self.length or self.stage})

@@ -14,9 +14,9 @@ Cell = dict[str, Any]
 
 
 def series(cells: list[Cell]) -> list[list[Cell]]:
-    """Group settings that differ in batch size alone, ascending, in order of first appearance.
+    """Group settings that differ only in batch size, ascending, in order of first appearance.
 
-    Settings that were run at one batch size only are left out, unless there is nothing else.
+    Settings with a single batch size are left out, unless there are no others.
     """
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
@@ -49,6 +49,6 @@ def scale_by_batch(figure: Figure, lines: list[list[Cell]]) -> None:
 
 
 def _ticks(sizes: list[int]) -> list[float]:
-    """Powers of two over the range, at most eight of them."""
+    """Return powers of two over the range, at most eight of them."""
     exponents = np.arange(np.floor(np.log2(sizes[0])), np.ceil(np.log2(sizes[-1])) + 1)
     return [float(2**exponent) for exponent in exponents[:: max(1, -(-len(exponents) // 8))]]

@@ -1,4 +1,4 @@
-"""Accuracies of label restoration under every defense, untrained and trained victims beside each other."""
+"""Accuracies of label restoration under every defense, untrained and trained victims side by side."""
 
 from typing import Any
 

@@ -18,14 +18,14 @@ Cell = dict[str, Any]
 
 
 def unit(cells: list[Cell]) -> str | None:
-    """Return what stages of settings count, ``iter`` or ``epoch``; None if no victim is trained.
+    """Return the unit of training stages, ``iter`` or ``epoch``; None if no victim is trained.
 
     Raises:
-        InputError: they count both, which one axis cannot show.
+        InputError: both units occur, which one axis cannot show.
     """
     units = {cell["stage_unit"] for cell in cells if cell["stage_unit"]}
     if len(units) > 1:
-        raise InputError("one figure over stages cannot show both iterations and epochs; make one of each")
+        raise InputError("one figure over stages cannot show both iterations and epochs; make one figure for each")
     return next(iter(units), None)
 
 

@@ -1,4 +1,4 @@
-"""What a figure's builder gets, the look that all figures share, and figures by name."""
+"""The input of figure builders, the common style of figures, and figures by name."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -22,21 +22,21 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's colours, which colour-blind readers can tell apart; the yellow is too pale for lines."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""Each line has a shape of its own, so that no figure depends on colour alone."""
+"""Markers; each line has its own, so that no figure depends on colour alone."""
 
 DPI = 200
 
 WIDTH = 6.5
-"""Inches of every figure, a little more than the text."""
+"""Width of every figure in inches, a little more than that of the text."""
 
 _COLUMNS = 3
-"""Panels, or entries of a legend, beside each other at most."""
+"""Largest number of panels, or entries of a legend, side by side."""
 
 _LETTER = 0.058
-"""Inches that a letter of 8 pt takes up on average."""
+"""Average width in inches of a letter of 8 pt."""
 
 _STYLE = {
-    "font.family": "STIXGeneral",  # comes with matplotlib, so every machine draws the same letters
+    "font.family": "STIXGeneral",  # ships with matplotlib, so every machine draws the same letters
     "mathtext.fontset": "stix",
     "font.size": 9,
     "axes.labelsize": 9,
@@ -63,15 +63,15 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Request:
-    """What a builder gets.
+    """The input of a builder.
 
     Attributes:
         measured: the cells of the figure's experiments.
         published: one row per published figure, see :func:`gradleak.report.published.load`.
-        labels: names to write.
-        draft: whether to draw what there is instead of refusing missing cells.
+        labels: names in tables and figures.
+        draft: whether to draw what exists instead of refusing missing cells.
         name: the figure's name in the configuration, for messages.
-        images: run id -> its archive of images, for the kinds that show them.
+        images: run id -> its archive of images, for kinds that show them.
     """
 
     measured: Measured
@@ -82,12 +82,12 @@ class Request:
     images: Mapping[str, Path] = field(default_factory=dict)
 
     def named(self, attack: str) -> str:
-        """Return an attack's label."""
+        """Return the label of an attack."""
         return self.labels.method.get(attack, attack)
 
 
 def style() -> AbstractContextManager[None]:
-    """The look of all figures, whatever the user's matplotlibrc says."""
+    """Apply the style of all figures, whatever the user's matplotlibrc."""
     parameters: Any = {**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE}
     return matplotlib.rc_context(parameters)
 
@@ -105,16 +105,16 @@ def build(
     """Draw a figure.
 
     Args:
-        kind: of a figure of the catalogue.
+        kind: name of the figure in the catalogue.
         frame: rows of its experiments, each value once (:func:`gradleak.report.summary.read_experiments`).
-        published: what :func:`gradleak.report.published.load` gave.
-        labels: names to write.
+        published: the result of :func:`gradleak.report.published.load`.
+        labels: names in tables and figures.
         images: run id -> its archive of images, for figures that show them.
-        draft: draw what there is instead of refusing missing cells.
+        draft: draw what exists instead of refusing missing cells.
         name: the figure's name in messages (default: ``kind``).
 
     Raises:
-        InputError: no such figure, or a cell that it needs is missing and this is not a draft.
+        InputError: an unknown figure, or a required cell is missing and this is not a draft.
     """
     draw = catalogue.load("figures", kind)
     with style(), plugins.guarded("figures", kind, f"figure {name or kind}"):
@@ -125,9 +125,9 @@ def build(
 
 
 def wrapped(setting: str, width: int) -> str:
-    """Break a setting into lines of at most ``width`` characters: at its commas, and in longer parts at blanks.
+    """Break a setting into lines of at most ``width`` characters: at commas, and within longer parts at spaces.
 
-    A word that is longer stays whole.
+    A longer word is not broken.
     """
     parts = setting.split(", ")
     together = ", ".join(part.replace(" ", "\u00a0") if len(part) < width else part for part in parts)
@@ -135,7 +135,7 @@ def wrapped(setting: str, width: int) -> str:
 
 
 def grid(number: int, height: float, *, extra: float = 0.9) -> tuple[Figure, list[Axes], int]:
-    """Return a figure of panels of a height in inches, at most three beside each other; the panels; the columns."""
+    """Return a figure with panels of a height in inches, at most three side by side; the panels; their columns."""
     columns = min(_COLUMNS, number)
     rows = -(-number // columns)
     figure = Figure(figsize=(WIDTH, extra + height * rows), layout="constrained")
@@ -146,19 +146,19 @@ def grid(number: int, height: float, *, extra: float = 0.9) -> tuple[Figure, lis
 
 
 def set_title(axes: Axes, setting: str, columns: int) -> None:
-    """Write a setting above one of ``columns`` panels beside each other, in lines that fit its width."""
+    """Write a setting above one of ``columns`` panels side by side, in lines that fit its width."""
     axes.set_title(wrapped(setting, int((WIDTH - 0.6) / columns / _LETTER) - 1), fontsize=8)
 
 
 def add_legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Put a legend below a figure, in as many columns as its longest label leaves room for."""
+    """Put a legend below a figure, in as many columns as its longest label allows."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(_COLUMNS, len(handles), int(WIDTH / (0.55 + _LETTER * longest))))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.6)
 
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:
-    """Write a figure as PDF and PNG (200 dpi), each whole or not at all; equal figures give equal bytes."""
+    """Write a figure as PDF and PNG (200 dpi), each atomically; equal figures give equal bytes."""
     undated = {"Creator": None, "Producer": None, "CreationDate": None}
     with style():
         with whole_file(pdf) as temporary:

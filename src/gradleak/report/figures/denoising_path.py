@@ -1,4 +1,4 @@
-"""Pictures: one image on its way through the denoising, per attack."""
+"""Pictures: one image during the denoising, per attack."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from gradleak.report.image_rows import DIFFUSION, only_images
 from gradleak.report.statistics import applicable
 
 _STEPS = 4
-"""Iterates of a path that are shown at most, besides the original and the result."""
+"""Largest number of iterates of a path to show, besides the original and the result."""
 
 
 def draw(request: Request) -> Figure:
@@ -30,7 +30,7 @@ def draw(request: Request) -> Figure:
             if run not in request.images and request.draft:
                 continue
             archive = read_archive(request, run, ("truth", "guess", "client", "path", "path_at"))
-            # An archive has the path of its first batch: of an aggregate only if no client was attacked by itself.
+            # An archive has the path of its first batch, which is an aggregate only if no client was attacked alone.
             if (archive["client"][0] < 0) == bool(setting["aggregated"]):
                 paths[request.labels.method.get(str(method), str(method))] = archive
         if paths:
@@ -41,7 +41,7 @@ def draw(request: Request) -> Figure:
 
 
 def _block(heading: str, paths: dict[str, dict[str, NDArray[Any]]]) -> Block:
-    """Show the steps that all attacks have a snapshot of, evenly thinned out."""
+    """Show the steps at which all attacks have a snapshot, evenly thinned out."""
     common = sorted(set.intersection(*(set(archive["path_at"].tolist()) for archive in paths.values())))
     picked = [common[int(i)] for i in np.linspace(0, len(common) - 1, min(_STEPS, len(common))).round()]
     rows = []

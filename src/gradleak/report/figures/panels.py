@@ -1,4 +1,4 @@
-"""Three panels, LnAcc, LeAcc and IRec, with published points and the blank answer's score."""
+"""Three panels, LnAcc, LeAcc and IRec, with published points and the score of the blank answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ _SHADES = ("#777777", "#AAAAAA", "#444444")
 Cell = dict[str, Any]
 
 _STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
-"""Lines of attacks, where there are several; a floor's is dotted."""
+"""Line styles of attacks, if there are several; floors are dotted."""
 
 _WIDE = 0.5
-"""What the points of a name take up between it and the next, of 1."""
+"""Share of the space between two names that the points of one may occupy."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line of each panel for each attack.
+    """A line in each panel for each attack.
 
     Attributes:
-        label: in the legend.
-        points: place on the horizontal axis, and the setting there; ascending.
+        label: its label in the legend.
+        points: positions on the horizontal axis, ascending, and their settings.
     """
 
     label: str
@@ -43,9 +43,10 @@ class Series:
 
 @dataclass(frozen=True)
 class _Look:
-    """How the line of a series and an attack is drawn.
+    """Style of the line of a series and an attack.
 
-    With one attack each series has its colour and marker; with several, colour and line are the attack's.
+    With one attack, each series has its own colour and marker; with several, each attack has its own colour and line
+    style.
     """
 
     colour: str
@@ -59,10 +60,10 @@ class _Look:
 
 
 def attacks_of(request: Request) -> Attacks:
-    """Return the attacks that a figure of accuracies shows, in the configuration's order, each with its accuracies.
+    """Return the attacks of a figure of accuracies, in the order of the configuration, each with its accuracies.
 
     Raises:
-        InputError: this is no draft and a cell is missing, or no attack has the accuracies.
+        InputError: a cell is missing and this is not a draft, or no attack has the accuracies.
     """
     metrics = [metric for metric, _ in PANELS]
     attacks = attacks_with(request.measured, metrics, request.labels.method)
@@ -72,13 +73,13 @@ def attacks_of(request: Request) -> Attacks:
 
 
 def cells_of(request: Request, attacks: Attacks) -> list[Cell]:
-    """Return the settings on which one of the attacks was tried."""
+    """Return the settings on which at least one of the attacks was tried."""
     tried = request.measured.tried
     return [cell for cell in request.measured.cells() if any(tried(cell, name) for name in attacks)]
 
 
 def beside(number: int, of: int) -> float:
-    """Return how far from a name the points of one of several series are drawn."""
+    """Return the horizontal offset from a name of the points of one of several series."""
     return _WIDE * ((number + 0.5) / of - 0.5)
 
 
@@ -94,13 +95,13 @@ def panels(
     """Draw every line in every panel, with a legend below.
 
     Args:
-        request: what the builder got.
-        attacks: what :func:`attacks_of` gave.
-        lines: what to draw of each attack.
-        xlabel: title of the horizontal axes.
+        request: the input of the builder.
+        attacks: the result of :func:`attacks_of`.
+        lines: the series to draw for each attack.
+        xlabel: label of the horizontal axes.
         experiments: published experiments that the figure reproduces.
-        names: places are names and no scale, so nothing is drawn between them: points with bars in place of lines
-            with bands, beside each other so that no marker hides another.
+        names: the positions are names, not a scale: draw points with bars, side by side so that no marker hides
+            another, in place of lines with bands.
 
     Raises:
         InputError: there are no lines.
@@ -136,7 +137,7 @@ def panels(
 
 
 def _handles(request: Request, attacks: Attacks, lines: Sequence[Series], *, names: bool) -> list[Any]:
-    """Return the legend of lines: the series and, where there are several, the attacks."""
+    """Return the legend of lines: the series and, if there are several, the attacks."""
     looks = [_Look.of(number, 0, len(attacks)) for number in range(len(lines))]
     style = "none" if names or len(attacks) > 1 else "-"
     handles = [
@@ -154,7 +155,7 @@ def _handles(request: Request, attacks: Attacks, lines: Sequence[Series], *, nam
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A line of one panel: an attack's values of a metric on the settings of a series."""
+    """A line in one panel: the values of an attack's metric on the settings of a series."""
 
     axes: Axes
     request: Request
@@ -187,7 +188,7 @@ class _Drawn:
             for value in published.values
         ]
         for place, value in points:
-            # Clipping off: a marker at 1.000 is whole.
+            # Without clipping, a marker at 1.000 is fully visible.
             point = _open_marker(self.look.colour, self.look.marker)
             point.set_data([place], [value])
             point.set_zorder(self.order + 2)
@@ -211,7 +212,7 @@ def _open_marker(colour: str, marker: str, label: str = "") -> Line2D:
 
 
 def _floors(axes_of_panels: Sequence[Axes], request: Request, lines: Sequence[Series]) -> None:
-    """Draw the blank answer's score once per data set and place: it depends on classes and batch alone."""
+    """Draw the score of the blank answer once per data set and position: it depends only on classes and batch."""
     datasets = list(dict.fromkeys(stands_for(line.points[0][1]["dataset"]) for line in lines))
     for number, dataset in enumerate(datasets):
         drawn: set[tuple[tuple[float, float], ...]] = set()

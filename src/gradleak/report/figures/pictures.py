@@ -1,4 +1,4 @@
-"""Pictures in rows: what figures of images have in common."""
+"""Pictures in rows: shared code of figures of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from gradleak.errors import InputError
 from gradleak.report.figures.base import Request, wrapped
 
-# Inches. A letter of a label takes up _LETTER on average.
+# Inches. _LETTER is the average width of a letter in a label.
 _WIDTH, _GAP, _LINE, _BETWEEN, _LETTER = 6.5, 0.03, 0.17, 0.17, 0.056
 _LARGEST, _SMALLEST, _TALLEST = 0.64, 0.12, 8.3
 
 _FINE = 160
-"""Pixels are repeated until an image has as many a side, so that no viewer smooths them."""
+"""Pixels are repeated until an image has this many per side, so that no viewer smooths them."""
 
 Pixels = NDArray[np.uint8]
 
@@ -29,7 +29,7 @@ class Block:
     Attributes:
         heading: the setting in words.
         rows: label and images [n, h, w, c] of each row.
-        columns: what stands above the columns, if anything.
+        columns: titles of the columns, if any.
     """
 
     heading: str
@@ -38,11 +38,11 @@ class Block:
 
     @property
     def label(self) -> float:
-        """Width in inches of the labels beside the rows."""
+        """Width in inches of the row labels."""
         return 0.12 + _LETTER * max(len(label) for label, _ in self.rows)
 
     def width(self, side: float) -> float:
-        """Width in inches with images of a side."""
+        """Width in inches with images of a given side."""
         return self.label + max(len(images) for _, images in self.rows) * (side + _GAP)
 
     def title(self, side: float) -> str:
@@ -55,7 +55,7 @@ class Block:
 
 
 def drawn(blocks: list[Block]) -> Figure:
-    """Draw blocks of pictures as large as a page holds, beside each other where they fit, else below."""
+    """Draw blocks of pictures as large as fits on a page, side by side where possible, else below each other."""
     side = _LARGEST
     shelves = _shelves(blocks, side)
     while side > _SMALLEST and (_height(shelves, side) > _TALLEST or _too_wide(blocks, side)):
@@ -85,12 +85,12 @@ def _height(shelves: list[list[Block]], side: float) -> float:
 
 
 def _tall(shelf: list[Block], side: float) -> float:
-    """Height in inches of a shelf, whose images begin at one height."""
+    """Height in inches of a shelf, whose images are aligned at the top."""
     return max(block.above(side) for block in shelf) + max(len(block.rows) for block in shelf) * (side + _GAP)
 
 
 def _shelves(blocks: list[Block], side: float) -> list[list[Block]]:
-    """Put blocks beside each other as long as they fit."""
+    """Place blocks side by side as long as they fit."""
     shelves: list[list[Block]] = []
     for block in blocks:
         if shelves and sum(each.width(side) + _BETWEEN for each in shelves[-1]) + block.width(side) <= _WIDTH:
@@ -101,7 +101,7 @@ def _shelves(blocks: list[Block], side: float) -> list[list[Block]]:
 
 
 def _draw(figure: Figure, block: Block, left: float, top: float, side: float) -> None:
-    """Draw a block below its heading, whose lower left corner is at (left, top): inches from the lower left."""
+    """Draw a block below its heading, whose lower left corner is at (left, top) in inches from the lower left."""
     width, height = figure.get_size_inches()
     above = _LINE if block.columns else 0.0
     x, y = (left + 0.02) / width, (top + 0.03 + above) / height

@@ -15,13 +15,13 @@ from gradleak.report.statistics import applicable
 Cell = dict[str, Any]
 
 Defense = tuple[Any, ...]
-"""What is done to the gradients, and to which."""
+"""Columns of the defense and its scope."""
 
 
 def draw(request: Request) -> Figure:
     """Draw a panel per setting, with a point per defense and attack.
 
-    Defenses are names and no scale, in the order of the configuration.
+    Defenses are names, not a scale, in the order of the configuration.
     """
     if not request.draft:
         check(request.measured.frame, f"figure {request.name}")
@@ -58,7 +58,7 @@ def _panel(axes: Axes, request: Request, pictures: Reconstructions, cells: list[
     looks = _looks(pictures)
     for number, (method, (colour, marker)) in enumerate(looks.items()):
         attacked = [cell for cell in cells if method in pictures.methods(cell)]
-        # Beside each other, so that no marker hides another.
+        # Side by side, so that no marker hides another.
         shift = 0.5 * (number + 0.5) / len(looks) - 0.25
         places = [defenses.index(part_of(cell, "defense")) + shift for cell in attacked]
         values = [pictures.measured.value(cell, method, "psnr") for cell in attacked]

@@ -14,7 +14,7 @@ from gradleak.report.statistics import applicable
 
 
 def draw(request: Request) -> Figure:
-    """Draw a panel per setting, each with an axis of iterations of its own, and a line per attack."""
+    """Draw a panel per setting, each with its own axis of iterations, and a line per attack."""
     if not request.draft:
         check(request.measured.frame, f"figure {request.name}")
     pictures = Reconstructions.of(applicable(request.measured.frame))
@@ -43,8 +43,8 @@ def _panel(axes: Axes, request: Request, pictures: Reconstructions, cell: dict[s
         number = methods.index(method)
         iterations = pictures.snapshots(cell, method)
         means = [pictures.measured.value(cell, method, SNAPSHOT, each).mean for each in iterations]
-        every = max(1, len(iterations) // 8)  # more markers than that would hide the line
-        below = len(here) - 1 - place  # wider, so that a line on top does not hide it where they coincide
+        every = max(1, len(iterations) // 8)  # more markers would hide the line
+        below = len(here) - 1 - place  # wider, so that a coinciding line on top does not hide it
         look = {"linewidth": 1.2 + 1.0 * below, "markersize": 3.5 + 2.0 * below, "markevery": every}
         axes.plot(iterations, means, color=_colour(number), marker=_marker(number), **look)
     axes.set_xlabel("Iteration")

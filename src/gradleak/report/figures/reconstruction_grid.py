@@ -1,4 +1,4 @@
-"""Pictures: the originals of a setting above what every attack made of them."""
+"""Pictures: the originals of a setting above the reconstructions of every attack."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from gradleak.report.image_rows import only_images
 from gradleak.report.statistics import applicable
 
 MOST = 8
-"""Images of a setting that are shown at most: the first ones."""
+"""Largest number of images of a setting to show: the first ones."""
 
 
 def draw(request: Request) -> Figure:
@@ -44,8 +44,8 @@ def _blocks(request: Request) -> list[Block]:
                 rows.append(("original", truth[:MOST]))
             if not np.array_equal(truth, originals):
                 raise InputError(
-                    f"figure {request.name}: runs {first} and {run} are one setting but attacked other images, or in "
-                    "another order; delete the older one and run it again"
+                    f"figure {request.name}: runs {first} and {run} have one setting but attacked different images, or "
+                    "in another order; delete the older one and run it again"
                 )
             rows.append((request.labels.method.get(str(method), str(method)), guess[:MOST]))
         if rows:
@@ -54,10 +54,10 @@ def _blocks(request: Request) -> list[Block]:
 
 
 def _read(request: Request, run: str, *, aggregated: bool) -> tuple[Pixels, Pixels]:
-    """Return originals and reconstructions of a run's clients, or of its aggregates.
+    """Return the originals and reconstructions of a run's clients, or of its aggregates.
 
     Raises:
-        InputError: see :func:`read_archive`, or there are no images of the kind.
+        InputError: see :func:`read_archive`; or there are no images of that kind.
     """
     archive = read_archive(request, run, ("truth", "guess", "client"))
     truth, guess = archive["truth"], archive["guess"]

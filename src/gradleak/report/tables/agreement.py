@@ -1,4 +1,4 @@
-"""Every published figure beside what was measured at its exact setting, and whether they agree."""
+"""Every published figure beside the measurement at its exact setting, and whether they agree."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from gradleak.report.tex import figure
 Cell = dict[str, Any]
 
 FRESH = "(batches)"
-"""Why a figure differs: it was measured on other batches than the ones that all our initialisations share."""
+"""Why a figure differs: it was measured on batches other than those that all our initialisations share."""
 
 RERUN = "(rerun)"
 """A rerun of the released code departs from its own log in the same way."""
@@ -35,7 +35,7 @@ _SIZE, _CIRCUMSTANCES = ("batch_size",), ("distribution", "stage", "defense")
 """Parts of a setting besides victim and data."""
 
 CAPTION = (
-    "Every published figure beside what was measured at its exact setting. Verdict: whether it lies in the 95 % "
+    "Every published figure beside the measurement at its exact setting. Verdict: whether it lies in the 95 % "
     "prediction interval for one initialisation on our batches; (batches): only in the wider interval that also allows "
     "for other batches; (rerun): in neither, but ours agrees with a rerun of the released code; (rounding): both are "
     "rounding errors of an identity. Rerun: mean over five seeds of the released code, where it was rerun, and whether "
@@ -55,7 +55,7 @@ def pair(request: Request) -> pd.DataFrame:
     paired = paired.merge(request.rerun, on=["source_log", "method", "metric"], how="left")
     fresh = verdicts(paired["published"], paired["fresh_low"], paired["fresh_high"])
     differs = paired["verdict"] == DIFFERS
-    # Our initialisations share their batches, so their spread does not include that between draws of batches.
+    # Our initialisations share their batches, so their spread does not include that between batches.
     paired["shared"] = paired["batch_variance"] / paired["n_batches"].clip(lower=1)
     names = ["mean", "sd", "n_initialisations", "rerun_mean", "rerun_sd", "rerun_n", "shared"]
     paired["rerun_verdict"] = [
@@ -68,7 +68,7 @@ def pair(request: Request) -> pd.DataFrame:
 
 
 def _with_lost(paired: pd.DataFrame, request: Request) -> pd.DataFrame:
-    """Add the figures of attacks that gave no value at the published setting, so that no rows name the metric."""
+    """Add the figures of attacks that gave no value at the published setting and so have no rows for the metric."""
     measured = request.measured
     cells: dict[tuple[Any, ...], Cell] = {}
     for cell in sorted(measured.cells(), key=lambda cell: is_sample(cell["dataset"])):
@@ -85,12 +85,12 @@ def _with_lost(paired: pd.DataFrame, request: Request) -> pd.DataFrame:
             lost.append({**row, **asdict(value), "measured_on": cell["dataset"], "verdict": NO_VERDICT})
     if not lost:
         return paired
-    # In the order of the published file.
+    # in the order of the published file
     return request.published[keys].merge(pd.concat([paired, pd.DataFrame(lost)], ignore_index=True), on=keys)
 
 
 def needs(cell: Mapping[str, Any]) -> str:
-    """Say what a published setting that was not run would have needed besides time; empty if nothing."""
+    """Return what a published setting that was not run needs besides time; empty if nothing."""
     wants = []
     if cell["dataset"] == "imagenet":
         wants.append("ImageNet")
@@ -100,11 +100,11 @@ def needs(cell: Mapping[str, Any]) -> str:
 
 
 def not_run(cells: Iterable[dict[str, Any]], labels: Labels) -> str:
-    """List settings of logs that were not run, grouped by what they need and then by victim and data.
+    """List the settings of logs that were not run, grouped by what they need, then by victim and data.
 
     Args:
         cells: the columns :data:`gradleak.records.CELL` of each log.
-        labels: names to write.
+        labels: names in tables and figures.
 
     Returns:
         A text such as ``Needs ImageNet: ResNet-50, ImageNet: B=64, 128``; empty if there is none.
@@ -117,26 +117,26 @@ def not_run(cells: Iterable[dict[str, Any]], labels: Labels) -> str:
         count += 1
     if not count:
         return ""
-    said = [f"Published logs whose setting was not run ({count}; the CSV form names each)."]
+    parts = [f"Published logs whose setting was not run ({count}; the CSV form names each)."]
     for need in sorted(groups):
         victims = [f"{victim}: {_sizes(of_victim, labels)}" for victim, of_victim in groups[need].items()]
-        said.append(f"{f'Needs {need}' if need else 'Not in this grid'}: {'; '.join(victims)}.")
-    return " ".join(said)
+        parts.append(f"{f'Needs {need}' if need else 'Not in this grid'}: {'; '.join(victims)}.")
+    return " ".join(parts)
 
 
 def _sizes(cells: list[dict[str, Any]], labels: Labels) -> str:
-    """Return ``B=4, 8, B=64 (100 epochs / extreme)``: batch sizes, those under usual circumstances alone first."""
+    """Return ``B=4, 8, B=64 (100 epochs / extreme)``: batch sizes, first those of otherwise default settings."""
     circumstances: dict[int, dict[str, None]] = {}
     for cell in sorted(cells, key=_natural):
         circumstances.setdefault(cell["batch_size"], {})[labels.where(cell) or "random, untrained"] = None
     plain = [size for size, words in circumstances.items() if list(words) == ["random, untrained"]]
-    said = [f"B={', '.join(map(str, plain))}"] if plain else []
-    said += [f"B={size} ({' / '.join(words)})" for size, words in circumstances.items() if size not in plain]
-    return ", ".join(said)
+    parts = [f"B={', '.join(map(str, plain))}"] if plain else []
+    parts += [f"B={size} ({' / '.join(words)})" for size, words in circumstances.items() if size not in plain]
+    return ", ".join(parts)
 
 
 def _natural(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Order settings by batch size and then by the numbers in their names as numbers."""
+    """Sort key: batch size, then names with numbers compared as numbers."""
     words = [re.split(r"(\d+)", str(value)) for value in part_of(cell, *_CIRCUMSTANCES)]
     return (cell["batch_size"], *([int(word) if word.isdigit() else word for word in each] for each in words))
 

@@ -1,4 +1,4 @@
-"""What a table is, what its builder gets, and tables by name."""
+"""Tables, the input of their builders, and tables by name."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,19 +18,19 @@ from gradleak.report.summary import Measured, Value
 from gradleak.report.tex import figure, listing
 
 MISSING = "?"
-"""What a draft shows for a cell without rows."""
+"""Text of a cell without rows in a draft."""
 
 WITHHELD = "n/a"
-"""What is shown for an attack that was not applicable."""
+"""Text for an attack that was not applicable."""
 
 WITHHELD_NOTE = (
     "n/a: not applicable, because the client does not send a gradient that the attack needs; such tries do not count "
     "towards n, means or intervals."
 )
-"""Added to the note of a table that has such cells."""
+"""Note of tables with such cells."""
 
 TOLD_NOTES = {"present_classes": "{method} is told which classes are in the batch."}
-"""What a server is told besides gradients -> the note of a table with an attack that needs it."""
+"""Side knowledge -> note of tables with an attack that needs it."""
 
 RANGE_NOTE = "Intervals are clipped to the range of their metric. "
 """Part of the note of a table with intervals."""
@@ -42,7 +42,7 @@ class Column:
 
     Attributes:
         header: its title, plain text.
-        group: title over neighbouring columns of the same group; empty for none.
+        group: common title of adjacent columns; empty for none.
         align: ``l``, ``c`` or ``r``.
     """
 
@@ -58,7 +58,7 @@ class Line:
     Attributes:
         cells: one text per column; empty for a heading.
         heading: text across all columns.
-        rule: whether something separates it from the line above.
+        rule: whether a rule separates it from the line above.
     """
 
     cells: tuple[str, ...] = ()
@@ -89,9 +89,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Labels:
-    """How tables and figures write data sets, models, methods and defenses; an id without a label stays as it is.
+    """Labels of data sets, models, methods and defenses in tables and figures; an id without a label is used as is.
 
-    ``told`` says of methods what they are told besides gradients.
+    ``told`` maps methods to their side knowledge.
     """
 
     dataset: Mapping[str, str] = field(default_factory=dict)
@@ -129,42 +129,42 @@ class Labels:
                 return settings.words_of(cell, part)
 
     def where(self, cell: Cell, without: Collection[str] = ()) -> str:
-        """Return what sets the cell apart from random batches of an untrained, undefended victim."""
+        """Return what distinguishes the cell from random batches of an untrained, undefended victim."""
         parts = (name for name in settings.PARTS if name not in without and not settings.is_usual(cell, name))
         unusual = (name for name in sorted(parts, key=_place) if name not in _ALWAYS)
         return ", ".join(self.part(cell, name) for name in unusual)
 
     def setting(self, cell: Cell, *, without: Collection[str] = ()) -> str:
-        """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``, without some of its parts."""
+        """Return a setting in words, e.g. ``FCN-3, MNIST, B=64``, leaving out some parts."""
         always = [self.part(cell, name) for name in _ALWAYS if name not in without]
         return ", ".join(filter(None, [*always, self.where(cell, without)]))
 
 
 _ALWAYS = ("model", "dataset", "batch_size")
-"""Parts that stand in every setting's words."""
+"""Parts that every setting's description includes."""
 
 _ORDER = ("distribution", "aggregated", "stage", "defense", "precision")
 
 
 def _place(part: str) -> int:
-    """Return where a part stands among those that are unusual."""
+    """Sort key: the position of a part among those that differ from their defaults."""
     return _ORDER.index(part) if part in _ORDER else len(_ORDER)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a builder gets.
+    """The input of a builder.
 
     Attributes:
         measured: the cells of the table's experiments.
         published: one row per published figure, see :func:`gradleak.report.published.load`.
         rerun: the rerun of the released code, see :func:`gradleak.report.published.load_rerun`.
-        labels: names to write.
+        labels: names in tables and figures.
         draft: whether missing cells are shown instead of refused.
         name: the table's name in the configuration, for messages.
         published_images: one row per published reconstruction, see :func:`gradleak.report.published_images.load`.
-        policies: run id -> how an image attack gets its labels; attacks of other runs are not compared in pairs.
-        metrics: those to show in place of the table's own; empty for its own.
+        policies: run id -> how an image attack gets its labels; other runs are not compared in pairs.
+        metrics: metrics to show in place of the table's own; empty for its own.
     """
 
     measured: Measured
@@ -178,14 +178,14 @@ class Request:
     metrics: tuple[str, ...] = ()
 
     def attacks(self, metrics: Sequence[str], also: Sequence[str] = ()) -> Attacks:
-        """Return the attacks that have one of some metrics, in the configuration's order, each with those that it has.
+        """Return the attacks with any of some metrics, in the order of the configuration, each with its metrics.
 
         Args:
-            metrics: those that the table shows.
-            also: metrics that the table gives of these attacks as far as they have them.
+            metrics: the metrics of the table.
+            also: further metrics, shown for those attacks that have them.
 
         Raises:
-            InputError: this is not a draft and a cell is missing, or no attack has the metrics.
+            InputError: a cell is missing and this is not a draft, or no attack has the metrics.
         """
         attacks = attacks_with(self.measured, metrics, self.labels.method)
         if not self.draft:
@@ -199,7 +199,7 @@ class Request:
         return listing([self.labels.method.get(name, name) for name in attacks])
 
     def find(self, cell: dict[str, Any], method: str, metric: str, experiments: tuple[str, ...]) -> tuple[Value, Match]:
-        """Return the measured value and the published figures that belong beside it."""
+        """Return the measured value and the published figures beside it."""
         return (
             self.measured.value(cell, method, metric),
             match(self.published, cell, method, metric, experiments),
@@ -207,7 +207,7 @@ class Request:
 
 
 _NOTHING = {"missing": MISSING, NOT_APPLICABLE: WITHHELD}
-"""Bases of values without a measurement -> what tables show."""
+"""Basis of a value without a measurement -> its text in tables."""
 
 
 def build(
@@ -227,20 +227,20 @@ def build(
     """Build a table.
 
     Args:
-        kind: of a table of the catalogue.
+        kind: name of the table in the catalogue.
         frame: rows of its experiments, each value once (:func:`gradleak.report.summary.read_experiments`).
-        published: what :func:`gradleak.report.published.load` gave.
-        labels: names to write.
-        rerun: what :func:`gradleak.report.published.load_rerun` gave; none if omitted.
-        images: what :func:`gradleak.report.published_images.load` gave; none if omitted.
-        policies: run id -> how an image attack gets its labels; nothing is compared in pairs if omitted.
-        metrics: show these in place of the table's own metrics.
+        published: the result of :func:`gradleak.report.published.load`.
+        labels: names in tables and figures.
+        rerun: the result of :func:`gradleak.report.published.load_rerun`; none if omitted.
+        images: the result of :func:`gradleak.report.published_images.load`; none if omitted.
+        policies: run id -> how an image attack gets its labels; without it nothing is compared in pairs.
+        metrics: metrics to show in place of the table's own.
         draft: show missing cells as ``?`` instead of refusing them.
         caption: replaces the table's own.
         name: the table's name in messages (default: ``kind``).
 
     Raises:
-        InputError: no such table, or a cell that it needs is missing and this is not a draft.
+        InputError: an unknown table, or a required cell is missing and this is not a draft.
     """
     builder = catalogue.load("tables", kind)
     if rerun is None:
@@ -258,8 +258,8 @@ def build(
         table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
     for method in frame["method"].unique():
         for side in filter(None, labels.told.get(method, "").split(", ")):
-            said = TOLD_NOTES[side].format(method=labels.method.get(method, method))
-            table = replace(table, note=f"{table.note} {said}".strip())
+            note = TOLD_NOTES[side].format(method=labels.method.get(method, method))
+            table = replace(table, note=f"{table.note} {note}".strip())
     return table if caption is None else replace(table, caption=caption)
 
 
@@ -268,7 +268,7 @@ def _withholds(frame: pd.DataFrame) -> bool:
 
 
 def judgement(value: Value, published: Match) -> str:
-    """Say whether the published figures lie in the prediction interval; a dash where there is nothing to judge."""
+    """Return whether the published figures lie in the prediction interval; a dash if there is nothing to judge."""
     return NO_VERDICT if value.basis in _NOTHING else published.verdict(value.pi_low, value.pi_high)
 
 
@@ -307,7 +307,7 @@ def _figure(value: Value, of_it: float) -> str:
 
 
 def _shown(value: Value, full: str, alone: str = "") -> str:
-    """Return ``full``, or ``alone`` (the mean if omitted) where there is no interval, or why there is nothing."""
+    """Return ``full``, or ``alone`` (by default the mean) if there is no interval, or why there is no value."""
     if value.basis in _NOTHING:
         return _NOTHING[value.basis]
     if value.n_trials == 0:
@@ -316,12 +316,12 @@ def _shown(value: Value, full: str, alone: str = "") -> str:
 
 
 def numeric_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the setting's columns of the CSV form."""
+    """Return the columns of a setting in the CSV form."""
     return {name: cell[name] for name in CELL}
 
 
 def numeric_value(prefix: str, value: Value, published: Match | None = None) -> dict[str, Any]:
-    """Return one metric's columns of the CSV form, each beginning with ``prefix``."""
+    """Return the columns of a metric in the CSV form, each beginning with ``prefix``."""
     names = (
         "mean",
         "sd",

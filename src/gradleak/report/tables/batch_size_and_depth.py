@@ -19,7 +19,7 @@ CAPTION = "{attacks} over batch size and depth."
 def depth(cell: Cell) -> tuple[str, int] | None:
     """Return the family and depth of a setting's model, None if it belongs to no family.
 
-    The depth is the number of hidden layers after the first where that is an option, else the one that the kind has.
+    The depth is the option for the number of hidden layers after the first, if there is one, else that of the kind.
     """
     if cell["model"] not in catalogue.names("models"):
         return None
@@ -36,7 +36,7 @@ def _same(cell: Cell, *parts: str) -> tuple[Any, ...]:
 
 
 def _gather(cells: list[Cell], key: Any) -> Iterator[list[Cell]]:
-    """Groups of two cells or more with equal keys, in order of first appearance; None is no key."""
+    """Group cells by key, in order of first appearance; drops single cells and those whose key is None."""
     keys = list(dict.fromkeys(key(cell) for cell in cells))
     for one in keys:
         group = [cell for cell in cells if key(cell) == one]
@@ -48,8 +48,8 @@ def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
     """Arrange settings: over the batch size per victim, over the depth per family, then all others.
 
     Returns:
-        (``batch size`` | ``depth`` | ``other``, settings in ascending order). A setting may be in both of the
-        first.
+        (``batch size`` | ``depth`` | ``other``, settings in ascending order). A setting may be in both of the first
+        two.
     """
     arranged = [
         ("batch size", sorted(group, key=lambda cell: cell["batch_size"]))
@@ -65,7 +65,7 @@ def blocks(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
     ]
     placed = [cell for _, group in arranged for cell in group]
     rest = [cell for cell in cells if cell not in placed]
-    # Families of which only one depth was run are shown one after the other.
+    # Families with a single depth are shown one after another.
     return arranged + [("other", list(group)) for _, group in groupby(rest, lambda cell: cell["dataset"])]
 
 
@@ -79,7 +79,7 @@ def build(request: Request) -> Table:
 
 
 def _setting(request: Request, axis: str, cell: Cell) -> str:
-    """What changes within a block."""
+    """Return what varies within a block."""
     model = request.labels.model_of(cell)
     return {"batch size": f"B={cell['batch_size']}", "depth": model}.get(axis, f"{model}, B={cell['batch_size']}")
 

@@ -1,4 +1,4 @@
-"""Experiment 1: label attacks beside each other, measured beside published, with the floor of each accuracy."""
+"""Experiment 1: label attacks compared, measured beside published, with the floor of each accuracy."""
 
 import pandas as pd
 
@@ -24,11 +24,11 @@ _METRICS = {
     "irec": "IRec: share of instances recovered",
     "probability_cosine": "Prob. cos.: cosine of recovered and true class-wise mean probabilities",
 }
-"""The table's own metrics, and what the caption says of each."""
+"""The table's own metrics, with their explanations for the caption."""
 NOTE = (
     "Measured: mean [low, high], the 95 % confidence interval of the mean between initialisations (between tries "
-    f"where there is one initialisation). {RANGE_NOTE}n: initialisations × tries. Blank answer: what the answer “no "
-    "class is present” scores. Published: mean over the tries of one initialisation; (B=…): published for that "
+    f"if there is only one initialisation). {RANGE_NOTE}n: initialisations × tries. Blank answer: score of the answer "
+    "“no class is present”. Published: mean over the tries of one initialisation; (B=…): published for that "
     "batch size only; figures separated by a slash come from several logs of one setting; —: not published for "
     "this victim."
 )

@@ -1,4 +1,4 @@
-"""What defenses of every strength leave of label restoration, for untrained and trained victims."""
+"""Label restoration under defenses of every strength, for untrained and trained victims."""
 
 from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over

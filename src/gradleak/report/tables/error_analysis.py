@@ -1,4 +1,4 @@
-"""Where the error of closed-form attacks comes from: approximations and recovered quantities, against the truth."""
+"""Error analysis of closed-form attacks: approximations and recovered quantities against the truth."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""Batches of almost one class only: how many instances of each class are restored."""
+"""Batches almost entirely of one class: how many instances of each class are restored."""
 
 from typing import Any
 

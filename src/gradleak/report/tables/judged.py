@@ -1,4 +1,4 @@
-"""What most tables are: settings and attacks, each metric measured beside published, and a verdict."""
+"""The common form of tables: settings and attacks, each metric measured beside published, and a verdict."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,10 +36,10 @@ INTERVALS = (
     "Measured: mean and 95 % prediction interval for one initialisation, beside the published figure (one "
     "initialisation). A setting agrees when each of its published figures lies in its interval."
 )
-"""What a caption says of the columns."""
+"""Explanation of the columns, for captions."""
 
 NOTE = (
-    "n: initialisations × tries. [t: …]: one initialisation only, so the 95 % interval is over its tries and "
+    "n: initialisations × tries. [t: …]: only one initialisation, so the 95 % interval is over its tries and "
     f"the verdict is undecided. {RANGE_NOTE}*: published figure outside the interval. (B=…): published for that batch "
     "size only, so there is no verdict (—). "
 )
@@ -54,8 +54,8 @@ class Group:
     """Lines of a table under one heading.
 
     Attributes:
-        heading: what its settings have in common.
-        lines: what sets each apart, and the setting.
+        heading: the common parts of its settings.
+        lines: what distinguishes each setting, and the setting.
     """
 
     heading: str
@@ -68,7 +68,7 @@ class Further:
 
     Attributes:
         header: its title.
-        of: setting, attack -> what the column shows, and columns of the CSV form.
+        of: setting, attack -> text of the column, and columns of the CSV form.
         of_attack: whether it differs between attacks.
     """
 
@@ -78,7 +78,7 @@ class Further:
 
 
 def verdict(words: dict[str, str]) -> str:
-    """Sum up a setting's verdicts: ``agrees`` if all do, ``differs`` if one does, ``undecided`` or a dash.
+    """Combine a setting's verdicts: ``agrees`` if all do, ``differs`` if one does, ``undecided`` or a dash.
 
     Args:
         words: header of a metric -> its verdict.
@@ -90,13 +90,13 @@ def verdict(words: dict[str, str]) -> str:
 def over(
     request: Request, varying: str, label: Callable[[Cell], str], order: Callable[[Cell], Any] | None = None
 ) -> Iterator[Group]:
-    """Group settings that differ in one part alone, in order of first appearance.
+    """Group settings that differ in only one part, in order of first appearance.
 
     Args:
-        request: what the builder got; its cells are grouped.
+        request: the input of the builder; its cells are grouped.
         varying: the part, see :mod:`gradleak.report.settings`.
-        label: what a line calls a setting.
-        order: sorts the lines of a group; order of first appearance if omitted.
+        label: the text of a setting's line.
+        order: sort key for the lines of a group; order of first appearance if omitted.
     """
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in request.measured.cells():
@@ -117,21 +117,21 @@ def judged(
     further: Sequence[Further] = (),
     note: str = "",
 ) -> Table:
-    """Build a table of label restoration: a line per setting; of each attack every metric measured and published.
+    """Build a table of label restoration: a line per setting, with every metric of each attack, measured and published.
 
-    With LeAcc comes the blank answer's score, and in the CSV form F1, count error, exact matches and all floors. The
-    CSV form has a row per setting and attack.
+    LeAcc comes with the score of the blank answer, and in the CSV form with F1, count error, exact matches and all
+    floors. The CSV form has a row per setting and attack.
 
     Args:
-        request: what the builder got; its ``metrics`` are shown in place of those here.
+        request: the input of the builder; its ``metrics`` replace those given here.
         groups: the settings.
-        caption: what the table shows, with ``{attacks}`` for their names; how to read its intervals is added.
+        caption: what the table shows, with ``{attacks}`` for their names; an explanation of the intervals is added.
         experiments: published experiments that the table reproduces.
-        metrics: those of the table; an attack is shown with those that it has.
-        headers: titles of metrics where they are not the metrics' labels, with ``{attack}`` for the name of the only
+        metrics: the metrics of the table; an attack is shown with those that it has.
+        headers: titles of metrics if they differ from the metrics' labels, with ``{attack}`` for the name of the only
             attack.
         further: columns before the metrics.
-        note: added to the general one.
+        note: added to the general note.
 
     Raises:
         InputError: see :meth:`gradleak.report.tables.base.Request.attacks`.
@@ -171,12 +171,12 @@ def judged(
     blank = [Column("Blank", align="r")] if floored else []
     shown = (Column("Setting", align="l"), Column("n"), *shared, *chain(*columns.values()), *blank)
     notes = NOTE + (SEVERAL_NOTE if several else "") + (BLANK_NOTE if floored else "") + note
-    said = f"{caption.format(attacks=request.named(attacks))} {INTERVALS}"
-    return Table(said, notes.strip(), shown, tuple(lines), pd.DataFrame(numbers))
+    text = f"{caption.format(attacks=request.named(attacks))} {INTERVALS}"
+    return Table(text, notes.strip(), shown, tuple(lines), pd.DataFrame(numbers))
 
 
 def _columns_of(has: Sequence[str], further: Sequence[Further], titles: Mapping[str, str], name: str) -> list[Column]:
-    """Return the columns of an attack; ``name`` stands above them, if it is not empty."""
+    """Return the columns of an attack, with ``name`` above them unless it is empty."""
     columns = [Column(one.header, name) for one in further if one.of_attack]
     for metric in has:
         title = f"{name}: {titles.get(metric) or metric_facts.label(metric)}".removeprefix(": ")
@@ -186,7 +186,7 @@ def _columns_of(has: Sequence[str], further: Sequence[Further], titles: Mapping[
 
 @dataclass(frozen=True)
 class _Entry:
-    """An attack on a setting: n, its further columns that all attacks share, its own columns, and its numbers."""
+    """An attack on a setting: n, the further columns shared by all attacks, its own columns, and its numbers."""
 
     n: str
     shared: list[str]

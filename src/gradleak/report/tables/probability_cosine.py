@@ -1,4 +1,4 @@
-"""How well class-wise embeddings, logits and probabilities are recovered: their cosines to the truth."""
+"""Recovery of class-wise embeddings, logits and probabilities: their cosines to the truth."""
 
 from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import Group, judged

@@ -35,15 +35,15 @@ _DIFFERENCE = "Difference in dB to matching alone"
 _PARTS = ("mean", "ci_low", "ci_high", "n_initialisations", "n_trials", "basis")
 
 CAPTION = (
-    "Reconstructed images beside the true ones{where}. PSNR: mean over all images of a setting, with the 95 % "
+    "Reconstructed images compared with the true ones{where}. PSNR: mean over all images of a setting, with the 95 % "
     "prediction interval for one initialisation. Feat.: cosine of the victim's embeddings of the true and the "
-    "reconstructed image; Labels: share of images with the right label; Div.: starts that diverged and were dropped; "
+    "reconstructed image; Labels: share of images with the correct label; Div.: starts that diverged and were dropped; "
     "s: seconds per batch."
 )
 NOTE = (
     "n: initialisations × batches; a batch is one client's, or the aggregate of a round. Starts are chosen by the "
     "matching loss, and one assignment of reconstructions to originals, the one with the smallest squared error, "
-    "serves all metrics. [t: …]: one initialisation only, so the 95 % interval is over its batches and there is no "
+    "serves all metrics. [t: …]: only one initialisation, so the 95 % interval is over its batches and there is no "
     f"verdict. {RANGE_NOTE}"
 )
 PUBLISHED_NOTE = (
@@ -54,13 +54,13 @@ PUBLISHED_NOTE = (
 DIFFERENCE_NOTE = (
     "Difference: an attack with a prior minus the attack named by the column, which has none and gets its labels in "
     "the same way; mean over the batches that both attacked, of the same initialisations, and its 95 % interval "
-    "(Student; over initialisations or, where there is one, over batches). An interval that contains 0 shows no "
+    "(Student; over initialisations or, if there is only one, over batches). An interval that contains 0 shows no "
     "difference. "
 )
 SIX_NOTE = (
     "Best six: mean PSNR of the six images of a batch whose PSNR is highest, beside the published mean over the six "
-    "images displayed, which need not be the best. Ours are picked by the truth, which no attacker knows; these "
-    "columns are for comparison only. "
+    "images displayed, which need not be the best. Ours are chosen by the truth, which no attacker knows, so "
+    "these columns are for comparison only. "
 )
 
 
@@ -72,8 +72,8 @@ class _Entry:
         cell: the setting.
         method: the attack.
         values: what was measured, by metric.
-        published: PSNR over all images and over the best six, and how the table writes them.
-        differences: name of an attack without a prior -> how much higher the PSNR of this one, with a prior, is.
+        published: PSNR over all images and over the best six, and their texts in the table.
+        differences: name of an attack without a prior -> PSNR of this attack, with a prior, minus that one's.
     """
 
     cell: dict[str, Any]
@@ -91,7 +91,7 @@ class _Entry:
 
 
 def build(request: Request) -> Table:
-    """Build the table; columns in which no line has anything are left out."""
+    """Build the table; empty columns are left out."""
     if not request.draft:
         check(request.measured.frame, f"table {request.name}")
     pictures = Reconstructions.of(request.measured.frame)
@@ -117,7 +117,7 @@ def build(request: Request) -> Table:
         texts += [plain(values[name]) for name in means]
         texts += [str(pictures.diverged_restarts(entry.cell, entry.method)), plain(values["seconds"])]
         if has_six:
-            shown = entry.published[BEST_SIX][0].shown()  # of the same images as the PSNR over all
+            shown = entry.published[BEST_SIX][0].shown()  # of the same images as the PSNR over all images
             texts += [plain(values[BEST_SIX]) if entry.has(BEST_SIX) else "—", "/".join(shown) or "—"]
         return Line(tuple(texts))
 
@@ -143,7 +143,7 @@ def build(request: Request) -> Table:
 
 
 def _means(request: Request) -> list[str]:
-    """Return the metrics beside the PSNR, which is always there."""
+    """Return the metrics besides PSNR, which is always shown."""
     return [name for name in request.metrics or _MEANS if name != "psnr"]
 
 
@@ -156,13 +156,13 @@ def _entry(request: Request, pictures: Reconstructions, cell: dict[str, Any], me
 
 
 def _difference(difference: Difference) -> str:
-    """Return ``+0.63 [−0.10, 1.36]``; a dash for each end where the tries are too few for an interval."""
+    """Return ``+0.63 [−0.10, 1.36]``; a dash for each end if there are too few tries for an interval."""
     mean, low, high = (figure(difference.value.metric, end) for end in (difference.value.mean, *difference.ends))
     return f"{'+' if difference.value.mean > 0 and mean.strip('0.') else ''}{mean} [{low}, {high}]"
 
 
 def _iterations(request: Request) -> str:
-    """Say after how many iterations the published images were made, e.g. ``24,000 (CIFAR-100) or 8,000 (MNIST)``."""
+    """Return the numbers of iterations of the published images, e.g. ``24,000 (CIFAR-100) or 8,000 (MNIST)``."""
     figures: Any = request.published_images
     pairs = dict.fromkeys(zip(figures["iterations"], figures["dataset"], strict=True))
     return " or ".join(f"{number:,} ({request.labels.dataset.get(name, name)})" for number, name in pairs)

@@ -1,4 +1,4 @@
-"""A table four times: CSV in full precision, Markdown, HTML, LaTeX."""
+"""The four forms of a table: CSV in full precision, Markdown, HTML, LaTeX."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,18 +12,18 @@ from gradleak.report.tables.base import Table
 from gradleak.report.tex import fill
 
 _FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Characters that a spreadsheet takes for the start of a formula."""
 
-# Points. What a part of a table may be wide, a narrow letter and another of 8 pt, the space between two columns, and
-# the steps in which parts are made equally wide.
+# Points: the largest width of a part of a table, a narrow and a normal letter of 8 pt, the space between two columns,
+# and the steps in which the widths of parts are balanced.
 _PART, _NARROW, _LETTER, _BETWEEN, _STEP = 490.0, 2.6, 4.3, 7.0, 5.0
 
 
 def to_csv(table: Table) -> str:
     """Return the numbers in full precision; NaN is an empty field.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe before it, as OWASP recommends against CSV
-    injection; numbers stay numbers. A text is on one line, for the csv module does not quote every line break.
+    A string that a spreadsheet would run as a formula is prefixed with an apostrophe, as OWASP recommends against CSV
+    injection; numbers stay numbers. Strings are put on one line, since the csv module does not quote every line break.
     """
     return table.numbers.map(_inert).rename(columns=_inert).to_csv(index=False, lineterminator="\n")
 
@@ -31,12 +31,12 @@ def to_csv(table: Table) -> str:
 def _inert(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    text = " ".join(value.splitlines()).strip()  # a spreadsheet may skip blanks before a formula
+    text = " ".join(value.splitlines()).strip()  # a spreadsheet may skip spaces before a formula
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def to_markdown(table: Table) -> str:
-    """Return caption, pipe table and note, in which no text is taken for HTML."""
+    """Return caption, pipe table and note, with HTML escaped."""
 
     def row(cells: list[str] | tuple[str, ...]) -> str:
         return "| " + " | ".join(_plain_markdown(cell).replace("|", "\\|") for cell in cells) + " |"
@@ -54,11 +54,11 @@ def _plain_markdown(text: str) -> str:
 
 
 def to_html(table: Table, name: str, template: Path) -> str:
-    """Return a page that needs no other file, for the report.
+    """Return a self-contained page for the report.
 
     Args:
-        table: what to write.
-        name: of the table in the configuration.
+        table: the table.
+        name: its name in the configuration.
         template: ``workflow/report/table.html.j2``.
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
@@ -68,12 +68,12 @@ def to_html(table: Table, name: str, template: Path) -> str:
 def to_latex(table: Table, name: str, template: Path) -> str:
     r"""Return a floating table, or a longtable, labelled ``tab:name``.
 
-    No letter is smaller than 8 pt in a document of 10 pt. Where a floating table would be too wide, TeX, which knows
-    how wide it is, sets parts of it below each other (:func:`parts`).
+    No text is smaller than 8 pt in a 10 pt document. If a floating table would be too wide, TeX, which knows the actual
+    width, sets its parts below each other (:func:`parts`).
 
     Args:
-        table: what to write.
-        name: of the table in the configuration.
+        table: the table.
+        name: its name in the configuration.
         template: ``paper/templates/table.tex.j2``.
 
     Raises:
@@ -87,12 +87,12 @@ def to_latex(table: Table, name: str, template: Path) -> str:
 def parts(table: Table, width: float = _PART) -> list[list[int]]:
     """Split the columns into parts that fit a page.
 
-    Groups of columns stay whole if they can. The columns before the first group say what a line is about: each part
-    begins with them.
+    Groups of columns stay together if possible. The columns before the first group identify a line, so each part begins
+    with them.
 
     Args:
-        table: what to split.
-        width: what a part may be wide, in points.
+        table: the table.
+        width: the largest width of a part, in points.
 
     Returns:
         The numbers of the columns of each part.
@@ -100,14 +100,14 @@ def parts(table: Table, width: float = _PART) -> list[list[int]]:
     widths = [_width(table, number) for number in range(len(table.columns))]
     keys, *units = _units(table)
     room = width - sum(widths[number] for number in keys)
-    # A group that fills more than a part is taken column by column.
+    # A group wider than a part is split column by column.
     units = [
         part
         for unit in units
         for part in ([unit] if sum(widths[number] for number in unit) <= room else [[number] for number in unit])
     ]
     filled = _filled(units, widths, room)
-    # No part is much wider than another; where every unit has a part of its own there is nothing to balance.
+    # Balance the widths of parts, unless every unit has a part of its own.
     while len(filled) < len(units) and len(balanced := _filled(units, widths, room - _STEP)) == len(filled):
         filled, room = balanced, room - _STEP
     return [keys + columns for columns in filled]
@@ -125,7 +125,7 @@ def _filled(units: list[list[int]], widths: list[float], room: float) -> list[li
 
 
 def _units(table: Table) -> list[list[int]]:
-    """Return the columns before the first group, and then each group, or column without one, by itself."""
+    """Return the columns before the first group, then each group, or each column without one."""
     first = next((number for number, column in enumerate(table.columns) if column.group), 1)
     units = [list(range(first))]
     for number in range(first, len(table.columns)):
@@ -144,13 +144,13 @@ def _width(table: Table, number: int) -> float:
 
 
 def _part(table: Table, numbers: Sequence[int]) -> dict[str, Any]:
-    """Return what the template needs of some columns."""
+    """Return the template's values for some columns."""
     columns = [table.columns[number] for number in numbers]
     groups: list[dict[str, Any]] = []
     first = 1
     for title, members in groupby(columns, lambda column: column.group):
         span = len(list(members))
-        # A column without a group stands alone, so that the header line has one field per column.
+        # A column without a group is separate, so that the header line has one field per column.
         for of_one in [span] if title else [1] * span:
             groups.append({"title": title, "span": of_one, "first": first, "last": first + of_one - 1})
             first += of_one

@@ -1,4 +1,4 @@
-"""Two readings of one gradient as the embedding: what a label attack recovers, and Soteria's row."""
+"""Two estimates of the embedding from one gradient: that of a label attack, and Soteria's row."""
 
 from gradleak.report.tables.base import Request, Table
 from gradleak.report.tables.judged import judged, over

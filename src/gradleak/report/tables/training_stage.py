@@ -1,4 +1,4 @@
-"""Label restoration while the victim is trained, beside the victim's own accuracy."""
+"""Label restoration over the training of the victim, beside the victim's own accuracy."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Victims, one file per family; ``from gradleak.victims.models.build import build`` makes one by name."""
+"""Victims, one file per family; :func:`gradleak.victims.models.build.build` makes one by name."""

@@ -1,4 +1,4 @@
-"""The functions between layers, by the names that options have for them."""
+"""Activation functions by their names in options."""
 
 from collections.abc import Callable
 
@@ -11,4 +11,4 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "leaky_relu": nn.LeakyReLU,  # slope 0.01
 }
-"""Which of them a model takes is in :data:`gradleak.plan.model_options.ACTIVATIONS`."""
+""":data:`gradleak.plan.model_options.ACTIVATIONS` says which models accept which."""

@@ -1,4 +1,4 @@
-"""The shape of every victim: features, then one linear head."""
+"""The interface of victims: features, then one linear head."""
 
 from abc import ABC, abstractmethod
 
@@ -9,7 +9,7 @@ class Victim(nn.Module, ABC):
     """A classifier ``head(features(x))`` whose last layer is linear, z = W e + b.
 
     Subclasses set ``self.head`` and define :meth:`features`. Parameters may be frozen, unused or tied, and the head may
-    have no bias: of such a client the server sees what it sends (:class:`gradleak.clients.observation.Observation`).
+    have no bias: the server sees whatever such a client sends (:class:`gradleak.clients.observation.Observation`).
 
     Attributes:
         head: the last layer, W [C, d] and, unless it has none, b [C].

@@ -1,6 +1,6 @@
 """Victims by name.
 
-What makes one is an entry of the catalogue, imported on first use: torchvision's models take two seconds.
+They are entries of the catalogue, imported on first use: torchvision's models take two seconds to import.
 """
 
 import torch
@@ -29,10 +29,10 @@ def build(
 ) -> Victim:
     """Return a freshly initialised victim on the CPU, float32, in eval mode.
 
-    The weights are a function of the arguments alone: the global generator is neither read nor moved.
+    The weights depend only on the arguments: the global generator is neither read nor advanced.
 
     Args:
-        name: of the catalogue.
+        name: name in the catalogue.
         num_classes: C.
         channels: colour channels of an image.
         image_size: height and width in pixels.
@@ -47,7 +47,7 @@ def build(
     Raises:
         InputError: unknown model, an option that the model does not have (see
             :mod:`gradleak.plan.model_options`), images that it cannot read, or a plug-in's model that cannot be built
-            or is no victim (see :func:`gradleak.victims.models.check.check_victim`).
+            or is not a valid victim (see :func:`gradleak.victims.models.check.check_victim`).
     """
     options = {
         "activation": activation,

@@ -1,4 +1,4 @@
-"""Whether a model that a plug-in made is a victim as the attacks take one."""
+"""Checks that a plug-in's model is a valid victim."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,35 +13,35 @@ from gradleak.victims.models.base import Victim
 
 @contextmanager
 def unchanged(what: str, model: nn.Module) -> Iterator[None]:
-    """Refuse code that changes a model which others use too.
+    """Refuse code that changes a shared model.
 
     Args:
         what: the code, for messages.
         model: the model.
 
     Raises:
-        InputError: a parameter or buffer is another than before.
+        InputError: a parameter or buffer has changed.
     """
     before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     yield
     for name, tensor in model.state_dict().items():
         if not torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(before[name])):
-            raise InputError(f"{what}: changes {name} of the model, which others use too; work on a copy")
+            raise InputError(f"{what}: changes {name} of the shared model; work on a copy")
 
 
 def check_victim(name: str, model: object, *, num_classes: int, channels: int, image_size: int) -> None:
     """Check the head of a model, and its features with passes of two images; it is left in eval mode.
 
     Args:
-        name: of the model, for messages.
-        model: what its builder returned.
+        name: name of the model, for messages.
+        model: the result of its builder.
         num_classes: C.
         channels: colour channels of an image.
         image_size: height and width in pixels.
 
     Raises:
-        InputError: it is no :class:`Victim`, has no linear head with C outputs, or features that are not
-            [n, head.in_features]; one line.
+        InputError: it is not a :class:`Victim`, has no linear head with C outputs, or its features are not [n,
+            head.in_features]; one line.
     """
     where = f"model {name}"
     if not isinstance(model, Victim):
@@ -59,18 +59,21 @@ def check_victim(name: str, model: object, *, num_classes: int, channels: int, i
     shape = (2, channels, image_size, image_size)
     images = torch.linspace(-1, 1, 2 * channels * image_size**2).reshape(shape)
     with torch.no_grad(), plugins.guarded("models", name, f"{where}: features() of images {list(shape)}"):
-        found: object = model.features(images.clone())
-    if not isinstance(found, Tensor):
-        raise InputError(f"{where}: its features are a {type(found).__name__}; return a tensor [n, {head.in_features}]")
-    if found.shape != (2, head.in_features):
+        features: object = model.features(images.clone())
+    if not isinstance(features, Tensor):
         raise InputError(
-            f"{where}: its features of 2 images have shape {list(found.shape)}; its head reads [2, {head.in_features}]"
+            f"{where}: its features are a {type(features).__name__}; return a tensor [n, {head.in_features}]"
         )
-    if found.dtype != head.weight.dtype:
-        raise InputError(f"{where}: its features are {found.dtype}, its head is {head.weight.dtype}; use one type")
+    if features.shape != (2, head.in_features):
+        raise InputError(
+            f"{where}: its features of 2 images have shape {list(features.shape)}; "
+            f"its head reads [2, {head.in_features}]"
+        )
+    if features.dtype != head.weight.dtype:
+        raise InputError(f"{where}: its features are {features.dtype}, its head is {head.weight.dtype}; use one type")
     with torch.no_grad(), plugins.guarded("models", name, f"{where}: a pass of images {list(shape)}"):
-        again, logits, expected = model.features(images.clone()), model(images.clone()), head(found)
-    if not torch.equal(again, found):
+        again, logits, expected = model.features(images.clone()), model(images.clone()), head(features)
+    if not torch.equal(again, features):
         raise InputError(f"{where}: its features of equal images differ in eval mode; draw no random numbers there")
     if not torch.allclose(logits, expected, rtol=1e-4, atol=1e-5):
         raise InputError(f"{where}: its output is not head(features(x)), which attacks on the last layer rely on")

@@ -10,7 +10,7 @@ from gradleak.victims.models.initialise import kaiming_fan_out
 class LeNet5(Victim):
     """Two 5x5 convolutions (6 and 16 maps) with 2x2 max-pooling, then 120 - 84 - C.
 
-    The activation follows every layer but the last; a BatchNorm, if asked for, stands between convolution and
+    The activation follows every layer but the last; an optional BatchNorm stands between convolution and
     activation.
 
     Args:

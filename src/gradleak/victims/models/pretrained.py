@@ -1,4 +1,4 @@
-"""torchvision's ImageNet weights in our victims."""
+"""torchvision's ImageNet weights for our victims."""
 
 import sys
 from contextlib import redirect_stdout
@@ -16,25 +16,25 @@ from gradleak.victims import checkpoints
 from gradleak.victims.models.base import Victim
 
 _PREFIXES = {"resnet": {"fc.": "head."}, "mobilenet": {"features.": "body.", "classifier.1.": "head."}}
-"""Family -> torchvision's prefix of a parameter name -> ours; other names are the same."""
+"""Family -> torchvision's prefix of a parameter name -> ours; all other names are equal."""
 
 
 def load_pretrained(model: Victim, name: str) -> None:
-    """Put torchvision's ImageNet weights (its default ones) into a victim, in place and on its device.
+    """Load torchvision's default ImageNet weights into a victim, in place and on its device.
 
     The last layer gets its weights only if the victim has 1000 classes, which are then those of ImageNet in the
     usual order (sorted wnids); otherwise it keeps its own, as a new head. The weights were trained on images with
     the normalisation of ImageNet.
 
-    The file is taken from the cache of torch.hub (``$TORCH_HOME/hub/checkpoints``), where it may be put by hand, or
-    else downloaded there and checked by its hash. On an error the model is left as it was.
+    The file comes from the cache of torch.hub (``$TORCH_HOME/hub/checkpoints``), where you may place it yourself, or
+    else it is downloaded there and checked by its hash. On an error the model does not change.
 
     Args:
         model: a ResNet with the stem ``imagenet``, or MobileNetV2, for images of 3 channels.
         name: the architecture of the model.
 
     Raises:
-        InputError: the victim is another, or the weights cannot be fetched or read.
+        InputError: the victim is of another kind, or the weights cannot be downloaded or read.
     """
     first = next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
     _, channels, *kernel = first.weight.shape
@@ -42,10 +42,10 @@ def load_pretrained(model: Victim, name: str) -> None:
     weights = torchvision.models.get_model_weights(name)["DEFAULT"]
     file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name).absolute()
     prefixes = next(names for family, names in _PREFIXES.items() if name.startswith(family))
-    found = {_rename(key, prefixes): tensor for key, tensor in _state_dict(weights, file).items()}
+    tensors = {_rename(key, prefixes): tensor for key, tensor in _state_dict(weights, file).items()}
     if model.head.out_features != len(weights.meta["categories"]):
-        found |= model.head.state_dict(prefix="head.")
-    checkpoints.assign(model, found, file)
+        tensors |= model.head.state_dict(prefix="head.")
+    checkpoints.assign(model, tensors, file)
 
 
 def _rename(key: str, prefixes: dict[str, str]) -> str:
@@ -56,21 +56,21 @@ def _rename(key: str, prefixes: dict[str, str]) -> str:
 
 
 def _state_dict(weights: WeightsEnum, file: Path) -> dict[str, Tensor]:
-    """Return the tensors of torchvision's weights, from their file in the cache or from the net."""
+    """Return the tensors of torchvision's weights, from the cache or downloaded."""
     if file.exists():
         try:
             return checkpoints.read(file)
         except InputError as error:
             raise InputError(
-                f"--pretrained: {file} is no readable file of weights; delete it to have it fetched again"
+                f"--pretrained: {file} is not a readable file of weights; delete it to download it again"
             ) from error
     try:
-        with redirect_stdout(sys.stderr):  # torch.hub says there that it downloads; ours is for results
+        with redirect_stdout(sys.stderr):  # torch.hub reports downloads there; our standard output is for results
             return weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
-    # No connection, a wrong hash and a cache that cannot be written alike: the user is told which
+    # No connection, a wrong hash and an unwritable cache alike: the message quotes the error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"--pretrained: cannot fetch {file.name} ({reason}); put that file into {file.parent} by hand, "
+            f"--pretrained: cannot download {file.name} ({reason}); copy that file into {file.parent}, "
             "or give weights with --checkpoint FILE"
         ) from error

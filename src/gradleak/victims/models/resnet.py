@@ -20,7 +20,7 @@ DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] =
 class ResNet(Victim):
     """A stem, four stages of residual blocks, global average pooling, one linear layer.
 
-    Parameters are named as in torchvision, ``head`` for ``fc`` apart, so that its pretrained weights fit the
+    Parameters are named as in torchvision, except ``head`` for ``fc``, so that its pretrained weights fit the
     ``imagenet`` stem.
 
     Args:

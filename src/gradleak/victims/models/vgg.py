@@ -7,7 +7,7 @@ from gradleak.victims.models.initialise import kaiming_fan_out
 
 WIDTHS = (64, 128, 256, 512, 512)
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""Layers -> convolutions per block; three linear layers make up the number."""
+"""Layers -> convolutions per block; the other three layers are linear."""
 
 
 class VGG(Victim):

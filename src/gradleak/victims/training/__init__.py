@@ -1,4 +1,4 @@
-"""Victims at training stages: the checkpoints that trained-victim experiments attack."""
+"""Training of victims up to a stage: the checkpoints that experiments on trained victims attack."""
 
 from gradleak.victims.training.loop import Trained, train
 from gradleak.victims.training.schedule import Plan, learning_rate, plan

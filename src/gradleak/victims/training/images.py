@@ -1,4 +1,4 @@
-"""Training batches: the order of the images, and their way from bytes to the device."""
+"""Training batches: the order of the images, and their path from bytes to the device."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from gradleak.data.base import ImageDataset
 from gradleak.streams import stream, stream_seed
 
 PADDING = 4
-"""Pixels of black around an image before the random crop."""
+"""Black padding in pixels around an image before the random crop."""
 
 
 def order(dataset: str, seed: int, epoch: int, size: int) -> Tensor:
@@ -23,7 +23,7 @@ def crop_and_flip(pixels: Tensor, seed: int) -> Tensor:
 
     Args:
         pixels: [n, channels, height, width] uint8.
-        seed: decides the crops and the flips.
+        seed: seed of the crops and flips.
 
     Returns:
         Same shape, type and device.
@@ -43,11 +43,11 @@ def crop_and_flip(pixels: Tensor, seed: int) -> Tensor:
 
 
 class Images:
-    """A data set on the device as bytes if it lies in memory; else its images are read as they are needed.
+    """A data set on the device as bytes if it is in memory; else its images are read on demand.
 
     Args:
         data: the data set.
-        device: where batches are wanted.
+        device: device of the batches.
     """
 
     def __init__(self, data: ImageDataset, device: torch.device):
@@ -66,7 +66,7 @@ class Images:
 
         Args:
             indices: [n] int64 on the CPU.
-            augment: seed of the crops and flips; None leaves the images as they are.
+            augment: seed of the crops and flips; None for no augmentation.
         """
         there = indices.to(self._device)
         pixels = self._data.stored(indices).to(self._device) if self._array is None else self._array[there]
@@ -84,5 +84,5 @@ class Images:
 
 
 def step_seed(purpose: str, seed: int, step: int) -> int:
-    """Return the seed of what a training step draws, so that a resumed training draws the same."""
+    """Return the seed of a training step's draws, so that a resumed training draws the same."""
     return stream_seed("training", purpose, seed, step)

@@ -29,7 +29,7 @@ from gradleak.victims.training.schedule import Plan, learning_rate, plan
 from gradleak.victims.training.state import State
 
 _LOOK = 50
-"""Steps between two looks at the loss; a look waits for the device."""
+"""Steps between two checks of the loss; a check waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Trained:
     Attributes:
         weights: the checkpoint.
         steps: steps of the training up to the stage.
-        accuracy: share of the validation images that are classified rightly.
+        accuracy: share of the validation images that are classified correctly.
         loss: mean cross-entropy over the validation images.
         train_loss: mean loss of the last steps.
         device: where it ran.
-        resumed_from: steps that an earlier process had done.
+        resumed_from: steps done by an earlier process.
     """
 
     weights: Path
@@ -58,19 +58,19 @@ class Trained:
 def train(spec: TrainVictim) -> Trained:
     """Train a victim on the train split up to its stage and write its checkpoint, sidecar and history.
 
-    Written under ``spec.folder``: ``model.safetensors`` (last, so that it is there only when all is), ``train.json``,
+    Writes into ``spec.folder``: ``model.safetensors`` (last, so that its presence means success), ``train.json``,
     ``history.csv`` (step, epoch, split, metric, value), and, until the end, the state from which a killed training
-    resumes. On the CPU the resumed training gives the same bits as an uninterrupted one with as many threads. A stage
-    before the end of a shared schedule keeps its state: a later stage goes on from it.
+    resumes. On the CPU a resumed training is bit-identical to an uninterrupted one with the same number of threads. A
+    stage before the end of a shared schedule keeps its state, from which a later stage continues.
 
     Each epoch is a new permutation of the images in use (``spec.train_images``, all by default) in batches of
-    ``spec.train_batch_size``; the rest is dropped. On a GPU the forward pass is bfloat16 autocast in channels_last; the
-    accuracy is always that of the float32 model in eval mode.
+    ``spec.train_batch_size``; an incomplete last batch is dropped. On a GPU the forward pass is bfloat16 autocast in
+    channels_last; the accuracy is always that of the float32 model in eval mode.
 
     Recipe: Ma et al. 2023 (released iLRG code): SGD with Nesterov momentum 0.9, see :class:`TrainingOptions`.
 
     Raises:
-        InputError: data missing, options that the data cannot meet, or a loss that is no number any more.
+        InputError: missing data, options that the data cannot satisfy, or a loss that is no longer finite.
     """
     clock = Clock(code_of(spec))
     device = choose_device(spec.device)
@@ -92,7 +92,7 @@ def train(spec: TrainVictim) -> Trained:
         model = model.to(memory_format=torch.channels_last)
     images, held_out = (Images(part, device) for part in parts)
     runner = _Runner(spec, steps, model, images, among, held_out, chunk_size(parts[1].facts.image_size), device)
-    # The caller's generators are left alone; dropout draws from the global ones.
+    # The caller's generators are restored; dropout draws from the global ones.
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
         runner.run()
@@ -100,7 +100,7 @@ def train(spec: TrainVictim) -> Trained:
 
 
 class _Runner:
-    """The loop and what it carries from step to step."""
+    """The loop and its state."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class _Runner:
         self.loss_sum.fill_(state.loss_sum)
         self.history = state.history
         self.resumed_from = state.step
-        print(f"going on from step {state.step} of {self.plan.stop}", file=sys.stderr)
+        print(f"resuming at step {state.step} of {self.plan.stop}", file=sys.stderr)
 
 
 def _optimizer(spec: TrainVictim, model: nn.Module) -> torch.optim.Optimizer:
@@ -238,7 +238,7 @@ def _evaluate(model: Victim, images: Images, chunk: int) -> tuple[float, float]:
 
 
 def _finish(spec: TrainVictim, runner: _Runner, clock: Clock) -> Trained:
-    """Write the results, the checkpoint last, and drop the state that nobody needs any more."""
+    """Write the results, the checkpoint last, and delete the state if it is no longer needed."""
     (*_, train_loss), (*_, loss), (*_, accuracy) = runner.history[-3:]
     trained = Trained(
         spec.weights,
@@ -268,7 +268,7 @@ def _finish(spec: TrainVictim, runner: _Runner, clock: Clock) -> Trained:
 
 
 def write_history(path: Path, history: list[tuple[int, str, str, float]], steps_per_epoch: int) -> None:
-    """Write the history as CSV (step, epoch, split, metric, value), whole or not at all."""
+    """Write the history as CSV (step, epoch, split, metric, value), atomically."""
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("step", "epoch", "split", "metric", "value"))

@@ -1,4 +1,4 @@
-"""How long a training is, and its learning rate at every step: pure functions of the options."""
+"""Length of a training, and its learning rate at every step: pure functions of the options."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from gradleak.errors import InputError
 from gradleak.plan.jobs.training import TrainingOptions, TrainVictim, stage_parts, steps_to
 
 EVERY = 100
-"""Iterations between two entries of the history where the stage counts iterations."""
+"""Iterations between two entries of the history if the stage counts iterations."""
 
 _DROPS = (3, 5, 7)
 """Eighths of the training after which the learning rate is divided by ten."""
@@ -17,7 +17,7 @@ class Plan:
     """The steps of a training.
 
     Attributes:
-        steps_per_epoch: full batches of the data set; what is left over is dropped.
+        steps_per_epoch: full batches of the data set; an incomplete last batch is dropped.
         total: steps that the learning-rate schedule spans.
         stop: steps after which the checkpoint is taken, at most ``total``.
         every: steps between two entries of the history and two saved states.
@@ -39,7 +39,7 @@ def plan(spec: TrainVictim, num_images: int) -> Plan:
     if steps_per_epoch == 0:
         raise InputError(
             f"--train-batch-size {spec.train_batch_size}: {spec.dataset} has {num_images} training images; "
-            "use at most that"
+            "use at most that many"
         )
     length = spec.length or spec.stage
     total, stop = (steps_to(stage, num_images, spec.train_batch_size) for stage in (length, spec.stage))

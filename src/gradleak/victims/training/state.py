@@ -1,4 +1,4 @@
-"""The state of an unfinished training: everything that its next step depends on, in one file.
+"""The state of an unfinished training in one file: everything that its next step depends on.
 
 Random draws are functions of seed and step, so no generator needs saving.
 """
@@ -20,7 +20,7 @@ class State:
 
     Attributes:
         step: steps done.
-        num_images: size of the training set that it saw.
+        num_images: size of its training set.
         loss_sum: sum of the losses of the steps since the last entry of the history.
         history: entries (step, split, metric, value) so far.
         model: state dict of the model.
@@ -38,25 +38,25 @@ class State:
 def state_path(spec: TrainVictim) -> Path:
     """Return where the state of a training is kept: beside its checkpoint, named by the training and its code.
 
-    No training goes on from a state that other code made.
+    A training never resumes from a state that other code saved.
     """
     return spec.folder / f"state-{spec.training_digest}-{code_of(spec)}.pt"
 
 
 def save(state: State, path: Path) -> None:
-    """Write a state whole or not at all, and drop those of other code beside it."""
+    """Write a state atomically, and delete those of other code beside it."""
     with whole_file(path) as temporary:
         torch.save(asdict(state), temporary)
     for other in path.parent.glob("state-*.pt"):
-        if other != path:  # of other code, so nothing goes on from it
+        if other != path:  # saved by other code, so nothing resumes from it
             other.unlink(missing_ok=True)
 
 
 def newest(spec: TrainVictim, *, stop: int, num_images: int) -> State | None:
     """Return the furthest saved state of this training that is not after ``stop``, or None.
 
-    The stages of a shared training find each other's states, the last one included. A state that cannot be read,
-    or that saw a training set of another size, is passed over.
+    The stages of a shared training share their states, including that of the last stage. States that cannot be read or
+    have a training set of another size are skipped.
     """
     best: tuple[int, Path] | None = None
     for path in sorted(spec.folder.parent.glob(f"*-seed{spec.seed}-*/{state_path(spec).name}")):
@@ -66,12 +66,12 @@ def newest(spec: TrainVictim, *, stop: int, num_images: int) -> State | None:
         if best is None or content["step"] > best[0]:
             best = content["step"], path
     content = _read(best[1], mmap=False) if best else None
-    # Another stage may have replaced the file in between.
+    # Another stage may have replaced the file in the meantime.
     return State(**content) if content is not None and content["step"] <= stop else None
 
 
 def _read(path: Path, *, mmap: bool) -> dict[str, Any] | None:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception:  # a damaged file fails with an error of any type, and costs the training nothing but time
+    except Exception:  # a damaged file raises errors of any type, and only costs the training time
         return None

@@ -1,4 +1,4 @@
-"""Where the weights of a run's victim are, trained first if they are not there yet, and how good they are."""
+"""The weights of a run's victim, trained first if they are missing, and their quality."""
 
 import sys
 from pathlib import Path
@@ -11,8 +11,8 @@ from gradleak.victims.training.loop import train
 def victim_weights(spec: AttackRun) -> Path | None:
     """Return the weights of a run's victim: None if it is untrained.
 
-    That is the user's own ``checkpoint``, else the checkpoint of the stage under ``checkpoint_dir``. If that or its
-    record is not there it is trained first, as the documents promise, with a message on standard error.
+    They are the user's own ``checkpoint``, else the checkpoint of the stage under ``checkpoint_dir``. If that or its
+    record is missing, it is trained first, with a message on standard error.
 
     Raises:
         InputError: the training fails, see :func:`gradleak.victims.training.train`.
@@ -31,8 +31,7 @@ def victim_weights(spec: AttackRun) -> Path | None:
 
 
 def victim_quality(spec: AttackRun) -> dict[str, float]:
-    """Return ``accuracy`` and ``loss`` of a run's trained victim on the validation images; nothing if gradleak did not
-    train it.
+    """Return ``accuracy`` and ``loss`` of a run's victim on the validation images; empty unless gradleak trained it.
 
     Raises:
         InputError: the record beside the checkpoint is missing or damaged, see :func:`read_sidecar`.

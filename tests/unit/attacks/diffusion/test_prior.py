@@ -1,4 +1,4 @@
-"""A prior on disk: whole, or not loaded."""
+"""A prior on disk is complete or not loaded."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def test_a_prior_that_lost_its_record_is_refused(folder, name, content):
 
 
 def test_a_prior_whose_images_were_replaced_is_refused(folder):
-    """The check that it has not seen the clients' images would pass for want of any."""
+    """Otherwise the check that it has not seen the clients' images would pass trivially."""
     np.save(folder / "seen.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"seen\.npy does not number the 5000 images"):
         load(folder)
@@ -66,7 +66,7 @@ def test_a_foreign_prior_has_no_record(folder):
     assert (load(folder).dataset, load(folder).seen) == (None, None)
 
 
-def test_a_prior_loads_only_once_all_of_it_is_written(tmp_path, monkeypatch):
+def test_a_prior_loads_only_when_completely_written(tmp_path, monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
@@ -74,14 +74,14 @@ def test_a_prior_loads_only_once_all_of_it_is_written(tmp_path, monkeypatch):
         patched.setattr(training, "write_sidecar", killed)
         with pytest.raises(KeyboardInterrupt):
             training.train(spec(tmp_path))
-    with pytest.raises(InputError, match="is no diffusers folder"):
+    with pytest.raises(InputError, match="is not a diffusers folder"):
         load(spec(tmp_path).folder)
     training.train(spec(tmp_path))
     assert load(spec(tmp_path).folder).dataset == "mnist-sample"
     assert json.loads((spec(tmp_path).folder / "prior.json").read_text())["images"] == 5000
 
 
-def test_an_interrupt_of_the_writing_leaves_no_half_of_a_prior(tmp_path, monkeypatch):
+def test_an_interrupted_write_leaves_no_partial_prior(tmp_path, monkeypatch):
     save = DDPMPipeline.save_pretrained
 
     def interrupted(self, folder, **options):

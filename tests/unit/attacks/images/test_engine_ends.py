@@ -55,14 +55,14 @@ def test_an_interrupt_within_an_iteration_of_lbfgs(toy: Make, spoil: Spoil):
     torch.testing.assert_close(found.loss, torch.stack(losses).amin(0).reshape(2, 2).amin(1))
 
 
-def test_it_stops_below_the_threshold_once_all_problems_are_there(toy: Make):
+def test_it_stops_once_all_problems_are_below_the_threshold(toy: Make):
     given, _ = problem(toy(num_classes=C), LABELS, restarts=2, known=True)
     matching = replace(IG, boxed=False, schedule="constant", iterations=60, log_every=5)
     whole = reconstruct(given, matching)
     best = whole.trace.amin(2).cummin(0).values  # [iterations, P]
     threshold = float(best[22].max())
     needed = int((best < threshold).all(1).nonzero()[0]) + 1
-    assert int((best < threshold).any(1).nonzero()[0]) + 1 < needed  # one problem was there before the other
+    assert int((best < threshold).any(1).nonzero()[0]) + 1 < needed  # one problem got there before the other
     found = reconstruct(given, replace(matching, loss_thresh=threshold))
     assert (found.loss < threshold).all()
     assert len(found.trace) == needed

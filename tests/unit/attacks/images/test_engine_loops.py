@@ -67,7 +67,7 @@ def plain(
     ids=["ig", "unsigned", "adamw-median", "sgd"],
 )
 def test_first_order_steps_are_those_of_a_plain_loop(toy: Make, matching: Matching, known: bool):
-    """Every start of every problem; the snapshots show it after each iteration."""
+    """For every start of every problem, by snapshots after each iteration."""
     model = toy(num_classes=C)
     given, _ = problem(model, LABELS, restarts=2, known=known)
     for restart in range(2):

@@ -1,4 +1,4 @@
-"""Attacks that are published under a name recover images."""
+"""Published attacks recover images."""
 
 from dataclasses import replace
 
@@ -18,13 +18,13 @@ def lenet(size: int) -> Victim:
 
 
 def psnr(found: Tensor, truth: Tensor) -> Tensor:
-    """In dB with peak 1 on images in [0, 1], one per image."""
+    """Return the PSNR in dB of each image in [0, 1]."""
     error = ((found - truth) / (HIGH - LOW)).flatten(2).square().mean(2)
     return -10 * error.log10()
 
 
 def test_dlg_recovers_images_and_labels():
-    """Four images, each alone in its batch, from random starts, in float32; labels are optimised along."""
+    """Four images, each alone in its batch, from random starts, in float32, with optimised labels."""
     y = torch.tensor([[0], [1], [2], [3]])
     given, truth = problem(lenet(8).double(), y, restarts=4, known=False, size=8)
     client = Client(lenet(8), LocalTraining())
@@ -41,7 +41,7 @@ def test_dlg_recovers_images_and_labels():
     assert (psnr(found.images, truth) > 25).all()
     assert (found.loss < 1e-4).all()
     assert (found.loss < 1e-3 * found.trace[0].amin(1)).all()
-    assert (psnr(given.start[:, 0], truth) < 15).all()  # a random image is nowhere near
+    assert (psnr(given.start[:, 0], truth) < 15).all()  # a random image is far away
 
 
 def test_ig_reduces_the_loss_within_the_box():

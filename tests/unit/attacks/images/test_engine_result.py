@@ -29,7 +29,7 @@ def test_shapes(toy: Make, matching: Matching, known: bool):
     assert not any(part.requires_grad for part in (found.images, found.loss, found.trace, *found.snapshots.values()))
 
 
-def test_nothing_given_is_changed_and_runs_repeat(toy: Make):
+def test_inputs_are_unchanged_and_runs_repeat(toy: Make):
     given, _ = problem(toy(num_classes=C), LABELS, restarts=2, known=False)
     before = [part.clone() for part in (given.start, given.label_start, *given.observed)]
     torch.manual_seed(1)
@@ -42,8 +42,8 @@ def test_nothing_given_is_changed_and_runs_repeat(toy: Make):
     assert torch.equal(found.trace, again.trace)
 
 
-def test_snapshots_keep_what_they_showed(toy: Make):
-    """A run that goes on longer shows the same early images, and they differ from iteration to iteration."""
+def test_snapshots_do_not_change_later(toy: Make):
+    """A longer run has the same early images, and they differ between iterations."""
     given, _ = problem(toy(num_classes=C), LABELS, restarts=1, known=True)
     matching = replace(IG, schedule="constant")
     long, short = reconstruct(given, matching), reconstruct(given, replace(matching, iterations=3))
@@ -53,8 +53,8 @@ def test_snapshots_keep_what_they_showed(toy: Make):
 
 
 @pytest.mark.parametrize("matching", [IG, replace(DLG, iterations=2)], ids=["ig", "dlg"])
-def test_known_labels_are_returned_as_they_are(toy: Make, matching: Matching):
-    """Also wrong ones, in their order, whatever the gradient says."""
+def test_known_labels_are_returned_unchanged(toy: Make, matching: Matching):
+    """Even wrong ones, in order, whatever the gradient."""
     given, _ = problem(toy(num_classes=C), LABELS, restarts=2, known=True)
     wrong = torch.tensor([[3, 1], [0, 3]])
     found = reconstruct(replace(given, targets=onehot(wrong)), matching)
@@ -63,7 +63,7 @@ def test_known_labels_are_returned_as_they_are(toy: Make, matching: Matching):
 
 @pytest.mark.parametrize("matching", [IG, replace(IG, signed=False, lr=0.5), DLG], ids=["ig", "wild", "dlg"])
 def test_the_loss_is_that_of_the_images(toy: Make, matching: Matching):
-    """And the smallest of all that were seen, not the last one."""
+    """And the smallest of all iterations, not the last one."""
     given, _ = problem(toy(num_classes=C), LABELS, restarts=3, known=True)
     found = reconstruct(given, matching)
     torch.testing.assert_close(loss_of(given, matching, found.images), found.loss, rtol=1e-8, atol=1e-12)
@@ -72,8 +72,8 @@ def test_the_loss_is_that_of_the_images(toy: Make, matching: Matching):
 
 
 @pytest.mark.parametrize("matching", [replace(IG, lr=1e-3), replace(DLG, lr=0.1)], ids=["ig", "dlg"])
-def test_the_last_step_counts(toy: Make, matching: Matching):
-    """Small steps, so that the loss falls to the end."""
+def test_the_last_step_is_evaluated(toy: Make, matching: Matching):
+    """Small steps, so that the loss falls until the end."""
     given, _ = problem(toy(num_classes=C), LABELS, restarts=1, known=True)
     found = reconstruct(given, replace(matching, iterations=3, boxed=False))
     assert (found.trace.diff(dim=0) < 0).all()
@@ -83,7 +83,7 @@ def test_the_last_step_counts(toy: Make, matching: Matching):
 
 @pytest.mark.parametrize("matching", [IG, replace(DLG, boxed=True)], ids=["ig", "lbfgs"])
 def test_boxed_images_are_in_the_box_even_if_a_better_one_was_outside(toy: Make, matching: Matching):
-    """Starts at the true images, which are out of the box that the attack is told: loss 0 there, but no image."""
+    """Starts at the true images, which lie outside the given box: loss 0, but not valid images."""
     given, truth = problem(toy(num_classes=C), LABELS, restarts=1, known=True)
     low, high = 0.5 * LOW, 0.5 * HIGH
     assert ((truth < low) | (truth > high)).any()

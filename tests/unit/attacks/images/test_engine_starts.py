@@ -1,4 +1,4 @@
-"""Starts side by side: which is kept, and that none disturbs another."""
+"""Starts side by side: which one is kept, and that they do not affect each other."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def assert_same(one: Found, other: Found) -> None:
 
 @pytest.mark.parametrize("matching", [replace(IG, boxed=False), replace(DLG, iterations=2)], ids=["ig", "dlg"])
 def test_the_start_with_the_smallest_loss_is_chosen(toy: Make, matching: Matching):
-    """Of each problem by itself; its images and labels are those it finds alone."""
+    """For each problem separately; its images and labels equal those of a single problem."""
     given, _ = problem(toy(num_classes=C), LABELS, restarts=4, known=False)
     found = reconstruct(given, matching)
     alone = [reconstruct(without(given, starts=[restart]), matching) for restart in range(4)]
@@ -37,7 +37,7 @@ def test_the_start_with_the_smallest_loss_is_chosen(toy: Make, matching: Matchin
 
 
 def test_a_smaller_loss_beats_a_closer_image(toy: Make):
-    """The observed gradient belongs to other images than those that a careless engine might compare with."""
+    """The observed gradient does not belong to the images that a faulty engine might compare with."""
     given, truth = problem(toy(num_classes=C), LABELS, restarts=2, known=True)
     other = truth.flip(0).flip(3)
     generator = torch.Generator().manual_seed(5)
@@ -49,7 +49,7 @@ def test_a_smaller_loss_beats_a_closer_image(toy: Make):
 
 
 @pytest.mark.parametrize("matching", [replace(IG, log_every=8), replace(DLG, iterations=1)], ids=["ig", "dlg"])
-def test_results_do_not_depend_on_what_runs_together(toy: Make, matching: Matching):
+def test_results_do_not_depend_on_other_problems_in_the_batch(toy: Make, matching: Matching):
     given, _ = problem(toy(num_classes=C), LABELS, restarts=3, known=False)
     found = reconstruct(given, matching)
     for at_once in (1, 4, 100):
@@ -64,8 +64,8 @@ def test_results_do_not_depend_on_what_runs_together(toy: Make, matching: Matchi
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("matching", [IG, replace(DLG, iterations=1)], ids=["ig", "dlg"])
-def test_a_start_without_a_loss_is_dropped(toy: Make, matching: Matching, bad: float, known: bool):
-    """It is reported, and the others are as without it."""
+def test_a_start_without_finite_loss_is_dropped(toy: Make, matching: Matching, bad: float, known: bool):
+    """It is reported, and the others do not change."""
     given, _ = problem(toy(num_classes=C), LABELS, restarts=3, known=known)
     start = given.start.clone()
     start[0, 1, 0, 0, 2, 2] = bad
@@ -85,7 +85,7 @@ def test_a_start_without_a_loss_is_dropped(toy: Make, matching: Matching, bad: f
     assert int(found.chosen[1]) == int(whole.chosen[1])
 
 
-def test_no_start_with_a_loss(toy: Make):
+def test_no_start_has_a_finite_loss(toy: Make):
     given, _ = problem(toy(num_classes=C), LABELS, restarts=2, known=False)
     for matching in (IG, DLG):
         found = reconstruct(replace(given, start=torch.full_like(given.start, torch.nan)), matching)
@@ -93,8 +93,8 @@ def test_no_start_with_a_loss(toy: Make):
         assert torch.isinf(found.loss).all()
 
 
-def test_a_start_that_diverges_keeps_the_best_that_it_had(toy: Make, spoil: Spoil):
-    """It is not taken up again, although its images and later losses are finite."""
+def test_a_diverged_start_keeps_its_best_iterate(toy: Make, spoil: Spoil):
+    """It does not resume, although its images and later losses are finite."""
     given, _ = problem(toy(num_classes=C), LABELS[:1], restarts=1, known=True)
     matching = replace(IG, boxed=False)
     undisturbed = reconstruct(given, matching)

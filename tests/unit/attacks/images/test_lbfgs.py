@@ -35,7 +35,7 @@ def start(D: int, *, seed: int) -> Tensor:
 def by_torch(
     function: Function, point: Tensor, steps: int, *, history: int = 100, lr: float = 1.0
 ) -> list[list[Tensor]]:
-    """For every call of step(): the points at which the function was evaluated, and the one where it ended."""
+    """Return for every call of step() the points of evaluation and the final point."""
     x = point.clone().requires_grad_()
     solver = torch.optim.LBFGS([x], lr=lr, max_iter=20, history_size=history)
     seen: list[list[Tensor]] = []
@@ -57,7 +57,7 @@ def by_torch(
 def by_ours(
     functions: list[Function], points: list[Tensor], steps: int, *, history: int = 100, lr: float = 1.0
 ) -> list[list[Tensor]]:
-    """Likewise for K problems, [K, D] each."""
+    """Return the same for K problems, [K, D] each."""
     x = torch.stack(points)
     solver = LBFGS(lr=lr, history=history)
     seen: list[list[Tensor]] = []
@@ -77,7 +77,7 @@ def by_ours(
 
 
 def assert_same(ours: list[list[Tensor]], theirs: list[list[Tensor]], tolerance: float) -> None:
-    """Every evaluation of every step at the same point."""
+    """Require every evaluation of every step at the same point."""
     assert [len(points) for points in ours] == [len(points) for points in theirs]
     for mine, reference in zip(ours, theirs, strict=True):
         for a, b in zip(mine, reference, strict=True):
@@ -95,7 +95,7 @@ def test_a_quadratic_as_torch(history: int, lr: float):
 
 @pytest.mark.parametrize("point", [(-1.2, 1.0), (0.2, 0.3, -0.1, 0.4)])
 def test_rosenbrock_as_torch(point: tuple[float, ...]):
-    """Curved, so that the value rises at times and pairs have to be refused."""
+    """Curved, so that the value sometimes rises and pairs must be refused."""
     at = torch.tensor(point, dtype=torch.float64)
     theirs = by_torch(rosenbrock, at, 6)
     values = [float(rosenbrock(x)) for x in theirs[0]]
@@ -108,10 +108,10 @@ def nearly_solved(x: Tensor) -> Tensor:
     return 0.5 * (torch.logspace(0, -0.5, len(x), dtype=torch.float64) * x.square()).sum()
 
 
-def test_small_changes_end_a_call_but_not_the_problem():
-    """Steps that overshoot change the value by less than 1e-9: torch takes few per call and goes on in the next.
+def test_small_changes_end_a_call_but_the_problem_continues():
+    """Overshooting steps change the value by less than 1e-9: torch takes few per call and continues in the next.
 
-    A problem that rests while another is busy must take up its last step then, as torch does.
+    A problem that rests while another is busy must then continue from its last step, as in torch.
     """
     point, lr = 6e-5 * start(12, seed=3), 1.9
     theirs = by_torch(nearly_solved, point, 5, lr=lr)
@@ -125,7 +125,7 @@ def test_small_changes_end_a_call_but_not_the_problem():
 
 
 def collapse(x: Tensor) -> Tensor:
-    """Falls without bound, so fast that it soon is no number."""
+    """Falls without bound, so fast that it soon becomes NaN."""
     return -torch.exp(x.square().sum())
 
 
@@ -140,7 +140,7 @@ FUNCTIONS: dict[str, tuple[Function, Tensor]] = {
 }
 
 
-def test_problems_side_by_side_are_those_alone():
+def test_problems_side_by_side_equal_single_problems():
     steps = 5
     functions, points = zip(*FUNCTIONS.values(), strict=True)
     together = by_ours(list(functions), list(points), steps)
@@ -159,7 +159,7 @@ def test_problems_side_by_side_are_those_alone():
 
 
 @pytest.mark.parametrize("name", ["slow", "other", "converges at once"])
-def test_problems_side_by_side_are_those_of_torch(name: str):
+def test_problems_side_by_side_equal_torch(name: str):
     """Among problems that converge, diverge and begin at NaN."""
     steps = 5
     functions, points = zip(*FUNCTIONS.values(), strict=True)
@@ -170,8 +170,8 @@ def test_problems_side_by_side_are_those_of_torch(name: str):
 
 
 @pytest.mark.parametrize("resting", [0.0, torch.nan], ids=["solved", "NaN"])
-def test_a_problem_that_never_moved_begins_where_it_is_put(resting: float):
-    """As a box or a filter may put it, between calls, while another went on: its steps are those of a new problem."""
+def test_a_problem_that_never_moved_may_be_moved_from_outside(resting: float):
+    """A box or a filter may move it between calls while others continue: its steps are those of a new problem."""
     point = start(D, seed=3)
     busy = quadratic(D, seed=0, condition=1e4)
     x = torch.stack([torch.full_like(point, resting), start(D, seed=1)])

@@ -19,16 +19,16 @@ from gradleak.victims.models.build import build as build_model
 
 C = 5
 SMALLEST = {"fcn": 8, "lenet": 8, "lenet5": 16} | dict.fromkeys(("vgg11", "vgg13", "vgg16", "vgg19"), 32)
-"""Image sizes; other models pool globally and read any."""
+"""Image sizes; other models pool globally and accept any size."""
 
 DEEPER = ("vgg13", "vgg16", "vgg19", "resnet34", "resnet101", "resnet152")
-"""Models of the same blocks as others that are tested; left out for their time."""
+"""Models with the same blocks as tested ones; left out to save time."""
 
 
 def true_and_other(
     name: str, *, size: int | None = None, activation: str = "relu"
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """What two images send by ``Client``, beside what others of other labels send [2, ...], and what autograd says."""
+    """Return the gradients of two images by ``Client``, of other images and labels [2, ...], and by autograd."""
     size = size or SMALLEST.get(name, 8)
     model = build_model(name, num_classes=C, channels=1, image_size=size, seed=0, activation=activation)
     generator = torch.Generator().manual_seed(1)
@@ -40,7 +40,7 @@ def true_and_other(
 
 
 def sizes(target: list[Tensor]) -> dict[str, float]:
-    """What each objective would be if the dummy gradient were zero (1 for the cosines): its unit."""
+    """Return the scale of each objective: its value at a zero dummy gradient (1 for the cosines)."""
     one = [g[0] for g in target]
     return {
         "l2": sum(float(g.square().sum()) for g in one),
@@ -52,8 +52,8 @@ def sizes(target: list[Tensor]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", [name for name in names("models") if name not in DEEPER])
-def test_the_loss_is_zero_at_the_true_batch_of_every_model(name: str):
-    """To float32's precision: 1e-5 of the gradient's size, 1e-10 of its square, 1e-6 for cosines."""
+def test_the_loss_is_zero_at_the_true_batch_for_every_model(name: str):
+    """To float32 precision: 1e-5 of the gradient's size, 1e-10 of its square, 1e-6 for cosines."""
     sent, target = true_and_other(name)
     for objective, unit in sizes(target).items():
         at_truth, elsewhere = build(objective)(sent, target).tolist()
@@ -71,7 +71,7 @@ def test_the_loss_is_zero_at_the_true_batch_for_every_setting(activation: str):
 
 
 SHAPES = [(4, 2, 3, 3), (4,), (5, 4), (5,), (1,), (), (7, 5), (7,), (2, 7), (2,), (6, 2), (6,)]
-"""Of a model's parameters: more than ten, some with one number."""
+"""For a model's parameters: more than ten, some with a single entry."""
 
 
 def made_up(K: int, *, seed: int) -> list[Tensor]:
@@ -82,7 +82,7 @@ def made_up(K: int, *, seed: int) -> list[Tensor]:
 
 
 def by_loops(name: str, indices: str, weights: str, dummy: list[Tensor], target: list[Tensor]) -> float:
-    """The objective for one problem, from the definitions."""
+    """Return the objective for one problem by its definition."""
     number = len(target)
     largest = sorted(range(number), key=lambda i: -float(target[i].norm()))
     chosen = {
@@ -120,7 +120,7 @@ def by_loops(name: str, indices: str, weights: str, dummy: list[Tensor], target:
 @pytest.mark.parametrize("indices", INDICES)
 @pytest.mark.parametrize("name", names("objectives"))
 def test_objectives_equal_loops_problem_by_problem(name: str, indices: str, weights: str):
-    """Also where problems have their largest gradients in different layers."""
+    """Also if problems have their largest gradients in different layers."""
     K = 3
     dummy, target = made_up(K, seed=0), made_up(K, seed=1)
     together = build(name, indices=indices, weights=weights)(dummy, target)
@@ -131,7 +131,7 @@ def test_objectives_equal_loops_problem_by_problem(name: str, indices: str, weig
 
 
 def test_problems_differ_in_their_largest_layers():
-    """The test above is about something: the ten largest are not the same ones."""
+    """Makes the test above meaningful: the ten largest layers differ."""
     norms = torch.stack([g.reshape(3, -1).norm(dim=1) for g in made_up(3, seed=1)])
     assert len({tuple(sorted(column.topk(10).indices.tolist())) for column in norms.T}) > 1
 
@@ -181,7 +181,7 @@ def test_unknown_names_are_refused(given: dict[str, str]):
         (lambda d: None, "NoneType"),
     ],
 )
-def test_a_distance_gives_one_number_per_problem(monkeypatch, value, message):
+def test_a_distance_must_return_one_number_per_problem(monkeypatch, value, message):
     monkeypatch.setattr(objectives, "squared", lambda d, t: value(d))
     gradients = [torch.ones(2, 3)]
     with pytest.raises(InputError, match=f"objective l2 returned .*{message}"):

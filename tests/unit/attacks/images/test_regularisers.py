@@ -1,4 +1,4 @@
-"""Priors against numbers by hand and scipy."""
+"""Regularisers against hand-computed values and scipy."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_total_variation_by_hand():
 
 
 def test_total_variation_is_a_mean_over_images_and_channels():
-    """So that its factor means the same for any batch size: equal images have the variation of one."""
+    """So its factor means the same for any batch size: equal images have the variation of one image."""
     x = torch.rand(2, 1, 1, 5, 4)
     torch.testing.assert_close(total_variation(x.expand(2, 3, 2, 5, 4)), total_variation(x))
     rising = torch.arange(20.0).reshape(1, 1, 1, 4, 5)

@@ -1,4 +1,4 @@
-"""A victim whose images are its embeddings, so that a batch can be written down by hand."""
+"""A victim whose images are its embeddings, so that batches can be written explicitly."""
 
 from collections.abc import Callable
 

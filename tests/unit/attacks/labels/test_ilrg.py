@@ -90,7 +90,7 @@ def test_recovered_embeddings_and_probabilities(batch):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("scale", [0.05, 3.0, 30.0, 300.0])
-def test_same_counts_as_the_literal_method(batch, scale: float, seed: int):
+def test_counts_equal_those_of_the_literal_method(batch, scale: float, seed: int):
     C, B = 30, 40
     observation, truth = batch(labels(B, C, seed), C, 24, scale=scale, spread=0.5, seed=seed)
     guess = build("ilrg")(observation)
@@ -147,14 +147,14 @@ def test_solution_of_a_regular_system_is_the_least_squares_solution(seed: int):
     generator = np.random.default_rng(seed)
     C, B = 17, 50
     P = generator.dirichlet(np.ones(C) * 0.3, size=C)
-    db = generator.normal(size=C) * 0.1  # does not sum to 0: defended or rounded gradients do not either
+    db = generator.normal(size=C) * 0.1  # does not sum to 0, as for defended or rounded gradients
     stacked = np.vstack([np.ones((1, C)), P.T - np.eye(C)])
     expected = np.linalg.lstsq(stacked, B * np.append(1.0, db), rcond=None)[0]
     np.testing.assert_allclose(solve_counts(P, db, B), expected, rtol=1e-8, atol=1e-8)
 
 
-def test_noise_is_shared_by_all_equations_and_not_left_to_one():
-    """As the paper says: without noise any of the last C equations may be dropped, with noise that would be another."""
+def test_noise_is_spread_over_all_equations():
+    """As in the paper: without noise any of the last C equations may be dropped; with noise the result would change."""
     generator = np.random.default_rng(0)
     C, B = 6, 40
     P, counts = generator.dirichlet(np.ones(C), size=C), np.array([20.0, 5, 0, 3, 12, 0])

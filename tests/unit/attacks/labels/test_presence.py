@@ -55,12 +55,12 @@ def test_gradients_that_are_not_finite_are_refused(batch, name: str, value: floa
     broken.view(-1)[0] = value
     with pytest.raises(InputError, match=f"{part} has 1 NaN or infinite"):
         build(name)(replace(observation, gradients={**observation.gradients, part: broken}))
-    with pytest.raises(InputError, match="does not hold it"):
+    with pytest.raises(InputError, match="which the observation does not have"):
         build(name)(replace(observation, gradients={}))
 
 
 @pytest.mark.parametrize("name", names("attacks"))
-def test_a_method_leaves_its_observation_alone(batch, name: str):
+def test_a_method_does_not_change_its_observation(batch, name: str):
     observation, truth = batch([0, 1, 1], 5, 6)
     observation = replace(observation, side=SideKnowledge(truth.counts > 0))
     before = {key: value.clone() for key, value in observation.gradients.items()}

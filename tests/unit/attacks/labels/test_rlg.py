@@ -29,7 +29,7 @@ def oracle(Q: np.ndarray) -> list[bool]:
 
 @pytest.mark.parametrize(("B", "C", "d"), [(3, 10, 20), (8, 40, 30), (20, 40, 60), (60, 40, 30), (80, 12, 30)])
 @pytest.mark.parametrize("seed", range(2))
-def test_same_classes_as_the_linear_program(batch, B: int, C: int, d: int, seed: int):
+def test_classes_equal_those_of_the_linear_program(batch, B: int, C: int, d: int, seed: int):
     labels = np.random.default_rng(seed).integers(0, C, B).tolist()
     observation, truth = batch(labels, C, d, spread=1.0, seed=seed)
     presence = build("rlg")(observation).presence
@@ -50,11 +50,11 @@ def test_random_directions(k: int, C: int, seed: int):
 
 def test_one_sided_rows_by_hand():
     Q = np.array([[2.0, -1.0, -1.0, 0.0, 0.0], [0.0, 1.0, -1.0, 1.0, 0.0]])
-    # 0 is alone by r = (1, 0) and 2 by r = (0, -1), but q_1 = q_2 + 2 q_3 and q_3 = q_1 + q_0 / 2.
+    # 0 is separable by r = (1, 0) and 2 by r = (0, -1), but q_1 = q_2 + 2 q_3 and q_3 = q_1 + q_0 / 2.
     assert separable(Q).tolist() == oracle(Q) == [True, False, True, False, False]
 
 
-def test_duplicates_are_not_alone_and_zero_columns_are_absent():
+def test_duplicates_are_not_separable_and_zero_columns_are_absent():
     generator = np.random.default_rng(0)
     Q = generator.normal(size=(6, 10))
     Q[:, 3] = 2.5 * Q[:, 7]
@@ -65,12 +65,12 @@ def test_duplicates_are_not_alone_and_zero_columns_are_absent():
     assert not separable(np.zeros((3, 4))).any()
 
 
-def test_a_single_column_is_alone():
+def test_a_single_column_is_separable():
     assert separable(np.array([[1.0, 0.0]])).tolist() == [True, False]
 
 
-def test_columns_of_rounding_noise_forbid_nothing():
-    # Without the noise each of the first two classes is alone; the noise columns span the whole plane.
+def test_columns_of_rounding_noise_are_ignored():
+    # Without the noise each of the first two classes is separable; the noise columns span the whole plane.
     Q = np.array([[1.0, 0.0, 1e-9, -1e-9, -1e-9], [0.0, 1.0, -1e-9, 1e-9, -1e-9]])
     assert separable(Q)[:2].all()
 
@@ -102,7 +102,7 @@ def test_directions_span_the_gradient(batch):
     np.testing.assert_allclose(Q.T @ Q, expected.T @ expected, atol=1e-6)
 
 
-def test_directions_are_as_many_as_images_or_rank(batch):
+def test_the_number_of_directions_is_that_of_images_or_the_rank(batch):
     # Two different images, each three times: rank 2 in a batch of 6.
     observation, _ = batch([0, 4] * 3, 9, 12, spread=0.0)
     assert len(class_directions(observation.head_weight, 6)) == 2
@@ -138,7 +138,7 @@ def test_a_cycling_active_set_falls_back_to_a_linear_program(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("status", [1, 3, 4])
-def test_a_program_without_an_answer_shows_no_class_and_is_said(monkeypatch: pytest.MonkeyPatch, capsys, status: int):
+def test_an_unsolved_program_counts_as_absent_and_prints_a_note(monkeypatch: pytest.MonkeyPatch, capsys, status: int):
     Q = np.random.default_rng(2).normal(size=(5, 12))
 
     def cycle(*_):
@@ -150,13 +150,13 @@ def test_a_program_without_an_answer_shows_no_class_and_is_said(monkeypatch: pyt
     monkeypatch.setattr(module.scipy.optimize, "nnls", cycle)
     monkeypatch.setattr(module.scipy.optimize, "linprog", unsolved)
     gram = (Q / np.linalg.norm(Q, axis=0)).T @ (Q / np.linalg.norm(Q, axis=0)) - 2 * np.eye(12)
-    assert separable(Q).tolist() == (gram.max(axis=0) <= 0).tolist()  # those that need no solver
-    line = "note: rlg: neither solver could tell whether a class is separable; such a class counts as absent\n"
+    assert separable(Q).tolist() == (gram.max(axis=0) <= 0).tolist()  # classes that need no solver
+    line = "note: rlg: neither solver could decide whether a class is separable; such a class counts as absent\n"
     assert capsys.readouterr().err == line
 
 
-def test_what_the_few_columns_cannot_tell_the_others_can(monkeypatch: pytest.MonkeyPatch):
-    """Undecided on the columns of the shortcut is not "a combination of them": all columns are asked then."""
+def test_undecided_on_few_columns_means_asking_all_columns(monkeypatch: pytest.MonkeyPatch):
+    """If the columns of the shortcut leave it undecided, all columns are used."""
     Q = np.random.default_rng(2).normal(size=(5, 12))
     expected = oracle(Q)
     whole = module.scipy.optimize.nnls

@@ -1,4 +1,4 @@
-"""What a client has when it defends its gradient: a small victim and a batch."""
+"""The context of a defense: a small victim and a batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,5 +30,5 @@ def make_context() -> MakeContext:
 
 @pytest.fixture(scope="session")
 def context(make_context: MakeContext) -> DefenseContext:
-    """A context for defenses that look at the gradients alone."""
+    """A context for defenses that only use gradients."""
     return make_context()

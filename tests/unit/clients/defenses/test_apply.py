@@ -85,7 +85,7 @@ def test_head_scope_neither_sees_nor_changes_other_gradients(make_context):
     assert norm({name: everything.gradients[name] for name in HEAD}) < 0.499 * bound
 
 
-def test_no_defense_is_the_observation_itself(make_context):
+def test_without_defenses_the_observation_itself_is_returned(make_context):
     context = make_context()
     observation = observe(context, "head")
     assert apply(observation, [], scope="head", context=context) is observation

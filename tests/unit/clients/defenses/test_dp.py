@@ -4,7 +4,7 @@ import torch
 from gradleak.clients.defenses.base import build
 
 
-def test_noise_has_the_asked_statistics(make_context):
+def test_noise_has_the_given_statistics(make_context):
     gradients = {"a": torch.full((300, 200), 5.0), "b": torch.zeros(40_000)}
     noisy = build("dp-0.01")(gradients, make_context())
     noise = torch.cat([(noisy[name] - gradients[name]).flatten() for name in gradients]).double() / 0.01
@@ -31,7 +31,7 @@ def test_noise_is_a_function_of_the_seed_alone(make_context):
         assert gradients[name].eq(1).all()
 
 
-def test_noise_scales_with_the_strength_and_moves_on(make_context):
+def test_noise_scales_with_the_strength_and_differs_between_draws(make_context):
     context = make_context(seed=1)
     zero = {"a": torch.zeros(50, dtype=torch.float64)}
     small, large = (build(name)(zero, make_context(seed=1))["a"] for name in ("dp-0.001", "dp-0.1"))

@@ -26,7 +26,7 @@ def literal_scores(context: DefenseContext) -> torch.Tensor:
 
 @pytest.mark.parametrize(("model", "options"), MODELS)
 @pytest.mark.parametrize("budget", [1, 3000, 2**20])
-def test_scores_are_those_of_the_literal_loop(make_context, monkeypatch, model, options, budget: int):
+def test_scores_equal_those_of_the_literal_loop(make_context, monkeypatch, model, options, budget: int):
     monkeypatch.setattr(perturb, "_BUDGET", budget)
     context = make_context(model=model, **options)
     torch.testing.assert_close(soteria_scores(context), literal_scores(context), rtol=1e-4, atol=1e-6)
@@ -68,7 +68,7 @@ def test_scores_do_not_depend_on_chunks_or_mode_and_leave_no_gradient(make_conte
 
 @pytest.mark.parametrize("name", ["lenet", "vgg11", "resnet18", "resnet50", "mobilenet_v2"])
 def test_every_architecture_has_batched_products(name: str):
-    """A fallback to a loop would warn, and warnings are errors."""
+    """A fallback to a loop would raise a warning, which is an error."""
     from gradleak.victims.models.build import build as build_model
 
     model = build_model(name, num_classes=3, channels=3, image_size=32, seed=0)

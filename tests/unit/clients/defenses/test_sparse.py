@@ -38,7 +38,7 @@ def test_below_percentile_agrees_with_numpy_and_torch(percent: int):
 
 
 @pytest.mark.parametrize("percent", [10, 20, 40, 80])
-def test_exactly_that_percent_of_distinct_magnitudes_is_zeroed_per_tensor(context, percent: int):
+def test_exactly_the_given_percentage_of_distinct_magnitudes_is_zeroed_per_tensor(context, percent: int):
     generator = torch.Generator().manual_seed(0)
     order = (1.0 + torch.randperm(1000, generator=generator)) * (
         2.0 * torch.randint(2, (1000,), generator=generator) - 1

@@ -1,4 +1,4 @@
-"""What a defense returns is what the server sees, and only gradients of what it was given are let through."""
+"""The server sees what a defense returns, and only gradients of the given parameters are accepted."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from gradleak.errors import InputError
 
 @pytest.fixture
 def returning() -> Iterator[Any]:
-    """Return a function that makes the defense ``mine-1`` return what a function makes of the gradients."""
+    """Return a function that sets the behaviour of the defense ``mine-1``."""
     with forgotten():
         made: list[Any] = []
         seen: list[dict[str, torch.Tensor]] = []
@@ -51,7 +51,7 @@ def test_a_withheld_gradient_is_not_sent(make_context, returning, scope, hidden)
     assert set(apply(head, ["mine-1"], scope="head", context=context).gradients) == set(head.gradients) - set(hidden)
 
 
-def test_a_composition_passes_on_what_remains(make_context, returning):
+def test_a_composition_passes_on_the_remaining_gradients(make_context, returning):
     context = make_context()
     seen = returning(without("head.bias"))
     full = full_observation(context)
@@ -63,7 +63,7 @@ def test_a_composition_passes_on_what_remains(make_context, returning):
 
 @pytest.mark.parametrize("name", ["dp-0.1", "clip-0.1", "sparse-20", "perturb-20"])
 @pytest.mark.parametrize("hidden", [["head.weight"], ["head.weight", "head.bias"]])
-def test_built_in_defenses_do_without_what_is_withheld(make_context, returning, name, hidden):
+def test_built_in_defenses_accept_withheld_gradients(make_context, returning, name, hidden):
     context = make_context()
     returning(without(*hidden))
     head = observe_head(context.model, context.chunks())[0]
@@ -88,7 +88,7 @@ def test_built_in_defenses_do_without_what_is_withheld(make_context, returning, 
         (lambda g: {**g, 0: g["head.bias"]}, "unknown parameter 0; it was given head.weight, head.bias"),
     ],
 )
-def test_what_is_no_gradient_is_one_line(make_context, returning, function, message):
+def test_invalid_gradients_are_one_line(make_context, returning, function, message):
     context = make_context()
     returning(function)
     head = observe_head(context.model, context.chunks())[0]
@@ -106,7 +106,7 @@ def test_a_name_outside_the_scope_is_unknown(make_context, returning):
         apply(full, ["mine-1"], scope="head", context=context)
 
 
-def test_no_graph_and_no_order_gets_through(make_context, returning):
+def test_graphs_and_order_are_not_passed_on(make_context, returning):
     context = make_context()
     returning(lambda gradients: {n: g.clone().requires_grad_() for n, g in reversed(list(gradients.items()))})
     head = observe_head(context.model, context.chunks())[0]
@@ -115,7 +115,7 @@ def test_no_graph_and_no_order_gets_through(make_context, returning):
     assert not any(gradient.requires_grad for gradient in sent.values())
 
 
-def test_gradients_that_are_no_numbers_are_sent_as_they_are(make_context, returning):
+def test_nan_gradients_are_sent_unchanged(make_context, returning):
     context = make_context()
     returning(lambda gradients: {**gradients, "head.bias": gradients["head.bias"] * torch.nan})
     head = observe_head(context.model, context.chunks())[0]

@@ -1,4 +1,4 @@
-"""Made-up labels, and batches drawn from them. All fixtures are constants, so hypothesis may share them."""
+"""Artificial labels, and batches drawn from them. All fixtures are constants, so hypothesis may share them."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -39,7 +39,7 @@ MakeLabels = Callable[..., Labels]
 
 @pytest.fixture(scope="session")
 def make_labels() -> MakeLabels:
-    """Return ``make_labels({class: images}, C)``, shuffled; C is the number of classes named if not given."""
+    """Return ``make_labels({class: images}, C)``, shuffled; C is by default the number of named classes."""
 
     def make(images: dict[int, int], num_classes: int | None = None) -> Labels:
         flat = np.repeat(list(images), list(images.values()))

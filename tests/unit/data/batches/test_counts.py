@@ -1,4 +1,4 @@
-"""How many images of which classes each distribution draws."""
+"""Classes and counts that each distribution draws."""
 
 from collections import Counter
 
@@ -35,7 +35,7 @@ def test_unique_has_one_image_per_class(cifar, size: int, seed: int):
 
 
 @given(extra=st.integers(0, 40), number=st.integers(1, 10), seed=SEEDS)
-def test_random2_has_so_many_classes(cifar, extra: int, number: int, seed: int):
+def test_random2_has_the_given_number_of_classes(cifar, extra: int, number: int, seed: int):
     counts = cifar.counts(cifar.draw("random2", number + extra, seed, num_target_cls=number))
     assert len(counts) == number
     assert min(counts.values()) >= 1
@@ -81,7 +81,7 @@ def test_random2_on_small_data_succeeds_exactly_if_it_can(
 
 
 def test_random2_counts_are_a_uniform_composition(make_labels):
-    """5 = a + b has four solutions, each as likely; and which class gets a is random too."""
+    """5 = a + b has four equally likely solutions; which class gets a is random too."""
     seen: Counter[tuple[int, int]] = Counter()
     labels = make_labels({0: 9, 1: 9})
     for seed in range(2000):

@@ -1,4 +1,4 @@
-"""Batches that cannot be drawn: one line says what would be right."""
+"""Impossible batches: one line says what would be right."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Which images a batch holds: distinct ones of the data set, by the seed alone."""
+"""The images of a batch: distinct images of the data set, determined by the seed."""
 
 import torch
 from hypothesis import given, settings
@@ -32,7 +32,7 @@ def test_size_range_and_distinctness(
 
 
 def test_custom_distributions_repeat_images_where_a_class_has_too_few(cifar):
-    batch = cifar.draw("custom_imbalanced", 132, 0)  # class 18 has 60 images and 130 are asked for
+    batch = cifar.draw("custom_imbalanced", 132, 0)  # class 18 has 60 images and 130 are requested
     counts = batch.unique(return_counts=True)[1]
     assert sorted(counts.tolist()) == [1, 1] + [2] * 50 + [3] * 10
     assert cifar.counts(batch) == {0: 1, 18: 130, 92: 1}

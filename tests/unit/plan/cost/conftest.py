@@ -1,4 +1,4 @@
-"""A small grid, and what its jobs and their benchmarks leave behind."""
+"""A small grid, and the files of its jobs and benchmarks."""
 
 import json
 from collections.abc import Callable
@@ -18,14 +18,14 @@ Do = Callable[..., Path]
 
 @pytest.fixture
 def grid() -> Grid:
-    """6 runs, of which 2 are of both experiments; 2 of the others need a training each."""
+    """6 runs, 2 of which belong to both experiments; 2 of the others need a training each."""
     block = {"dataset": "digits", "model": "fcn", "batch_size": 8, "stage": ["untrained", "iter10"]}
     return expand({"experiments/b": {"attacks": ["ilrg"], "axes": [block]}})
 
 
 @pytest.fixture
 def do(tmp_path: Path) -> Do:
-    """Return ``do(job, seconds, **record)``, which leaves behind what a finished job does, and returns its folder."""
+    """Return ``do(job, seconds, **record)``, which writes the files of a finished job and returns its folder."""
 
     def done(job: Job, seconds: float = 1, **record: Any) -> Path:
         kind = KINDS[job.KIND]

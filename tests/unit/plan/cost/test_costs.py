@@ -1,4 +1,4 @@
-"""What `make plan` says: counts, means of past times, and no number without a past job."""
+"""Output of `make plan`: counts, mean times of past jobs, and no estimate without any."""
 
 import math
 import subprocess
@@ -19,7 +19,7 @@ SHARED = ("all, shared jobs once", "", "")
 
 
 def of(grid, experiment: str, *, stage: str = "untrained") -> list[RestoreLabels]:
-    """The runs of an experiment alone, at a stage of the victim."""
+    """Return the runs of a single experiment at a stage of the victim."""
     other = {name for each, names in grid.experiments.items() if each != experiment for name in names}
     runs = [grid.runs[name] for name in grid.experiments[experiment] if name not in other]
     return [run for run in runs if (run.stage == "untrained") == (stage == "untrained")]
@@ -29,14 +29,14 @@ def row(costs: Costs, *key: str) -> dict[str, Any]:
     return costs.table.to_dict("index")[key]
 
 
-def test_nothing_past_gives_no_number(tmp_path, grid):
+def test_without_past_jobs_there_is_no_estimate(tmp_path, grid):
     costs = costs_of(grid, tmp_path)
     assert all(map(math.isnan, costs.table["mean s"]))
     assert all(map(math.isnan, costs.table["hours"]))
     assert all(map(math.isnan, costs.jobs["seconds"]))
     said = text(costs, 2)
     assert "8 jobs to do (outdated or missing): no estimate" in said
-    assert "Not in the hours: 8 jobs, of kinds without a past job (train, labels)" in said
+    assert "Not included: 8 jobs of kinds that have not run before (train, labels)" in said
 
 
 def test_a_shared_job_counts_in_each_experiment_and_once_in_all(tmp_path, grid):
@@ -59,7 +59,7 @@ def test_jobs_are_counted_by_state(tmp_path, grid, do):
 def test_the_mean_is_that_of_the_experiment_or_else_of_the_kind(tmp_path, grid, do):
     for job, seconds in zip(of(grid, "a"), (100, 300), strict=True):
         do(job, seconds)
-    do(RestoreLabels(dataset="cifar100", model="lenet5"), 800)  # of another configuration
+    do(RestoreLabels(dataset="cifar100", model="lenet5"), 800)  # from another configuration
     costs = costs_of(grid, tmp_path)
     a, b = (row(costs, "restore_labels", "labels", name) for name in ("a", "b"))
     assert (a["mean s"], a["mean of"]) == (200, "experiment")
@@ -67,29 +67,29 @@ def test_the_mean_is_that_of_the_experiment_or_else_of_the_kind(tmp_path, grid, 
     assert row(costs, "train_model", "train", "b")["mean of"] == "-"
 
 
-def test_hours_are_those_of_what_is_to_do(tmp_path, grid, do):
+def test_hours_are_those_of_pending_jobs(tmp_path, grid, do):
     for job in of(grid, "a"):
         do(job, 3600)
     (trained, _) = of(grid, "b", stage="iter10")
     do(trained, 7200)
     do(trained.victim(), 1800)
     costs = costs_of(grid, tmp_path)
-    # Of a: the 2 that it shares with b; of b: these at its own mean, and one at its own.
+    # a: the 2 runs that it shares with b; b: these at its own mean, and one of its own.
     assert row(costs, "restore_labels", "labels", "a")["hours"] == pytest.approx(2)
     assert row(costs, "restore_labels", "labels", "b")["hours"] == pytest.approx(3 * 2)
     assert row(costs, "train_model", "train", "b")["hours"] == pytest.approx(0.5)
-    # Shared jobs go by a, the first of their experiments.
+    # Shared jobs count for a, the first of their experiments.
     assert row(costs, *SHARED)["hours"] == pytest.approx(2 * 1 + 2 + 0.5)
     assert "4 jobs to do (outdated or missing): 4.50 h in all, 2.25 h on 2 cores" in text(costs, 2)
 
 
-def test_what_has_no_mean_is_no_part_of_the_hours_and_is_said(tmp_path, grid, do):
+def test_jobs_without_a_mean_are_left_out_of_the_hours_and_reported(tmp_path, grid, do):
     do(RestoreLabels(dataset="cifar100", model="lenet5"), 3600)
     costs = costs_of(grid, tmp_path)
     assert math.isnan(row(costs, *SHARED)["hours"])
     said = text(costs, 3)
     assert "8 jobs to do (outdated or missing): 6.00 h in all, 2.00 h on 3 cores" in said
-    assert "Not in the hours: 2 jobs, of kinds without a past job (train)" in said
+    assert "Not included: 2 jobs of kinds that have not run before (train)" in said
 
 
 def test_a_finished_grid_has_nothing_to_do(tmp_path, grid, do):

@@ -1,4 +1,4 @@
-"""Which jobs there are, and which of them Snakemake would run."""
+"""The jobs of a grid, and which of them Snakemake would run."""
 
 from gradleak.plan.cost.jobs import DONE, KINDS, MISSING, OUTDATED, jobs_of, state_of
 from gradleak.plan.jobs.images import Reconstruct
@@ -41,7 +41,7 @@ def test_states(tmp_path, grid, do):
     assert states(grid, tmp_path)[first.run_id] == MISSING
 
 
-def test_a_run_of_an_outdated_victim_is_outdated(tmp_path, grid, do):
+def test_a_run_on_an_outdated_victim_is_outdated(tmp_path, grid, do):
     run = next(job for job in grid.runs.values() if job.stage != "untrained")
     do(run)
     do(run.victim(), code="old")
@@ -57,7 +57,7 @@ def test_a_training_that_no_missing_run_needs_is_not_planned(tmp_path, grid, do)
     assert set(states(grid, tmp_path)) == set(grid.runs)
 
 
-def test_a_run_without_the_weights_of_lpips_that_are_given_is_outdated(tmp_path, do):
+def test_a_run_without_the_configured_lpips_weights_is_outdated(tmp_path, do):
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"some")
     run = Reconstruct(dataset="cifar100", lpips=weights)

@@ -32,6 +32,6 @@ def test_runs_share_the_checkpoint_of_an_equal_training():
         ({"defense_scope": "all"}, "defense_scope needs defenses"),
     ],
 )
-def test_options_without_what_they_act_on_are_refused(options, message):
+def test_options_without_effect_are_refused(options, message):
     with pytest.raises(ValidationError, match=re.escape(message)):
         RestoreLabels(**options)

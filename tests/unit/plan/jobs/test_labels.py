@@ -40,7 +40,7 @@ def test_impossible_methods_are_refused_with_a_reason(options, message):
         RestoreLabels(**options)
 
 
-def test_methods_of_equal_options_are_one():
+def test_methods_with_equal_options_are_one():
     spec = RestoreLabels(methods=("ilrg:alpha=1.0", "ilrg", "ilrg:alpha=9e-1", "ilrg:alpha=0.90"))
     assert spec.methods == ("ilrg", "ilrg:alpha=0.9")
     assert RestoreLabels(methods=("ilrg:alpha=1",)).run_id == RestoreLabels().run_id
@@ -64,7 +64,7 @@ def test_methods_of_equal_options_are_one():
         (["--methods", "ilrg,ilrg:alpha=3"], ("ilrg", "ilrg:alpha=3")),
     ],
 )
-def test_options_by_hand(argv, methods):
+def test_options_on_the_command_line(argv, methods):
     spec = cli.parse(RestoreLabels, argv, shorthand=RestoreLabelsShorthand)
     assert spec.methods == methods
     assert cli.parse(RestoreLabels, spec.to_argv(), shorthand=RestoreLabelsShorthand) == spec
@@ -73,22 +73,22 @@ def test_options_by_hand(argv, methods):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--alpha", "2", "--methods", "gi"], "--alpha alpha=2.0: no method named has the option 'alpha'"),
+        (["--alpha", "2", "--methods", "gi"], "--alpha alpha=2.0: none of the methods has an option 'alpha'"),
         (["--alpha", "0"], "method ilrg: alpha=0.0; use a number from 1e-06 to 1e+06"),
-        (["--attack-options", "tau=2"], "--attack-options tau=2: no method named has the option 'tau'"),
-        (["--attack-options", "gi.alpha=2"], "--attack-options gi.alpha=2: no method named has"),
+        (["--attack-options", "tau=2"], "--attack-options tau=2: none of the methods has an option 'tau'"),
+        (["--attack-options", "gi.alpha=2"], "--attack-options gi.alpha=2: none of the methods has"),
         (["--attack-options", "alpha"], "--attack-options alpha: use NAME=X or METHOD.NAME=X"),
         (["--methods", "magic"], "--methods: unknown label method 'magic'"),
     ],
 )
-def test_wrong_options_by_hand_are_one_line(argv, message):
+def test_wrong_options_on_the_command_line_are_one_line(argv, message):
     with pytest.raises(InputError, match=re.escape(message)) as raised:
         cli.parse(RestoreLabels, argv, shorthand=RestoreLabelsShorthand)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("granted", [None, ("present_classes",), "present_classes"])
-def test_methods_are_told_what_they_declare(granted):
+def test_methods_get_the_side_knowledge_that_they_declare(granted):
     spec = RestoreLabels.model_validate({"methods": "ilrg,ilrg-simplified:alpha=2", "side_knowledge": granted})
     assert spec.told() == {"ilrg-simplified:alpha=2": ("present_classes",)}
     assert spec.run_id == RestoreLabels(methods=spec.methods).run_id

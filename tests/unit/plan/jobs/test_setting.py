@@ -1,4 +1,4 @@
-"""The columns of results that name what a job attacks."""
+"""The columns of results that describe the setting of a job."""
 
 import dataclasses
 import hashlib
@@ -22,18 +22,18 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("options", "expected"), CASES)
-def test_what_a_job_attacks(options, expected):
+def test_columns_of_a_job(options, expected):
     spec = RestoreLabels.model_validate({"dataset": "mnist-sample", "model": "fcn", "batch_size": 8, **options})
     expected = {"model": "fcn", "batch_size": 8, **expected}
     assert dataclasses.asdict(spec.setting()) == columns("mnist-sample", **expected)
 
 
-def test_clients_by_themselves_are_no_aggregate():
+def test_single_clients_are_not_an_aggregate():
     setting = Reconstruct(dataset="mnist-sample", num_clients=3, defenses=("dp-0.1",)).setting()
     assert (setting.aggregated, setting.batch_size, setting.defense_scope) == (0, 1, "all")
 
 
-def test_an_option_of_a_columns_name_is_its_value():
+def test_a_column_has_the_value_of_the_option_of_its_name():
     class Odd(RestoreLabels):
         aggregated: bool = False
 

@@ -1,4 +1,4 @@
-"""Specs: what their ids hash, and command lines that rebuild them."""
+"""Specs: what their ids hash, and the command lines that rebuild them."""
 
 import re
 
@@ -12,7 +12,7 @@ from gradleak.plan.aliases import RestoreLabelsShorthand
 from gradleak.plan.jobs.labels import RestoreLabels
 
 
-def test_where_a_job_runs_is_no_part_of_its_identity(tmp_path):
+def test_where_a_job_runs_is_not_part_of_its_identity(tmp_path):
     spec = RestoreLabels()
     moved = RestoreLabels(data_root=tmp_path, device="cpu", output=tmp_path / "x.csv", progress=False, chunk_size=8)
     assert moved.run_id == spec.run_id
@@ -62,7 +62,7 @@ def test_ids_are_paths_and_commands_rebuild_their_spec(shares, seed, methods, di
 
 
 def test_run_ids_are_frozen():
-    """A change here makes every finished result of every user stale: raise VERSION instead if that is meant."""
+    """A change here invalidates every finished result of every user: if that is intended, raise VERSION instead."""
     spec = RestoreLabels(dataset="mnist", model="fcn", model_seed=1, methods=("ilrg", "idlg"))
     assert spec.run_id == FROZEN_ID
 

@@ -53,7 +53,7 @@ def test_a_strength_of_a_plugin_may_be_large(monkeypatch):
     assert spec.defense_id == "shift-1e16+shift-1.5e22"
 
 
-def test_strengths_that_differ_in_the_seventh_digit_are_two_runs():
+def test_strengths_that_differ_in_the_seventh_digit_are_different_runs():
     expanded = expand(
         {
             "defenses/weak": {"kind": "dp", "noise_std": 0.1234567, "label": "weak"},

@@ -1,4 +1,4 @@
-"""The figures from made-up rows."""
+"""Figures from artificial rows."""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def test_lines_bands_and_published_points(frame, figures):
     assert [np.asarray(line.get_xdata()).tolist() for line in lines] == [
         [8, 32, 128],
         [4, 8],
-    ]  # the depth study is no line
+    ]  # the depth study has no line
     assert len(axes.collections) == 2
     points = [line for line in axes.get_lines() if line.get_linestyle() == "None"]
     assert {tuple(np.asarray(line.get_xydata()).ravel().tolist()) for line in points} == {
@@ -71,7 +71,7 @@ def test_missing_rows_fail_unless_draft(frame, figures, tmp_path):
     save(drawn, tmp_path / "draft.pdf", tmp_path / "draft.png")
 
 
-def test_single_batch_sizes_are_drawn_if_there_is_nothing_else(made_up, figures):
+def test_single_batch_sizes_are_drawn_if_there_are_no_others(made_up, figures):
     drawn = build("accuracy_over_batch", made_up("mnist", "fcn", 8), figures, Labels())
     assert len(drawn.axes) == 3
 
@@ -82,7 +82,7 @@ def stages(made_up) -> pd.DataFrame:
     return pd.concat([*parts, made_up("mnist", "fcn", 24)])
 
 
-def test_stages_share_a_line_and_the_victim_has_an_axis_of_its_own(stages, figures):
+def test_stages_share_a_line_and_the_victim_has_a_second_axis(stages, figures):
     drawn = build("accuracy_over_stage", stages, figures, Labels())
     assert len(drawn.axes) == 3 + 3
     solid = [line for line in drawn.axes[0].get_lines() if line.get_linestyle() == "-"]
@@ -95,7 +95,7 @@ def test_stages_share_a_line_and_the_victim_has_an_axis_of_its_own(stages, figur
     assert (100, 0.613) in {tuple(np.asarray(line.get_xydata()).ravel().tolist()) for line in published_points}
 
 
-def test_iterations_and_epochs_share_no_axis(stages, figures, made_up):
+def test_iterations_and_epochs_cannot_share_an_axis(stages, figures, made_up):
     both = pd.concat([stages, made_up("mnist", "fcn", 8, stage="epoch10")])
     with pytest.raises(InputError, match="both iterations and epochs"):
         build("accuracy_over_stage", both, figures, Labels())
@@ -103,7 +103,7 @@ def test_iterations_and_epochs_share_no_axis(stages, figures, made_up):
         build("accuracy_over_stage", made_up("mnist", "fcn", 8), figures, Labels())
 
 
-def test_defenses_are_names_and_no_scale(made_up, figures):
+def test_defenses_are_a_categorical_axis(made_up, figures):
     frame = pd.concat([made_up("mnist", "fcn", 8, defense=name) for name in ("none", "dp-0.01", "clip-4+dp-0.01")])
     labels = Labels(defense={"dp-0.01": "noise", "clip-4+dp-0.01": "clip + noise"})
     drawn = build("accuracy_over_defenses", frame, figures, labels)

@@ -1,4 +1,4 @@
-"""Titles and legends stay within their panels, whatever the labels."""
+"""Titles and legends fit for any labels."""
 
 import pandas as pd
 import pytest
@@ -36,7 +36,7 @@ def frames(made_up, made_up_images) -> dict[str, pd.DataFrame]:
 
 
 def boxes(figure: Figure) -> tuple[list, list]:
-    """Boxes of titles and of legends in pixels, as drawn."""
+    """Return the boxes of titles and legends in pixels, as drawn."""
     with style():
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
@@ -47,7 +47,7 @@ def boxes(figure: Figure) -> tuple[list, list]:
 @pytest.mark.parametrize(
     "kind", ["psnr_over_iterations", "psnr_over_defenses", "accuracy_over_stage", "accuracy_over_batch"]
 )
-def test_no_title_meets_another_and_nothing_leaves_the_figure(kind, frames, paper_folder):
+def test_titles_do_not_overlap_and_nothing_leaves_the_figure(kind, frames, paper_folder):
     figure = build(kind, frames[kind], published.load(paper_folder / "published" / "ilrg.csv"), LABELS, draft=True)
     titles, legends = boxes(figure)
     assert len(titles) >= 3
@@ -58,7 +58,7 @@ def test_no_title_meets_another_and_nothing_leaves_the_figure(kind, frames, pape
         assert box.x1 <= figure.bbox.x1
 
 
-def test_words_stay_whole():
+def test_words_are_not_broken():
     assert wrapped("LeNet (sigmoid), CIFAR-100 (20 images), B=3", 12).split("\n") == [
         "LeNet",
         "(sigmoid),",

@@ -1,4 +1,4 @@
-"""Figures of reconstructed images from made-up rows and small archives."""
+"""Figures of reconstructed images from artificial rows and small archives."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def test_clients_and_aggregates_are_settings_beside_each_other(made_up_images, w
 def test_attacks_on_other_images_are_refused(frame, write_archive, tmp_path):
     runs = list(dict.fromkeys(frame["run"]))
     images = {run: write_archive(tmp_path, [0] * 12, seed=i, name=str(i)) for i, run in enumerate(runs)}
-    with pytest.raises(InputError, match="attacked other images, or in another order"):
+    with pytest.raises(InputError, match="attacked different images, or in another order"):
         build("reconstruction_grid", frame, NONE, LABELS, images=images)
 
 
@@ -136,7 +136,7 @@ def test_psnr_over_iterations_has_a_panel_per_setting(frame, made_up_images):
     figure = build("psnr_over_iterations", both, NONE, LABELS)
     first, second = figure.axes
     assert [len(axes.get_lines()) for axes in (first, second)] == [2, 1]
-    # Made-up snapshots: 13 + iteration / 100.
+    # Artificial snapshots: 13 + iteration / 100.
     assert np.asarray(second.get_lines()[0].get_xydata()).ravel().tolist() == pytest.approx([1, 13.01, 20, 13.2])
     # One attack has one colour in all panels.
     assert first.get_lines()[0].get_color() == second.get_lines()[0].get_color()
@@ -148,7 +148,7 @@ def test_psnr_over_iterations_needs_snapshots(made_up_images):
         build("psnr_over_iterations", made_up_images("mnist", "fcn", 2, iterations=()), NONE, LABELS)
 
 
-def test_psnr_over_defenses_has_names_and_bars(made_up_images):
+def test_psnr_over_defenses_has_a_categorical_axis_and_bars(made_up_images):
     parts = [made_up_images("mnist", "fcn", 2, clients=3, defense=name) for name in ("none", "dp-0.01@all")]
     parts += [made_up_images("mnist", "fcn", 2, method="dlg", model_seeds=(1, 2), defense="dp-0.01@all")]
     figure = build("psnr_over_defenses", pd.concat(parts), NONE, LABELS)

@@ -1,4 +1,4 @@
-"""How settings are arranged over batch size and depth."""
+"""The arrangement of settings over batch size and depth."""
 
 import pytest
 from tests.cells import columns
@@ -23,7 +23,7 @@ def test_depth(model, expected):
     assert depth(columns("mnist", model, 8)) == expected
 
 
-def test_blocks_sort_and_lose_nothing():
+def test_blocks_are_sorted_and_complete():
     settings = [columns("mnist", model, size) for model, size in (("fcn", 64), ("fcn", 8), ("vgg11", 4))]
     assert [(axis, [cell["batch_size"] for cell in group]) for axis, group in blocks(settings)] == [
         ("batch size", [8, 64]),

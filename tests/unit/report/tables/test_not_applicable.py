@@ -1,4 +1,4 @@
-"""Attacks that could not be tried: shown as such, and in no number."""
+"""Attacks that were not applicable: shown as such, and not counted."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def figures(paper_folder) -> pd.DataFrame:
 
 
 def withheld(frame: Any, *methods: str) -> Any:
-    """Rows as a run writes them whose client sends nothing that the methods need: of a few metrics, all NaN."""
+    """Return the rows of a run whose client sends no gradient that the methods need: a few metrics, all NaN."""
     of_methods = frame["method"].isin(methods)
     analysed = frame["metric"].str.endswith(("_mse", "_mre")) | frame["metric"].isin(_NEVER_ASKED)
     frame = frame[~(of_methods & (analysed | (frame["metric"] == "seconds")))].copy()
@@ -36,7 +36,7 @@ def withheld(frame: Any, *methods: str) -> Any:
 
 @pytest.fixture(scope="module")
 def frame(made_up) -> pd.DataFrame:
-    """An undefended victim, and one whose defense leaves iLRG and iDLG nothing."""
+    """An undefended victim, and one whose defense withholds what iLRG and iDLG need."""
     right = made_up("mnist", "fcn", 24, analysis=True)
     return distinct(
         pd.concat([right, withheld(made_up("mnist", "fcn", 24, defense="dp-0.01", analysis=True), "ilrg", "idlg")])
@@ -52,7 +52,7 @@ def cells(table: Table) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in OF_LABELS if kind != "agreement"])
-def test_every_table_is_built_and_says_so(kind, frame, figures):
+def test_every_table_is_built_with_a_note(kind, frame, figures):
     table = make(kind, frame, figures)
     assert any("n/a" in line for line in cells(table))
     assert "not applicable, because the client does not send" in table.note
@@ -61,7 +61,7 @@ def test_every_table_is_built_and_says_so(kind, frame, figures):
     assert (table.numbers[means].max() > 0).any()
 
 
-def test_nothing_of_it_counts(frame, figures):
+def test_such_tries_do_not_count(frame, figures):
     table = make("comparison", frame, figures)
     measured, _, blank = cells(table)[3:6]
     assert measured[3:] == ("n/a", "n/a", "n/a", "n/a", "n/a", "0.900 [0.875, 0.925]", "0.900 [0.875, 0.925]")
@@ -72,11 +72,11 @@ def test_nothing_of_it_counts(frame, figures):
     assert np.isnan(row["ilrg_leacc_mean"])
 
 
-def test_a_table_without_it_has_no_such_note(made_up, figures):
+def test_a_table_without_such_tries_has_no_note(made_up, figures):
     assert "not applicable" not in make("comparison", made_up("mnist", "fcn", 24), figures).note
 
 
-def test_there_is_no_verdict_on_what_was_not_tried(made_up, figures):
+def test_there_is_no_verdict_without_a_try(made_up, figures):
     frame = withheld(made_up("mnist", "fcn", 24, methods=("ilrg",)), "ilrg")
     (line,) = cells(make("batch_size_and_depth", frame, figures))
     assert (line[1], line[2], line[-2]) == ("n/a", "n/a", "—")
@@ -86,8 +86,8 @@ def test_there_is_no_verdict_on_what_was_not_tried(made_up, figures):
     assert "not applicable" in agreement.note
 
 
-def test_figures_of_a_method_that_was_not_tried_are_not_said_to_be_not_run(made_up, figures):
-    """Also those of metrics that its rows do not name."""
+def test_figures_of_a_method_that_was_not_applicable_are_not_listed_as_not_run(made_up, figures):
+    """Including metrics that do not occur in its rows."""
     frame = withheld(made_up("mnist", "fcn", 24, methods=("ilrg",)), "ilrg")
     assert "probability_cosine" not in set(frame["metric"])
     table = make("agreement", frame, figures)
@@ -102,7 +102,7 @@ def test_figures_of_a_method_that_was_not_tried_are_not_said_to_be_not_run(made_
     assert set(withheld_logs.loc[withheld_logs["method"] == "ilrg", "verdict"]) == {"—"}
 
 
-def test_what_is_missing_besides_fails_as_before(frame, figures):
+def test_other_missing_cells_still_fail(frame, figures):
     holey = frame[~((frame["method"] == "ilrg") & (frame["metric"] == "lnacc") & (frame["defense"] == "none"))]
     with pytest.raises(InputError, match="has no lnacc of ilrg"):
         make("comparison", holey, figures)
@@ -113,15 +113,15 @@ def test_a_method_that_only_diverged_has_no_missing_cells(made_up, figures):
     assert cells(make("comparison", frame, figures))[0][3:6] == ("diverged",) * 3
 
 
-def test_a_value_and_none_for_one_try_are_unlike(made_up):
+def test_a_value_and_none_for_one_try_are_a_conflict(made_up):
     right = made_up("mnist", "fcn", 8)
     other = withheld(right, "ilrg").assign(run="labels/other")
-    with pytest.raises(InputError, match="labels/other fall into one cell"):
+    with pytest.raises(InputError, match="labels/other belong to one cell"):
         distinct(pd.concat([right, other]))
 
 
 @pytest.mark.parametrize(("kind", "of_leacc"), [("accuracy_over_batch", 1 + 1 + 2 + 2), ("accuracy_over_defenses", 4)])
-def test_figures_of_labels_leave_it_out(kind, of_leacc, frame, figures):
+def test_figures_of_labels_leave_such_tries_out(kind, of_leacc, frame, figures):
     alone = frame[~frame["method"].isin(["idlg", "gi", "rlg"])]
     drawn = draw(kind, alone, figures, Labels())
     assert len(drawn.axes[0].collections) == 1
@@ -129,10 +129,14 @@ def test_figures_of_labels_leave_it_out(kind, of_leacc, frame, figures):
     with pytest.raises(InputError, match=r"figure .*: its experiments have no setting on which an attack could be tr"):
         draw(kind, alone[alone["defense"] != "none"], figures, Labels())
     both = draw(kind, frame, figures, Labels())
-    assert [len(axes.collections) for axes in both.axes] == [1, of_leacc, 1]  # GI and RLG are tried on both settings
+    assert [len(axes.collections) for axes in both.axes] == [
+        1,
+        of_leacc,
+        1,
+    ]  # GI and RLG are applicable on both settings
 
 
-def test_stages_leave_it_out(made_up, figures):
+def test_figures_over_stages_leave_such_tries_out(made_up, figures):
     stages = [made_up("mnist", "fcn", 8, stage=stage) for stage in ("untrained", "iter100", "iter1000")]
     stages[1] = withheld(stages[1], "ilrg")
     drawn = draw("accuracy_over_stage", pd.concat(stages), figures, Labels())
@@ -142,14 +146,14 @@ def test_stages_leave_it_out(made_up, figures):
 
 @pytest.fixture(scope="module")
 def pictures(made_up_images) -> pd.DataFrame:
-    """IG, and IG with labels that a defended client's gradient does not tell: grey rows, all NaN."""
+    """IG, and IG with labels that cannot be restored from a defended client's gradient: rows of NaN."""
     other = made_up_images("mnist", "fcn", 8, clients=3, method="ig-ilrg", iterations=())
     attack = other["method"] == "ig-ilrg"
     other.loc[attack, ["status", "value"]] = [NOT_APPLICABLE, np.nan]
     return pd.concat([made_up_images("mnist", "fcn", 8, clients=3), other])
 
 
-def test_image_attacks_are_shown_as_such(pictures):
+def test_image_attacks_are_shown_as_not_applicable(pictures):
     table = build("reconstruction", pictures, pd.DataFrame(), Labels(), images=published_images.empty())
     first, second = cells(table)
     assert "n/a" not in first
@@ -159,26 +163,26 @@ def test_image_attacks_are_shown_as_such(pictures):
     assert found.diverged_restarts(found.cells()[0], "ig-ilrg") == 0
 
 
-def test_a_run_without_the_other_metrics_is_no_missing_cell(pictures):
+def test_a_run_without_the_other_metrics_is_not_a_missing_cell(pictures):
     few = pictures[(pictures["status"] != NOT_APPLICABLE) | (pictures["metric"] == "psnr")]
     assert len(cells(build("reconstruction", few, pd.DataFrame(), Labels()))) == 2
 
 
 @pytest.mark.parametrize("kind", ["psnr_over_defenses", "psnr_over_iterations"])
-def test_figures_of_images_leave_it_out(kind, pictures):
+def test_figures_of_images_leave_such_tries_out(kind, pictures):
     drawn = draw(kind, pictures, pd.DataFrame(), Labels())
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["ig"]
     with pytest.raises(InputError, match=f"figure {kind}: "):
         draw(kind, pictures[pictures["method"] != "ig"], pd.DataFrame(), Labels())
 
 
-def test_pictures_leave_it_out(pictures, write_archive, tmp_path):
+def test_pictures_leave_such_tries_out(pictures, write_archive, tmp_path):
     images = {run: write_archive(tmp_path, [0] * 8) for run in pictures["run"].unique()}
     drawn = draw("reconstruction_grid", pictures, pd.DataFrame(), Labels(), images=images)
     assert [text.get_text() for text in drawn.texts] == ["fcn, mnist, B=8", "original", "ig"]
 
 
-def test_the_text_does_not_speak_of_it(frame, pictures, figures, paper_folder):
+def test_the_text_does_not_mention_such_tries(frame, pictures, figures, paper_folder):
     rerun = published.load_rerun(paper_folder / "published" / "rerun.csv")
 
     def said(**frames: pd.DataFrame) -> dict[str, str]:
@@ -192,7 +196,7 @@ def test_the_text_does_not_speak_of_it(frame, pictures, figures, paper_folder):
     assert (lost["methods"], lost["published/covered"]) == ("", "0")
 
 
-def test_every_metric_of_such_a_method_is_so(frame):
+def test_every_metric_of_such_a_method_is_not_applicable(frame):
     measured = Measured(frame)
     cell = measured.cells()[1]
     assert {measured.value(cell, "ilrg", name).basis for name in ("leacc", "probability_cosine")} == {NOT_APPLICABLE}

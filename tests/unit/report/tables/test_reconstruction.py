@@ -1,4 +1,4 @@
-"""The table of reconstructed images from made-up rows."""
+"""The table of reconstructed images from artificial rows."""
 
 import pandas as pd
 import pytest
@@ -25,7 +25,7 @@ def figures(paper_folder) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def frame(made_up_images) -> pd.DataFrame:
     at = {"model_seeds": (1, 2, 3), "iterations": (1, 8000)}
-    levels = {"ig": 17.0, "ig-ilrg": 18.79, "ig-truth": 19.0}  # images differ by 0 to 49 dB, 24.5 in the mean
+    levels = {"ig": 17.0, "ig-ilrg": 18.79, "ig-truth": 19.0}  # images differ by 0 to 49 dB, on average 24.5
     parts = [made_up_images("mnist", "fcn", 50, method=name, psnr=levels[name] - 24.5, **at) for name in levels]
     parts.append(made_up_images("cifar100", "lenet", 1, method="ig", clients=4, diverged=(3,)))
     parts.append(made_up_images("cifar100", "lenet", 4, method="ig", clients=4, aggregated=True))
@@ -73,12 +73,12 @@ def test_the_best_six_are_for_comparison_only(frame, figures):
     # Images 44 to 49 of 50.
     assert lines(table)[0][-2:] == ("39.02", "12.95")
     assert lines(table)[3][-2:] == ("—", "—")
-    assert "picked by the truth" in table.note
+    assert "chosen by the truth" in table.note
     assert "for comparison only" in table.note
     assert "24,000 (CIFAR-100) or 8,000 (MNIST) iterations" in table.note
 
 
-def test_columns_without_anything_are_left_out(made_up_images):
+def test_empty_columns_are_left_out(made_up_images):
     table = make(made_up_images("mnist", "fcn", 2, defense="dp-0.01@all"), published_images.empty())
     first, last = ["Attack", "n", "Images", "PSNR in dB measured"], ["Labels", "Div.", "s"]
     assert header(table) == [*first, "SSIM", "MSE", "Feat.", *last]
@@ -91,7 +91,7 @@ def test_lpips_is_shown_where_it_was_measured(made_up_images):
     assert lines(table)[0][header(table).index("LPIPS")] == "0.250"
 
 
-def test_numbers_are_in_full(frame, figures):
+def test_numbers_have_full_precision(frame, figures):
     numbers = make(frame, figures).numbers
     row = numbers.iloc[1]
     assert (row["psnr_published"], row["psnr_verdict"], row["psnr_six_published"]) == (18.81, "agrees", 19.02)
@@ -119,7 +119,7 @@ def test_an_attack_with_a_prior_has_a_paired_difference_to_the_one_without(guide
     at = header(table).index("Difference in dB to matching alone IG (iLRG labels)")
     # Gains 1, 2, 6: mean 3, sd 2.645751, t(0.975, 2) = 4.302653, half-width 6.572411.
     assert [line[at] for line in lines(table)] == ["", "", "+3.00 [−3.57, 9.57]"]
-    assert sum("Difference" in name for name in header(table)) == 1  # labels of ig-truth are got otherwise
+    assert sum("Difference" in name for name in header(table)) == 1  # ig-truth gets its labels differently
     assert "An interval that contains 0 shows no difference." in table.note
     row = table.numbers.iloc[2]
     assert row["psnr_minus_ig-ilrg_mean"] == pytest.approx(3.0)

@@ -1,4 +1,4 @@
-"""The forms of a table: wide ones in parts, and texts of the user that break neither page nor spreadsheet."""
+"""The forms of a table: wide ones in parts, and the user's strings made safe for pages and spreadsheets."""
 
 import io
 
@@ -17,25 +17,25 @@ def test_columns_that_each_fill_a_part_are_one_part_each():
 
 
 def odd(text: str) -> Table:
-    """A table of one line whose texts are the user's."""
+    """Return a table of one line with the user's strings."""
     columns = (Column("Setting", align="l"), Column("LeAcc"))
     numbers = pd.DataFrame({"group": [text], "leacc_mean": [-0.5], text: [3]})
     return Table(text, text, columns, (Line(heading=text), Line((text, "−0.5"))), numbers)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])
-def test_a_spreadsheet_takes_no_text_for_a_formula(text):
+def test_strings_cannot_become_spreadsheet_formulas(text):
     back = pd.read_csv(io.StringIO(to_csv(odd(text)), newline=""))
     assert back["group"].to_list() == ["'" + text.strip()]
     assert back.columns[2] == "'" + text.strip()
-    assert back["leacc_mean"].to_list() == [-0.5]  # a number stays one
+    assert back["leacc_mean"].to_list() == [-0.5]  # a number stays a number
 
 
-def test_other_texts_are_left_alone():
+def test_other_strings_are_unchanged():
     assert pd.read_csv(io.StringIO(to_csv(odd("FCN-3, a=b"))))["group"].to_list() == ["FCN-3, a=b"]
 
 
-def test_no_text_is_taken_for_html(paper_folder):
+def test_strings_are_escaped_for_html(paper_folder):
     made = odd("a </script><b>\n| c")
     page = to_html(made, "one", paper_folder.parent / "workflow" / "report" / "table.html.j2")
     assert "<script" not in page

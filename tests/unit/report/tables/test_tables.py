@@ -1,4 +1,4 @@
-"""The tables from made-up rows: what they show, what they refuse, and their three forms."""
+"""Tables from artificial rows: content, refusals, and forms."""
 
 import io
 import re
@@ -46,7 +46,7 @@ def frame(made_up) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def stages(made_up) -> pd.DataFrame:
-    """A victim at three stages, attacked by one attack and analysed, one of them defended."""
+    """Rows of a victim at three stages with one attack and its error analysis, one of them defended."""
     one = {"methods": ("ilrg",), "analysis": True}
     parts = [made_up("mnist", "fcn", 8, stage=stage, **one) for stage in ("iter1000", "iter100", "untrained")]
     parts.append(made_up("mnist", "fcn", 8, defense="clip-4+dp-0.01", **one))
@@ -191,7 +191,7 @@ def test_agreement_has_a_line_per_published_figure(frame, sources):
     assert "cifar100" not in set(run["dataset"])
 
 
-def test_agreement_lists_what_was_not_run_once_and_by_what_it_needs(frame, sources, paper_folder):
+def test_agreement_lists_each_log_that_was_not_run_by_what_it_needs(frame, sources, paper_folder):
     table = make("agreement", frame, sources)
     headings = [line.heading.split(": ")[0] for line in table.lines if line.heading]
     run = table.numbers[table.numbers["verdict"] != "not run"]
@@ -252,7 +252,7 @@ def test_markdown_is_a_pipe_table(frame, sources):
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_html_is_one_whole_page(frame, sources, paper_folder):
+def test_html_is_a_complete_page(frame, sources, paper_folder):
     table = make("comparison", frame, sources)
     text = to_html(table, "one", paper_folder.parent / "workflow" / "report" / "table.html.j2")
     assert text.count("<tr") == 1 + len(table.lines)
@@ -283,7 +283,7 @@ def test_latex_compiles(stages, sources, paper_folder, tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def test_a_table_says_which_attacks_are_told_more_than_gradients(frame, sources):
+def test_a_table_notes_the_side_knowledge_of_attacks(frame, sources):
     told = frame.assign(method=frame["method"].replace("ilrg", "ilrg-simplified:alpha=2"))
     both = pd.concat([frame, told[told["method"] == "ilrg-simplified:alpha=2"]])
     labels = Labels(

@@ -1,4 +1,4 @@
-"""Tables that are wider than a page, in print."""
+"""Tables wider than a page, in print."""
 
 import re
 import shutil
@@ -37,7 +37,7 @@ def test_a_group_that_is_too_wide_is_split_by_columns():
     table = Table("C", "", columns, (Line(("x", *[CELL] * 9)),), pd.DataFrame())
     split = parts(table)
     assert [number for part in split for number in part[1:]] == list(range(1, 10))
-    assert max(map(len, split)) - min(map(len, split)) <= 1  # none is much wider than another
+    assert max(map(len, split)) - min(map(len, split)) <= 1  # balanced widths
 
 
 def test_nothing_is_set_smaller_than_8_points(paper_folder):
@@ -49,7 +49,7 @@ def test_nothing_is_set_smaller_than_8_points(paper_folder):
 @pytest.mark.latex
 @pytest.mark.skipif(not HAS_TEX, reason="no pdflatex: `make tex` installs it")
 @pytest.mark.parametrize(("groups", "lines", "floats"), [(1, 2, 1), (3, 2, 1), (5, 2, 1), (5, 30, 3)])
-def test_no_table_leaves_the_page(groups, lines, floats, paper_folder, tmp_path):
+def test_tables_fit_the_page(groups, lines, floats, paper_folder, tmp_path):
     latex = to_latex(wide(groups, lines), "t", paper_folder / "templates" / "table.tex.j2")
     text = rf"\documentclass{{article}}\input{{preamble.tex}}\begin{{document}}{latex}\end{{document}}"
     (tmp_path / "t.tex").write_text(text)

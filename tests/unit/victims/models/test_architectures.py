@@ -28,7 +28,7 @@ EMBEDDING = {
 
 
 def on_meta(name: str, **options: Any) -> Victim:
-    """The victim without memory or computation: shapes only."""
+    """Return the victim without memory or computation: shapes only."""
     arguments = {"num_classes": 10, "channels": 3, "image_size": 32, **options}
     with torch.device("meta"):
         return catalogue.load("models", name)(**catalogue.find("models", name).arguments, **arguments).eval()
@@ -61,7 +61,7 @@ def test_embedding_and_head(name: str, channels: int, size: int):
 @pytest.mark.parametrize(
     "name", [name for name in catalogue.names("models") if name.startswith(("vgg", "resnet", "mobile"))]
 )
-def test_parameters_are_torchvisions(name: str):
+def test_parameters_equal_torchvisions(name: str):
     options: dict[str, Any] = {"stem": "imagenet"} if name.startswith("resnet") else {}
     ours = on_meta(name, num_classes=1000, image_size=224, **options)
     with torch.device("meta"):
@@ -70,7 +70,7 @@ def test_parameters_are_torchvisions(name: str):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
-def test_outputs_are_torchvisions(name: str):
+def test_outputs_equal_torchvisions(name: str):
     options: dict[str, Any] = {"stem": "imagenet"} if name.startswith("resnet") else {}
     ours = build(name, num_classes=5, channels=3, image_size=64, seed=3, **options)
     theirs = torchvision.models.get_model(name, num_classes=5).eval()
@@ -104,7 +104,7 @@ def test_fcn_depth_and_width(n_hidden: int):
 
 @pytest.mark.parametrize("activation", ["relu", "silu", "gelu", "sigmoid"])
 def test_fcn_is_a_chain_of_linear_layers(activation: str):
-    """Against the same network written out; of all activations the weights are the same."""
+    """Against the same network written out; weights do not depend on the activation."""
     victim = build("fcn", num_classes=4, channels=1, image_size=8, seed=1, n_dim=20, activation=activation)
     weights = [p.detach() for p in victim.parameters()]
     reference = build("fcn", num_classes=4, channels=1, image_size=8, seed=1, n_dim=20)
@@ -213,7 +213,7 @@ def test_initial_weights(name: str):
     for layer in victim.modules():
         if isinstance(layer, nn.Conv2d):
             fan_out = layer.weight[0, 0].numel() * layer.out_channels
-            if layer.weight.numel() > 400:  # else the sample says little
+            if layer.weight.numel() > 400:  # else the sample is too small
                 deviation = layer.weight.std().item() * math.sqrt(fan_out / 2)
                 assert deviation == pytest.approx(1, abs=4 / math.sqrt(2 * layer.weight.numel()))
         elif isinstance(layer, nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""The weights depend on the seed and on nothing else."""
+"""The weights depend only on the seed."""
 
 import pytest
 import torch

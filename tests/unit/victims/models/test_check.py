@@ -1,4 +1,4 @@
-"""A plug-in's model that is no victim is one line when it is built, and looking at it leaves no trace."""
+"""A plug-in's model that is not a valid victim gives one line when built, and the check has no side effects."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from gradleak.victims.models.fcn import FCN
 
 
 class Mine(Victim):
-    """Pixels to 6 features, as long as nothing else is asked for."""
+    """Pixels to 6 features by default."""
 
     def __init__(self, *, num_classes: int, channels: int, image_size: int):
         super().__init__()
@@ -64,7 +64,7 @@ class Doubled(Mine):
 
 @pytest.fixture
 def built() -> Iterator[Callable[..., Victim]]:
-    """Return a function that builds what it is given as that of a plug-in."""
+    """Return a function that builds a given class as a plug-in's model."""
     with forgotten():
 
         def make(kind: Any) -> Victim:
@@ -106,13 +106,13 @@ def built() -> Iterator[Callable[..., Victim]]:
         (with_features(lambda e: sys.exit(0)), r"features\(\) of images .*: SystemExit: 0"),
     ],
 )
-def test_what_is_no_victim_is_one_line(built, kind, message):
+def test_invalid_victims_are_one_line(built, kind, message):
     with pytest.raises(InputError, match=f"^model mine: {message}|^model mine: .*{message}") as raised:
         built(kind)
     assert "\n" not in str(raised.value)
 
 
-def test_a_victim_is_built_as_it_is(built):
+def test_a_valid_victim_is_built_unchanged(built):
     torch.manual_seed(3)
     state = torch.get_rng_state()
     found = built(Mine)
@@ -124,10 +124,10 @@ def test_a_victim_is_built_as_it_is(built):
 
 
 @pytest.mark.parametrize("head", [lambda C: nn.Linear(6, C, bias=False), lambda C: nn.Linear(6, C)])
-def test_a_head_may_do_without_bias(built, head):
+def test_a_head_may_have_no_bias(built, head):
     assert isinstance(built(with_head(head)), Victim)
 
 
-def test_built_in_models_cost_no_pass(monkeypatch):
+def test_built_in_models_need_no_pass(monkeypatch):
     monkeypatch.setattr(FCN, "features", None)
     assert build.build("fcn", num_classes=4, channels=1, image_size=8, seed=1).head.out_features == 4

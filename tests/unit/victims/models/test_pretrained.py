@@ -1,4 +1,4 @@
-"""torchvision's weights from a file in the cache of torch.hub, which these tests fill with random ones."""
+"""torchvision's weights from the cache of torch.hub, which these tests fill with random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and no net."""
+    """An empty cache without a network."""
 
     def no_net(*args: object, **kwargs: object) -> None:
         raise URLError("Name or service\nnot known")
@@ -44,7 +44,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fill(cache: Path, name: str) -> nn.Module:
-    """Put a randomly initialised torchvision model where its weights are looked for."""
+    """Put the weights of a randomly initialised torchvision model into the cache."""
     theirs = torchvision.models.get_model(name, weights=None).eval()
     torch.save(theirs.state_dict(), cache / FILES[name])
     return theirs
@@ -67,7 +67,7 @@ def test_other_classes_keep_their_new_head(name: str, cache: Path):
     body = [tensor for key, tensor in theirs.state_dict().items() if not key.startswith(("fc.", "classifier."))]
     own = [tensor for key, tensor in ours.state_dict().items() if not key.startswith("head.")]
     assert len(own) == len(body)
-    assert all(torch.equal(a, b) for a, b in zip(own, body, strict=True))  # both in the order of use
+    assert all(torch.equal(a, b) for a, b in zip(own, body, strict=True))  # both are registered in the order of use
     assert ours.head.weight.requires_grad
 
 
@@ -77,28 +77,28 @@ def test_offline(cache: Path, capsys: pytest.CaptureFixture[str]):
         load_pretrained(model, "resnet18")
     message = str(caught.value)
     assert "\n" not in message
-    for words in (FILES["resnet18"], "Name or service not known", f"into {cache} by hand", "--checkpoint FILE"):
+    for words in (FILES["resnet18"], "Name or service not known", f"into {cache}, or", "--checkpoint FILE"):
         assert words in message
     assert equal(model.state_dict(), before)
     assert capsys.readouterr().out == ""
     assert list(cache.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_cache_that_cannot_be_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
-    with pytest.raises(InputError, match=r"^--pretrained: cannot fetch resnet18-f37072fd\.pth \("):
+    with pytest.raises(InputError, match=r"^--pretrained: cannot download resnet18-f37072fd\.pth \("):
         load_pretrained(victim("resnet18"), "resnet18")
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
 def test_a_damaged_file_in_the_cache(content: bytes, cache: Path):
     (cache / FILES["resnet18"]).write_bytes(content)
-    with pytest.raises(InputError, match=r"^--pretrained: .*/resnet18-f37072fd\.pth is no readable file"):
+    with pytest.raises(InputError, match=r"^--pretrained: .*/resnet18-f37072fd\.pth is not a readable file"):
         load_pretrained(victim("resnet18"), "resnet18")
 
 
-def test_weights_of_another_model_leave_the_victim_alone(cache: Path):
+def test_weights_of_another_model_do_not_change_the_victim(cache: Path):
     torch.save(torchvision.models.resnet34(weights=None).state_dict(), cache / FILES["resnet18"])
     model, before = victim("resnet18"), victim("resnet18").state_dict()
     with pytest.raises(InputError, match=r"has an unexpected layer1\.2\.conv1\.weight"):

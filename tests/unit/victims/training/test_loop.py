@@ -1,4 +1,4 @@
-"""Victims at training stages: determinism, resuming, the schedule, and what is written."""
+"""Training of victims: determinism, resuming, schedules, and output files."""
 
 import csv
 import functools
@@ -24,7 +24,7 @@ from gradleak.victims.training.images import PADDING, crop_and_flip, order
 
 
 def spec(folder: Path, **options: Any) -> TrainVictim:
-    """A training that takes a fraction of a second."""
+    """Return a training that takes a fraction of a second."""
     values = {
         "dataset": "mnist-sample",
         "model": "fcn",
@@ -57,13 +57,13 @@ read_once = functools.cache(datasets.load)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample is parsed once, and the history has an entry every 3 iterations."""
+    """Parse the sample once, and add an entry to the history every 3 iterations."""
     monkeypatch.setattr("gradleak.data.datasets.load", read_once)
     monkeypatch.setattr("gradleak.victims.training.schedule.EVERY", 3)
 
 
 class Killed(BaseException):
-    """Stands for the signal."""
+    """Stands in for the signal."""
 
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
@@ -86,13 +86,13 @@ def with_dropout(*args: Any, **kwargs: Any):
 def test_equal_trainings_give_equal_bits_and_seeds_differ(tmp_path):
     first, again, other = spec(tmp_path / "a"), spec(tmp_path / "b"), spec(tmp_path / "c", seed=3)
     for training in (first, again, other):
-        torch.manual_seed(len(str(training)))  # whatever the caller drew
+        torch.manual_seed(len(str(training)))  # regardless of the caller's draws
         train(training)
     assert same(weights(first), weights(again))
     assert not same(weights(first), weights(other))
 
 
-def test_the_callers_generator_is_left_alone(tmp_path, monkeypatch):
+def test_the_callers_generator_is_unchanged(tmp_path, monkeypatch):
     monkeypatch.setattr(loops, "build", with_dropout)
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -104,7 +104,7 @@ def test_the_callers_generator_is_left_alone(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "options", [{}, {"optimizer": "AdamW", "lr": 1e-3, "augment": True, "warmup": True}], ids=["sgd", "adamw-augment"]
 )
-def test_a_killed_training_goes_on_bit_for_bit(tmp_path, monkeypatch, killed_at, options):
+def test_a_killed_training_resumes_bit_for_bit(tmp_path, monkeypatch, killed_at, options):
     monkeypatch.setattr(loops, "build", with_dropout)
     straight = spec(tmp_path / "a", stage="iter10", **options)
     train(straight)
@@ -122,7 +122,7 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, monkeypatch, killed_at,
 
 
 def test_resuming_in_the_middle_of_an_epoch(tmp_path, monkeypatch):
-    """An epoch of 4 steps and a state every 3: the resumed training must find its place in the permutation."""
+    """An epoch has 4 steps and a state every 3: the resumed training must find its position in the permutation."""
     straight, killed = (spec(tmp_path / name, stage="iter11", train_batch_size=1250) for name in "ab")
     train(straight)
     with monkeypatch.context() as context:
@@ -133,7 +133,7 @@ def test_resuming_in_the_middle_of_an_epoch(tmp_path, monkeypatch):
     assert same(weights(straight), weights(killed))
 
 
-def test_a_part_of_the_images_is_all_that_is_learnt(tmp_path, monkeypatch):
+def test_train_images_limits_the_training_set(tmp_path, monkeypatch):
     """80 images in batches of 16: an epoch has 5 steps and shows each of them once."""
     shown: list[Tensor] = []
     step = loops._Runner._step
@@ -150,7 +150,7 @@ def test_a_part_of_the_images_is_all_that_is_learnt(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a state"])
-def test_a_damaged_state_is_passed_over(tmp_path, damage):
+def test_a_damaged_state_is_skipped(tmp_path, damage):
     training = spec(tmp_path)
     training.folder.mkdir(parents=True)
     states.state_path(training).write_bytes(damage)
@@ -181,7 +181,7 @@ def test_stages_count_exactly(tmp_path, monkeypatch, stage, expected):
     assert all(len(indices) == 1200 for _, indices in taken)
 
 
-def test_a_plan_drops_what_is_left_over(tmp_path):
+def test_a_plan_drops_the_incomplete_batch(tmp_path):
     assert plan(spec(tmp_path, stage="epoch2", train_batch_size=128), 60_000) == Plan(468, 936, 936, 468)
     shared = spec(tmp_path, stage="epoch2", schedule="shared", length="epoch10", train_batch_size=128)
     assert plan(shared, 60_000) == Plan(468, 4680, 936, 468)
@@ -206,7 +206,7 @@ def test_the_warm_up_is_linear_over_the_first_tenth():
     assert learning_rate(options, 0, 5) == 0.1  # too short for a warm-up
 
 
-def test_a_shared_schedule_stops_on_the_way_and_later_stages_go_on(tmp_path, monkeypatch):
+def test_a_shared_schedule_stops_early_and_later_stages_continue(tmp_path, monkeypatch):
     options = {"schedule": "shared", "length": "iter8"}
     end = spec(tmp_path / "alone", stage="iter8", **options)
     train(end)
@@ -262,7 +262,7 @@ def test_a_diverged_training_is_an_error_and_leaves_no_checkpoint(tmp_path):
     assert not states.state_path(training).exists()
 
 
-def test_an_epoch_is_a_permutation_of_its_own():
+def test_each_epoch_has_its_own_permutation():
     first, second = order("mnist", 1, 0, 50), order("mnist", 1, 1, 50)
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(50))
     assert not torch.equal(first, second)
