@@ -173,8 +173,8 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "num_images": 8}]},
-            "my.yaml: experiments.a.axes.0.num_images: is now called batch_size; the batch size of training"
-            " called so, is train_batch_size",
+            "my.yaml: experiments.a.axes.0.num_images: is now called batch_size; the batch size of training, formerly"
+            " batch_size, is train_batch_size",
         ),
         (
             {"experiments/a/axes": [{"dataset": "digits", "model": "fcn", "batch": 3}]},

@@ -81,7 +81,7 @@ def labels(path: str, **options: Any) -> Any:
         ("return LabelGuess(counts, counts)", r"attack mine: presence is \[10\] of int64; .* of bool"),
         (
             "observation.model.head.weight.data.zero_()",
-            "attack mine: changes head.weight of the model, which others use too; work on a copy",
+            "attack mine: changes head.weight of the shared model; work on a copy",
         ),
     ],
 )
@@ -105,7 +105,7 @@ def test_an_attack_cannot_change_what_the_next_one_sees(load):
     ("body", "message"),
     [
         ("raise KeyError('x')", r"defense mine-2: .*mine\.py:\d+: KeyError: 'x'"),
-        ("context.model.head.weight.data.zero_()", "defense mine-2: changes head.weight of the model"),
+        ("context.model.head.weight.data.zero_()", "defense mine-2: changes head.weight of the shared model"),
         ("gradients = {k: torch.randn_like(g) for k, g in gradients.items()}", "mine-2: draws from a global generator"),
     ],
 )
