@@ -62,8 +62,12 @@ def _points(axes: Axes, images: Any, colour: str, marker: str) -> None:
     found = images[images["psnr"] >= RECOVERED]
     missed = images[(images["psnr"] < RECOVERED) & (images["predicted_psnr"] >= RECOVERED)]
     look = {"color": colour, "linestyle": "none", "clip_on": False}
-    axes.plot(found["predicted_psnr"].clip(lower=_LOW), found["psnr"], marker=marker, ms=3.2, mew=0, alpha=0.6, **look)
-    axes.plot(missed["predicted_psnr"], [_MISSES] * len(missed), marker="x", ms=3.6, mew=0.9, alpha=0.8, **look)
+    # Without images, an unclipped line would count as one at the corner of the figure, and shift its panels.
+    if len(found):
+        places = found["predicted_psnr"].clip(lower=_LOW)
+        axes.plot(places, found["psnr"], marker=marker, ms=3.2, mew=0, alpha=0.6, **look)
+    if len(missed):
+        axes.plot(missed["predicted_psnr"], [_MISSES] * len(missed), marker="x", ms=3.6, mew=0.9, alpha=0.8, **look)
 
 
 def _frame(axes: Axes) -> None:
