@@ -8,9 +8,11 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward, error_tangents, outside
+from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.kinks import EXCESS, settled_errors
 from gradleak.attacks.exact.network import Network, Pass, augmented
 from gradleak.attacks.exact.spans import Span
+from gradleak.attacks.exact.turned import turned_errors
 from gradleak.attacks.exact.uncertainty import Uncertainty
 
 LOOSE = 1e-2
@@ -27,13 +29,15 @@ class Evidence:
     Attributes:
         inputs: h [k, in].
         labels: [k] int64, the label whose errors fit the column spaces best.
-        forward: [k] what the following layers' inputs have outside their row spaces, over what noise would leave there;
-            0 where no row space takes part.
+        forward: [k] what the following layers' inputs have outside their row spaces, over what noise would leave there,
+            or how far the equations of other images are from holding, whichever is worse; 0 where no row space takes
+            part.
         backward: [k] the same of the errors and their column spaces, in the worst layer.
         margin: [k] how many times farther the second-best label's errors are outside, over their length.
         error: [k] predicted relative error of h, root mean square.
         of_errors: [k] the same of delta, in the worst layer. Delta may be known where h is not: see
             :meth:`gradleak.attacks.exact.peel.Peeling.run`.
+        of_directions: [k] the same of the direction of delta, its length aside.
         strength: [k] the smaller, the stronger an image is in the gradient: length of its input's dual.
         errors: delta of every layer, [k, out].
     """
@@ -45,6 +49,7 @@ class Evidence:
     margin: Tensor
     error: Tensor
     of_errors: Tensor
+    of_directions: Tensor
     strength: Tensor
     errors: tuple[Tensor, ...]
 
@@ -104,14 +109,14 @@ def telling_columns(spans: Sequence[Span]) -> list[int]:
     ]
 
 
-def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Tensor, Tensor] | None = None) -> Evidence:
+def examine(network: Network, spans: Sequence[Span], h: Tensor, known: Known | None = None) -> Evidence:
     """Test candidates h [k, in] against the spans of the whole gradient.
 
     Args:
         network: the layers.
         spans: of the gradient of each.
         h: inputs of the first layer, in its row space.
-        known: J^T J [k, q, q] of equations that other images give for them, and the variance [k] of their residuals.
+        known: equations that other images give for them.
     """
     passed = network.forward(h)
     t = augmented(h) @ spans[0].right
@@ -126,7 +131,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Ten
         labels,
         before,
     )
-    size, beyond = h.norm(dim=1), noise.square() * (h.shape[1] - spans[0].rank)
+    size, beyond = h.norm(dim=1), noise.square() * h.shape[1]
     if rows:
         forward, uncertainty = _row_spaces(network, spans, passed, spread, rows, known)
         error = torch.sqrt(uncertainty.of_unknowns().square() + beyond) / size
@@ -137,7 +142,11 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: tuple[Ten
         of_errors = error
     backward = _backward(network, spans, passed, errors, of_errors)
     strength = (t / spans[0].values).norm(dim=1)
-    return Evidence(h, labels, forward, backward, margin, error, of_errors, strength, errors)
+    columns = [span if i in telling_columns(spans) else None for i, span in enumerate(spans)]
+    errors, of_directions = turned_errors(
+        network, columns, passed, errors, of_errors, own_rounding(network, passed, errors)
+    )
+    return Evidence(h, labels, forward, backward, margin, error, of_errors, of_directions, strength, errors)
 
 
 def _of_errors(
@@ -198,7 +207,7 @@ def _row_spaces(
     passed: Pass,
     spread: list[Tensor],
     rows: list[int],
-    known: tuple[Tensor, Tensor] | None,
+    known: Known | None,
 ) -> tuple[Tensor, Uncertainty]:
     """Return residual over expected residual, worst layer, [k], and what is uncertain within the first row space.
 
@@ -225,7 +234,10 @@ def _row_spaces(
     assert gram is not None
     assert noisy is not None
     if known is not None:
-        gram, noisy = gram + known[0], noisy + known[1][:, None, None] * known[0]
+        also = known.gram()
+        gram, noisy = gram + also, noisy + known.variance[:, None, None] * also
+        s = Affine(spans[0].right).unknowns(augmented(passed.inputs[0]) @ spans[0].right)
+        ratio = torch.maximum(ratio, known.excess(s))
     return ratio, Uncertainty(gram, noisy)
 
 

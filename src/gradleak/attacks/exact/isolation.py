@@ -20,6 +20,12 @@ _SAME = 0.1
 """Relative distance beyond which a root is another image's."""
 
 
+def weakly_isolated(hessian: Tensor) -> Tensor:
+    """Return the numbers of the roots, of J^T J [k, q, q], that a push may lead elsewhere."""
+    values = torch.linalg.eigvalsh(hessian)
+    return torch.nonzero(~(values[:, 0] >= _FIRM * values[:, -1])).flatten()
+
+
 def wander(problem: Problem, affine: Affine, s: Tensor, *, as_low: float = 10.0) -> Tensor:
     """Return how far from each root another one is that noise cannot tell from it, relative to the input's length: [k].
 

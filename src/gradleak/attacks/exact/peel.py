@@ -7,15 +7,17 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward
+from gradleak.attacks.exact.beside import equations
 from gradleak.attacks.exact.evidence import Evidence, examine, fixing_rows, looks_back, looks_forward, telling_columns
 from gradleak.attacks.exact.forward import Forward
-from gradleak.attacks.exact.isolation import wander
-from gradleak.attacks.exact.known import Known, equations
+from gradleak.attacks.exact.isolation import wander, weakly_isolated
+from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.levenberg import NONE, Problem, minimise
 from gradleak.attacks.exact.network import Network, augmented
 from gradleak.attacks.exact.pairing import contradicted, pairings
 from gradleak.attacks.exact.smoothing import WIDTHS, smoothed
 from gradleak.attacks.exact.spans import Span
+from gradleak.attacks.exact.sparse import behind, rectifies, sparse_inputs
 from gradleak.attacks.exact.starts import mixed_starts, row_starts
 
 STARTS = 128
@@ -39,6 +41,12 @@ NEAR = 6.0
 
 MARGIN = 5.0
 """How many times worse the second-best label must fit."""
+
+PUSHES = (1e-2, 1e-2, 1e-1)
+"""Lengths of the pushes after which images are solved for again, over that of the image."""
+
+ROUNDS = 4
+"""How often at most all images are solved for beside one another before the last time."""
 
 KNOWN = 1e-2
 """Predicted relative error of delta up to which an image counts as found, though its input is not fixed yet."""
@@ -65,29 +73,39 @@ class Peeling:
         """
         generator = torch.Generator().manual_seed(0)
         found: Evidence | None = None
-        fruitless, rank = 0, self.spans[0].rank
+        fruitless, rank, settled = 0, self.spans[0].rank, False
         if not rank or self.spans[0].saturated or not (looks_forward(self.spans) or looks_back(self.spans)):
             return None
-        widths = WIDTHS if looks_forward(self.spans) and self.network.layers[0].has_kinks else (0.0,)
-        tried = dict.fromkeys(widths, 0)  # rounds since a width last gave an image
-        gave: dict[float, float] = dict.fromkeys(widths, torch.inf)  # images of its last round
+        ways = self._ways()
+        tried = dict.fromkeys(ways, 0)  # rounds since a way last gave an image
+        gave: dict[float | None, float] = dict.fromkeys(ways, torch.inf)  # images of its last round
         while (0 if found is None else len(found)) < rank and fruitless < FRUITLESS:
             before = 0 if found is None else len(found)
-            width = max(widths, key=lambda each: (gave[each], -tried[each]))
-            h = self._candidates(found, width, tried[width], generator)
+            way = max(ways, key=lambda each: (gave[each], -tried[each]))
+            h = self._candidates(found, way, tried[way], generator)
             if len(h):
                 found = self._accept(self._examined(h, found), found)
             now = 0 if found is None else len(found)
-            gave[width] = max(now - before, 0)
+            gave[way] = max(now - before, 0)
             if now > before:
-                fruitless, tried = 0, dict.fromkeys(widths, 0)
+                fruitless, tried, settled = 0, dict.fromkeys(ways, 0), False
             else:
-                fruitless, tried[width] = fruitless + 1, tried[width] + 1
+                fruitless, tried[way] = fruitless + 1, tried[way] + 1
+            if found is not None and fruitless > 1 and not settled and looks_forward(self.spans):
+                found, settled = self.again(found), True
             if now == before and now == rank - 1:
                 break  # the last one has no unknown: another start changes nothing
         return found
 
-    def _candidates(self, found: Evidence | None, width: float, attempt: int, generator: torch.Generator) -> Tensor:
+    def _ways(self) -> tuple[float | None, ...]:
+        """Return the ways to search: a width of the blur, or None for the sparse search."""
+        if not (looks_forward(self.spans) and self.network.layers[0].has_kinks):
+            return (0.0,)
+        return (None, *WIDTHS) if rectifies(self.network.layers[0]) else WIDTHS
+
+    def _candidates(
+        self, found: Evidence | None, way: float | None, attempt: int, generator: torch.Generator
+    ) -> Tensor:
         """Search in what is left of the spans, and polish in the whole ones: inputs [k, in]."""
         rests = self._rests(found)
         right, rows = rests[0][1], rests[0][2]
@@ -101,7 +119,10 @@ class Peeling:
         chosen = s[attempt * count : (attempt + 1) * count]
         if not len(chosen):
             chosen = mixed_starts(s, count, generator)
-        chosen, cost = self._search(rests, affine, chosen, s, width)
+        if way is None:
+            chosen, cost = self._sparse_search(rests, affine, chosen)
+        else:
+            chosen, cost = self._search(rests, affine, chosen, s, way)
         fine = cost.isfinite() & chosen.isfinite().all(1)
         if not bool(fine.any()):
             return right.new_zeros(0, len(right) - 1)
@@ -136,6 +157,17 @@ class Peeling:
         problem = Forward(self.network, affine, rights, units=units, dtype=single)
         chosen, cost = _in_parts(problem, chosen, steps=15 if width else 25, tolerance=1e-9, gain=1e-2)
         return chosen.double(), cost
+
+    def _sparse_search(
+        self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        first, following = self.network.layers[0], Affine(rests[1][1])
+        a = affine.inputs(chosen) @ first.weight.T + first.bias
+        h = sparse_inputs(following, a.clamp(min=0))
+        fine = h.isfinite().all(1)
+        h = _distinct(h[fine], 1e-3)
+        s = behind(first, affine, h, s=chosen[:1].expand(len(h), -1))
+        return s, s.new_zeros(len(s))
 
     def _rests(self, found: Evidence | None) -> list[tuple[Tensor, Tensor, Tensor]]:
         if found is None:
@@ -194,36 +226,82 @@ class Peeling:
     def _examined(self, h: Tensor, found: Evidence | None, *, of_themselves: bool = False) -> Evidence:
         """Return what speaks for candidates h [k, in], beside images found."""
         known = self._known(h, found, Affine(self.spans[0].right), of_themselves=of_themselves)
-        return examine(self.network, self.spans, h, None if known is None else (known.gram(), known.variance))
+        return examine(self.network, self.spans, h, known)
+
+    def again(self, found: Evidence) -> Evidence:
+        """Return images solved for once more, each beside all others, where that makes them more certain."""
+        problem, affine, s = self._whole(found.inputs, found, of_themselves=True)
+        s = _settled(problem, affine, s)
+        new = self._examined(affine.inputs(s), found, of_themselves=True)
+        better = _passes(new) & (new.error < found.error) & (new.labels == found.labels)
+        k = len(found)
+        return self._apart(found.joined(new).select(torch.arange(k, device=s.device) + k * better))
 
     def certain(self, found: Evidence) -> tuple[Evidence, Tensor] | None:
-        """Return images solved for once more, each beside all others, if that fixes them and contradicts no other.
+        """Return images solved for beside all others, if that fixes them and contradicts no other.
 
         And how far from each another root is that noise cannot tell from it, relative, [k]. None if none is left.
         """
+        for _ in range(ROUNDS):
+            before = found
+            found = self.again(before)
+            if not len(found) or len(found) == len(before) and not bool((found.error < 0.9 * before.error).any()):
+                break
+        if not len(found):
+            return None
         problem, affine, s = self._whole(found.inputs, found, of_themselves=True)
-        s, _ = _in_parts(problem, s, steps=8)  # those that others fix may be far from where they will be
-        s, _ = _in_parts(problem, s, steps=4, damping=NONE)
-        again = self._examined(affine.inputs(s), found, of_themselves=True)
-        kept = torch.nonzero((again.error < 1) & ~contradicted(pairings(self.network, self.spans, again))).flatten()
-        return (again.select(kept), wander(problem, affine, s)[kept]) if len(kept) else None
+        last = self._examined(found.inputs, found, of_themselves=True)
+        fixed = _passes(last) & (last.error < 1)
+        kept = torch.nonzero(fixed & ~contradicted(pairings(self.network, self.spans, last))).flatten()
+        return (last.select(kept), wander(problem, affine, s)[kept]) if len(kept) else None
 
     def _accept(self, new: Evidence, found: Evidence | None) -> Evidence | None:
         """Return the images found so far with those of some candidates that pass, the strongest first."""
-        passes = (new.forward < NEAR) & (new.backward < NEAR) & (new.margin > MARGIN) & (new.of_errors < KNOWN)
-        new = new.select(torch.nonzero(passes).flatten())
+        new = new.select(torch.nonzero(_passes(new) & (new.of_errors < KNOWN)).flatten())
         new = new.select(new.strength.argsort())
-        together = new if found is None else found.joined(new)
-        # A copy of a strong image, disturbed by noise, has its error.
-        unit = torch.nn.functional.normalize(together.errors[0], dim=1)
-        close = (unit @ unit.T).abs().triu(1) > 1 - 1e-6
-        together = together.select(torch.nonzero(~close.any(0)).flatten())
-        together = together.select(torch.arange(min(len(together), self.spans[0].rank)))
-        if not len(together):
-            return None
-        kept = ~contradicted(pairings(self.network, self.spans, together))
-        together = together.select(torch.nonzero(kept).flatten())
+        together = self._apart(new if found is None else found.joined(new))
         return together if len(together) else None
+
+    def _apart(self, found: Evidence) -> Evidence:
+        """Return images without those that are there twice or contradict others."""
+        # A copy of a strong image, disturbed by noise, has its error.
+        unit = torch.nn.functional.normalize(found.errors[0], dim=1)
+        close = (unit @ unit.T).abs().triu(1) > 1 - 1e-6
+        found = found.select(torch.nonzero(~close.any(0)).flatten())
+        found = found.select(torch.arange(min(len(found), self.spans[0].rank)))
+        if not len(found):
+            return found
+        return found.select(torch.nonzero(~contradicted(pairings(self.network, self.spans, found))).flatten())
+
+
+def _passes(new: Evidence) -> Tensor:
+    return (new.forward < NEAR) & (new.backward < NEAR) & (new.margin > MARGIN)
+
+
+def _settled(problem: Problem, affine: Affine, s: Tensor) -> Tensor:
+    """Return the best that steps from s [k, q], and from points near where they lead, come to.
+
+    Kinks leave minima beside a root that is weakly isolated, wherever a unit is on its wrong side.
+    """
+    best, lowest = _finished(problem, s)
+    if not s.shape[1]:
+        return best
+    generator = torch.Generator().manual_seed(0)
+    weak = weakly_isolated(problem.normal(best)[2])
+    for push in PUSHES if len(weak) else ():
+        draws = torch.randn(len(weak), s.shape[1], dtype=s.dtype, generator=generator).to(s.device)
+        length = push * affine.inputs(best[weak]).norm(dim=1, keepdim=True)
+        pushed = best[weak] + length * torch.nn.functional.normalize(draws, dim=1)
+        ends, cost = _finished(problem.of(weak), pushed)
+        lower = cost < lowest[weak]
+        best[weak[lower]], lowest[weak[lower]] = ends[lower], cost[lower]
+    return best
+
+
+def _finished(problem: Problem, s: Tensor) -> tuple[Tensor, Tensor]:
+    """Take steps from starts that are near roots, the last ones free, and return their sums of squares too."""
+    s, _ = _in_parts(problem, s, steps=12)
+    return _in_parts(problem, s, steps=4, damping=NONE)
 
 
 def _in_parts(

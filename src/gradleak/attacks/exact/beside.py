@@ -1,0 +1,53 @@
+"""Equations that images found already give for the others: they pair to 0 (:mod:`gradleak.attacks.exact.pairing`).
+
+A ReLU network needs them on trained victims: an input that activates fewer units than there are unknowns is not fixed
+by the next layer alone, but by the next layer and the images found before.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gradleak.attacks.exact.affine import Affine
+from gradleak.attacks.exact.evidence import Evidence
+from gradleak.attacks.exact.known import Known
+from gradleak.attacks.exact.network import Network, augmented
+from gradleak.attacks.exact.spans import Span
+
+_LEAST = 1e-3
+"""Least deviation of an equation over what noise of the gradient does to it, which keeps the equations well-scaled."""
+
+
+def equations(
+    network: Network, spans: Sequence[Span], affine: Affine, found: Evidence, h: Tensor, *, of_themselves: bool
+) -> Known:
+    """Return the equations that images give for candidates.
+
+    They hold for an input as the noisy gradient shows it, V t with t = B S U^T d: to first order, noise E moves that by
+    B E^T d, and the pairing of what is moved is 0 still. So only the errors of the images count here, and the noise of
+    the input itself comes on top of what the equations leave open.
+
+    Args:
+        network: the layers.
+        spans: of the gradient of each.
+        affine: where the candidates lie, in the whole row space.
+        found: the images.
+        h: [m, in] candidates, close to where they will be.
+        of_themselves: whether the candidates are the images: an image gives no equation for itself.
+    """
+    span = spans[0]
+    c = found.errors[0] @ span.left
+    c_dual = c / span.values
+    t = augmented(h) @ span.right
+    strength = (t / span.values).norm(dim=1)
+    shaken = found.of_directions * c.norm(dim=1)
+    moved = span.input_noise(t)[:, None] * c_dual.norm(dim=1)
+    variance = (shaken * strength[:, None]).square() + (_LEAST * moved).square()
+    following = spans[1]
+    u = augmented(network.forward(h).inputs[1]) @ following.right
+    other = following.input_noise(u).square()
+    weights = other[:, None] / variance
+    if of_themselves:
+        weights = weights.masked_fill(torch.eye(len(h), dtype=torch.bool, device=h.device), 0.0)
+    return Known(c_dual @ affine.free, c_dual @ affine.fixed, weights, other)

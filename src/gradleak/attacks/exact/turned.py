@@ -1,0 +1,107 @@
+"""Errors whose direction the column spaces tell better than the input does.
+
+With the slopes of its activations, the error of every layer is linear in that of the logits: delta_l = M_l (p - y). What
+lies outside the column spaces must vanish, which fixes p - y up to its length, and better than logits of an input that
+is known to a few digits only: a strong image's direction is known to the noise of the gradient.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gradleak.attacks.exact.backward import outside
+from gradleak.attacks.exact.network import Network, Pass
+from gradleak.attacks.exact.spans import Span
+
+_WORTH = 1e-6
+"""Relative error of delta from which a better direction is sought."""
+
+_SPREAD = 3.0
+"""Standard deviation of an entry of p - y, over the relative error of delta."""
+
+_FITS = 3.0
+"""Root mean square of what remains outside the column spaces, over noise, up to which a direction is taken."""
+
+_SOUND = 1e12
+"""Information of the column spaces over that of the input, beyond which float64 cannot tell how much both leave open."""
+
+_CHUNK = 2**25
+"""Numbers of the maps M of the images that are held at once."""
+
+
+def turned_errors(
+    network: Network,
+    spans: Sequence[Span | None],
+    passed: Pass,
+    errors: Sequence[Tensor],
+    of_errors: Tensor,
+    own: Tensor,
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return errors of every layer, [k, out], and the predicted relative error of their directions, worst layer, [k].
+
+    Args:
+        network: the layers.
+        spans: of each layer's gradient; None for one whose column space tells nothing of errors.
+        passed: k inputs on their way.
+        errors: theirs, of every layer.
+        of_errors: [k] predicted relative error of these.
+        own: [k] relative rounding error of the client's errors.
+    """
+    better, worst = [delta.clone() for delta in errors], of_errors + own
+    plain = network.errors(passed, errors[-1].argmin(1))
+    same = torch.stack([(a == b).all(1) for a, b in zip(plain, errors, strict=True)]).all(0)
+    todo = torch.nonzero(same & (of_errors > _WORTH) & of_errors.isfinite()).flatten()
+    C = network.num_classes
+    each = max(1, _CHUNK // (C * max(len(layer.bias) for layer in network.layers)))
+    for part in todo.split(each):
+        rho = errors[-1][part]
+        deviation = torch.sqrt(
+            (_SPREAD * of_errors[part, None] * rho).square() + (own[part] * rho.norm(dim=1)).square()[:, None]
+        )
+        maps = _maps(network, passed.of(part), deviation)
+        H = torch.eye(C, dtype=rho.dtype, device=rho.device).expand(len(part), -1, -1)
+        g = rho.new_zeros(len(part), C)
+        left_over, equations = rho.new_zeros(len(part)), 0
+        for span, M, delta in zip(spans, maps, errors, strict=True):
+            if span is None:
+                continue
+            rounded = 2 * network.rounding * delta[part].norm(dim=1) / delta.shape[1] ** 0.5
+            noise = torch.hypot(span.error_noise(delta[part] @ span.left), rounded)[:, None]
+            B = outside(M.mT, span.left).mT / noise[..., None]
+            r = outside(delta[part], span.left) / noise
+            H = H + B.mT @ B
+            g = g + (B.mT @ r[..., None])[..., 0]
+            left_over = left_over + r.square().sum(1)
+            equations += delta.shape[1] - span.rank
+        factor, failed = torch.linalg.cholesky_ex(H)
+        sound = (failed == 0) & (H.diagonal(dim1=1, dim2=2).amax(1) < _SOUND)
+        factor = torch.where(sound[:, None, None], factor, torch.eye(C, dtype=rho.dtype, device=rho.device))
+        x = torch.cholesky_solve(-g[..., None], factor)
+        covariance = torch.cholesky_inverse(factor)
+        left_over = left_over + (g * x[..., 0]).sum(1)  # sum of squares at the minimum, prior included
+        fits = sound & (left_over < _FITS**2 * equations)
+        share = rho.new_zeros(len(part))
+        for index, (M, delta) in enumerate(zip(maps, errors, strict=True)):
+            moved = delta[part] + (M @ x)[..., 0]
+            size = moved.norm(dim=1)
+            unit = moved / size[:, None].clamp(min=1e-300)
+            across = M - unit[..., None] * (unit[:, None] @ M)
+            square = (across.mT @ across * covariance).sum((1, 2)).clamp(min=0)
+            relative = square.sqrt() / size.clamp(min=1e-300)
+            share = torch.maximum(share, torch.hypot(relative, torch.full_like(relative, 2 * network.rounding)))
+            # Its length stays that of the input: the column spaces say nothing of it.
+            turned = unit * (delta[part] * unit).sum(1, keepdim=True)
+            better[index][part] = torch.where(fits[:, None], turned, delta[part])
+        worst[part] = torch.where(fits, torch.minimum(worst[part], share), worst[part])
+    return tuple(better), worst
+
+
+def _maps(network: Network, passed: Pass, deviation: Tensor) -> list[Tensor]:
+    """Return M of every layer, [k, out, C], which maps p - y in units of its deviation [k, C] to the layer's error."""
+    M = torch.diag_embed(deviation)
+    maps = [M]
+    for layer, slope in zip(reversed(network.layers[1:]), reversed(passed.slopes), strict=True):
+        M = slope[..., None] * (layer.weight.T @ M)
+        maps.append(M)
+    return maps[::-1]
