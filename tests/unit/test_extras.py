@@ -30,7 +30,7 @@ PathFinder.find_spec = find_spec
 """
 """Hides the packages of the extra, as if they were not installed."""
 
-DATA = '''
+DATA = """
 import torch
 from gradleak.data.arrays import ArrayDataset
 from gradleak.plan.catalogue import dataset_facts
@@ -40,7 +40,7 @@ FACTS = {"datasets": {"own": {"num_classes": 5, "channels": 1, "image_size": 16,
 def own(split, root, download):
     images = torch.randint(256, (40, 1, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     return ArrayDataset("own", dataset_facts("own"), 5, torch.arange(40) % 5, images)
-'''
+"""
 
 PROGRAMS = """
 import contextlib, io, json
@@ -94,7 +94,8 @@ from torch.nn import functional
 import gradleak
 
 torch.manual_seed(0)
-model = nn.Sequential(nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(200, 64), nn.Tanh(), nn.Linear(64, 10))
+body = nn.Sequential(nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Flatten())
+model = nn.Sequential(body, nn.Linear(200, 64), nn.Tanh(), nn.Linear(64, 10))
 functional.cross_entropy(model(torch.rand(4, 1, 12, 12)), torch.tensor([7, 7, 2, 0])).backward()
 gradients = {name: p.grad for name, p in model.named_parameters()}
 observation = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4)
@@ -127,7 +128,7 @@ NEEDY = {
     "restore-labels --modules own.py --dataset own --model resnet18": "model resnet18 needs the package torchvision",
     "reconstruct --num-clients 1": "data set cifar100 needs the package torchvision",
     "diffusion-reconstruct --dataset mnist": "needs the package diffusers",
-    "train-model --dataset cifar100-sample --model lenet --train-batch-size 8": "data set cifar100-sample needs the package foolbox",
+    "train-model --dataset cifar100-sample --train-batch-size 8": "data set cifar100-sample needs the package foolbox",
     "train-prior --dataset mnist": "needs the package diffusers",
     "plan": "needs the package pyyaml",
 }
@@ -145,5 +146,5 @@ def test_a_program_that_needs_the_extra_says_so_in_one_line(tmp_path):
 def test_other_missing_packages_keep_their_traceback():
     with pytest.raises(ModuleNotFoundError), extras.needed_by("this"):
         import nowhere  # noqa: F401  # pyright: ignore[reportMissingImports]
-    with pytest.raises(InputError, match="^this needs the package pyyaml, "), extras.needed_by("this"):
+    with pytest.raises(InputError, match=r"^this needs the package pyyaml, "), extras.needed_by("this"):
         raise ModuleNotFoundError(name="yaml.nodes")

@@ -30,7 +30,9 @@ def test_other_names_do_not_exist():
 
 
 def test_the_import_is_light():
-    code = "import sys, gradleak; print(sorted({'torch', 'numpy', 'pydantic'} & set(sys.modules)), gradleak.__version__)"
+    code = (
+        "import sys, gradleak; print(sorted({'torch', 'numpy', 'pydantic'} & set(sys.modules)), gradleak.__version__)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"[] {gradleak.__version__}\n"
 
@@ -97,11 +99,11 @@ def test_methods_that_lack_something_are_left_out_unless_they_are_named(sent):
     weight = {"out.weight": gradients["out.weight"]}
     observation = gradleak.observation_of(model, weight, input_shape=(1, 12, 12))
     assert set(gradleak.restore_labels(observation)) == {"gi", "idlg", "rlg"}
-    with pytest.raises(InputError, match="^label method ilrg needs the gradient of head.bias, which was not sent$"):
+    with pytest.raises(InputError, match=r"^label method ilrg needs the gradient of head\.bias, which was not sent$"):
         gradleak.restore_labels(observation, ["ilrg"])
     unknown_size = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12))
     assert set(gradleak.restore_labels(unknown_size)) == {"gi", "idlg", "rlg"}
-    with pytest.raises(InputError, match="^label method ilrg-estimate needs batch_size$"):
+    with pytest.raises(InputError, match=r"^label method ilrg-estimate needs batch_size$"):
         gradleak.restore_labels(unknown_size, "ilrg-estimate")
     side = gradleak.SideKnowledge(torch.bincount(LABELS, minlength=10) > 0)
     told = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4, side=side)
@@ -113,8 +115,14 @@ def test_methods_that_lack_something_are_left_out_unless_they_are_named(sent):
 def test_gradients_that_are_not_the_models_are_refused(sent):
     model, gradients = sent
     for wrong, message in (
-        ({"fc.weight": gradients["out.weight"]}, r"^gradient of fc\.weight: the model has no such parameter; it has stem"),
-        ({"out.bias": gradients["hidden.bias"]}, r"^gradient of out\.bias: its shape is \[64\], that of the parameter \[10\]$"),
+        (
+            {"fc.weight": gradients["out.weight"]},
+            r"^gradient of fc\.weight: the model has no such parameter; it has stem",
+        ),
+        (
+            {"out.bias": gradients["hidden.bias"]},
+            r"^gradient of out\.bias: has shape \[64\], the parameter has \[10\]$",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             gradleak.observation_of(model, wrong, input_shape=(1, 12, 12))

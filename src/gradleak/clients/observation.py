@@ -292,7 +292,7 @@ def observation_of(
             raise InputError(f"gradient of {name}: the model has no such parameter; it has {', '.join(parameters)}")
         if gradient.shape != parameter.shape:
             raise InputError(
-                f"gradient of {name}: its shape is {list(gradient.shape)}, that of the parameter {list(parameter.shape)}"
+                f"gradient of {name}: has shape {list(gradient.shape)}, the parameter has {list(parameter.shape)}"
             )
         sent[roles.get(id(parameter), name)] = gradient.detach().to(parameter)
     coarse = [gradient.dtype for gradient in gradients.values() if gradient.dtype in (torch.float16, torch.bfloat16)]

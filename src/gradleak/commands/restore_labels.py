@@ -19,9 +19,7 @@ from gradleak.plan.jobs.labels import RestoreLabels
 
 def main(argv: Sequence[str]) -> None:
     """Run label restoration for the options in ``argv``."""
-    spec = cli.parse(
-        RestoreLabels, argv, shorthand=RestoreLabelsShorthand, description=__doc__
-    )
+    spec = cli.parse(RestoreLabels, argv, shorthand=RestoreLabelsShorthand, description=__doc__)
     # Imported only now, so that --help and wrong options answer at once.
     from gradleak.provenance import Clock, write_results
     from gradleak.records import check_output, check_place

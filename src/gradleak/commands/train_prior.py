@@ -1,7 +1,7 @@
 """Train a small diffusion prior (UNet2DModel, DDPM) on images that no client holds.
 
-Writes a diffusers folder for --prior of a diffusion-guided reconstruction, with samples, losses and the list of images that it
-was trained on.
+Writes a diffusers folder for --prior of a diffusion-guided reconstruction, with samples, losses and the list of images
+that it was trained on.
 """
 
 import sys

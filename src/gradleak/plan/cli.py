@@ -171,9 +171,7 @@ def parse(
         raise InputError(_spelling.flags(str(error))) from error
 
 
-def run(
-    main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None, *, name: str | None = None
-) -> None:
+def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None, *, name: str | None = None) -> None:
     """Run a program: InputError gives one line and status 2, Ctrl-C and SIGTERM one line and status 130 or 143.
 
     Args:

@@ -36,7 +36,7 @@ def test_help_lists_one_line_each_without_torch():
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("  ")]
     assert [name for name, _ in lines] == list(SUBCOMMANDS)
-    assert {name: summary for name, summary in lines} == SUBCOMMANDS
+    assert dict(lines) == SUBCOMMANDS
 
 
 def test_the_version(monkeypatch, capsys):
