@@ -1,4 +1,4 @@
-"""The library: its names, the examples of docs/library.md, and attacks on a model of one's own."""
+"""The library: its names, the examples of docs/library.md and the README, and attacks on a model of one's own."""
 
 import re
 import subprocess
@@ -15,7 +15,8 @@ import gradleak
 from gradleak import InputError
 
 PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^```python\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.+?)^```$", PAGE + README, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("name", sorted(set(gradleak.__all__) - {"__version__"}))
@@ -37,7 +38,7 @@ def test_the_import_is_light():
     assert done.stdout == f"[] {gradleak.__version__}\n"
 
 
-def test_the_examples_of_the_page(capsys):
+def test_the_examples_of_the_documentation(capsys):
     """All of them in order, as one reads them; what they find is compared with the batch."""
     names: dict[str, Any] = {}
     for example in EXAMPLES:
