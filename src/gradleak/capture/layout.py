@@ -23,7 +23,16 @@ from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import quote
 
 import torch
-from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    JsonValue,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -72,7 +81,7 @@ class Facts(BaseModel):
     """What an audit can use, if it is known; anything else in JSON is accepted too.
 
     Attributes:
-        num_examples: number of examples that the client trained on.
+        num_examples: number of examples that the client trained on, 0 if it had none.
         batch_size: number of examples in one batch.
         local_steps: number of optimiser steps.
         lr: learning rate of these steps.
@@ -82,8 +91,8 @@ class Facts(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
     __pydantic_extra__: dict[str, JsonValue]  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    num_examples: PositiveInt | None = None
-    batch_size: PositiveInt | None = None
+    num_examples: NonNegativeInt | None = None
+    batch_size: NonNegativeInt | None = None
     local_steps: PositiveInt | None = None
     lr: NonNegativeFloat | None = None
     training: bool | None = None
