@@ -239,3 +239,14 @@ def test_the_first_mod_stores_what_leaves_the_client(tmp_path, mods, clipped):
     (update,) = stored(tmp_path / "updates")
     change = float((update.sent["w"] - (update.before or {})["w"]).norm())
     assert (change <= 0.1) == clipped
+
+
+def test_the_lines_of_the_documentation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (HERE.parents[1] / "docs/capture.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "flwr" in block]
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert isinstance(names["strategy"].strategy, FedAvg)
+    assert [mod.folder for mod in names["app"]._mods] == [tmp_path / "updates"]
