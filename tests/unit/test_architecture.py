@@ -10,7 +10,7 @@ import pytest
 from tests.workflow import ROOT
 
 SOURCE = ROOT / "src" / "gradleak"
-ORDER = ("plan", "data", "victims", "clients", "attacks", "metrics", "runs", "report")
+ORDER = ("plan", "data", "victims", "clients", "attacks", "metrics", "runs", "report", "capture", "audit", "commands")
 """Each package imports only those before it."""
 
 ROOT_FILES = {path.stem for path in SOURCE.glob("*.py")} - {"__init__"}
