@@ -121,10 +121,14 @@ WRITTEN: list[Path] = []
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it into place on success.
 
     On failure the temporary file is removed, with the folders that were created for it.
+
+    Args:
+        path: the file.
+        private: only its owner can read it.
 
     Raises:
         InputError: the file cannot be written; one line says why.
@@ -142,9 +146,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         # On disk before the rename: after a power cut there is either the old file or the complete new one.
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp creates files that only their owner can read
+        if not private:  # mkstemp creates files that only their owner can read
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
         WRITTEN.append(path)
     except BaseException as error:

@@ -81,19 +81,22 @@ def price(before: Gradients, after: Gradients) -> tuple[float, float]:
     return math.sqrt(change / total), kept / entries
 
 
-def compare(observation: Observation, estimate: Estimate, runner: Runner, seed: int) -> tuple[Defended, ...]:
+def compare(
+    observation: Observation, found: Exact | None, estimate: Estimate, runner: Runner, seed: int
+) -> tuple[Defended, ...]:
     """Attack an observation behind each defense: exact inversion, and the estimate of labels.
 
     They may take half of the time that is left, each the same share of what earlier ones leave.
 
     Args:
         observation: the mean gradient; undefended as far as the audit knows.
+        found: in it, by exact inversion.
         estimate: see :data:`Estimate`.
         runner: for the time; notes no attack of its own.
         seed: of the noise.
     """
     own = Runner(Clock(runner.clock.left / 2), progress=False)
-    usual = estimate(observation, None)
+    usual = estimate(observation, found)
     results = []
     tried = candidates(observation.gradients)
     for number, candidate in enumerate(tried):
@@ -102,17 +105,17 @@ def compare(observation: Observation, estimate: Estimate, runner: Runner, seed: 
         began = time.perf_counter()
         seen = defended(observation, candidate, seed)
         change, unchanged = price(observation.gradients, seen.gradients)
-        found = own.run(candidate.name, lambda seen=seen: exact(seen), share=1 / (len(tried) - number))
-        ran = found is not None or own.attacks[-1].status == "not applicable"
+        left = own.run(candidate.name, lambda seen=seen: exact(seen), share=1 / (len(tried) - number))
+        ran = left is not None or own.attacks[-1].status == "not applicable"
         results.append(
             Defended(
                 candidate.name,
                 candidate.what,
                 change,
                 unchanged,
-                (0 if found is None else found.certified) if ran else None,
-                (0 if found is None else found.inputs) if ran else None,
-                _agreement(usual, seen, found, estimate),
+                (0 if left is None else left.certified) if ran else None,
+                (0 if left is None else left.inputs) if ran else None,
+                _agreement(usual, seen, left, estimate),
                 time.perf_counter() - began,
             )
         )

@@ -97,7 +97,7 @@ def _stands(found: Exact, observation: Observation) -> bool:
     B = observation.batch_size
     if B is None:
         return False
-    usual = [1.0, float(B), by_last_layer(head_of(observation.model), observation.gradients)]
+    usual = [1.0, float(B), by_last_layer(head_of(observation.model), observation.gradients, B)]
     factor = B / inversion.batch_size
     return any(each is not None and abs(factor / each - 1) <= SHARP for each in usual)
 

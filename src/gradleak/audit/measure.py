@@ -1,19 +1,23 @@
 """Comparison of an audit's results with the true batch, where the user has it."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.modules.dropout import _DropoutNd
 
 from gradleak.attacks.exact.inversion import COUNTS
 from gradleak.attacks.labels.guess import LabelGuess
 from gradleak.audit.exact import Exact
 from gradleak.audit.findings import Certified
 from gradleak.audit.truth import Truth
+from gradleak.clients.client import use_batch_statistics
 from gradleak.clients.observation import BatchTruth
 from gradleak.metrics.images import align, image_metrics, nearest_error
 from gradleak.metrics.labels import floors, label_metrics
+from gradleak.victims.recording import linear_inputs
 
 _VALID = (-0.01, 1.01)
 """Range of pixels up to rounding."""
@@ -63,10 +67,10 @@ def _truth(counts: Tensor) -> BatchTruth:
 def of_certificates(
     found: Exact, certified: Sequence[Certified], inputs: Tensor, truth: Truth, counts: Tensor
 ) -> dict[str, float]:
-    """Count false certificates: labels beyond the true counts; images that are no image of the batch.
+    """Count false certificates: labels beyond the true counts; inputs that are those of no image of the batch.
 
-    A certified mixture of several images is not compared with single ones. Inputs of a later layer have no truth that
-    the audit knows in training mode; their distance to those in eval mode is reported.
+    What a layer reads is that of a model whose BatchNorm uses running statistics or those of the batch, whichever is
+    closer. Behind dropout, and where a certified input is a mixture of several, there is nothing to compare with.
 
     Args:
         found: by exact inversion.
@@ -76,18 +80,23 @@ def of_certificates(
         counts: [C], of its labels.
     """
     values = {"falsely_certified_labels": float((found.certified_labels - counts).clamp(min=0).sum())}
-    if truth.images is None or not len(inputs):
-        return values
-    with torch.no_grad():
-        read = found.seen.chain.inputs(truth.images.float())
-    true = read[found.seen.first].double().cpu()
-    error = nearest_error(inputs.cpu(), true)
     single = torch.tensor([each.mixture == 1 for each in certified], dtype=torch.bool)
-    if found.seen.shows_images:
-        values["falsely_certified_images"] = float((error[single] > COUNTS).sum())
-    if bool(single.any()):
-        values["certified_input_error"] = float(error[single].max())
-    return values
+    chain = found.seen.chain
+    dropped = any(isinstance(m, _DropoutNd) and m.p for m in chain.model.modules()) and not found.seen.shows_images
+    if truth.images is None or dropped or not bool(single.any()):
+        return values
+    batch_statistics = copy.deepcopy(chain.model)
+    use_batch_statistics(batch_statistics)
+    errors = []
+    for model in (chain.model, batch_statistics):
+        with torch.no_grad():
+            (read,) = linear_inputs(model, [chain.layers[found.seen.first].weight], truth.images.float())
+        errors.append(nearest_error(inputs.cpu(), read.double().cpu()))
+    error = torch.minimum(*errors)[single]
+    return values | {
+        "falsely_certified_images": float((error > COUNTS).sum()),
+        "certified_input_error": float(error.max()),
+    }
 
 
 def psnr_of_certified(images: Tensor, truth: Tensor, pixels: Pixels) -> list[float] | None:

@@ -2,13 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from gradleak.clients.local_training import LocalTraining
 from gradleak.plan.jobs.spec import split_commas
 from gradleak.plan.typed import Real, Typed, Whole
+
+if TYPE_CHECKING:
+    from gradleak.clients.local_training import LocalTraining
 
 ADAPTIVE = ("adam", "adamw", "adagrad", "rmsprop")
 """Optimisers that divide each entry of a gradient by its own size."""
@@ -87,8 +89,10 @@ class Told(Typed):
         return smoothing_of(self.loss)
 
     @property
-    def training(self) -> LocalTraining:
+    def training(self) -> "LocalTraining":
         """The client's local training on its whole batch; with a rate of 1 if the rate is not known."""
+        from gradleak.clients.local_training import LocalTraining  # imports torch, which --help does without
+
         return LocalTraining(
             steps=self.local_steps,
             lr=self.lr or 1.0,

@@ -217,7 +217,7 @@ def _attacked(
     best = _labels(case, observation, found, read, scale, runner)
     counted = None if best is None else best.assignable_counts
     if told.defenses and counted is not None and not read.signs_only:
-        again = defenses.compare(observation, lambda seen, of: _estimate(case, seen, of), runner, told.seed)
+        again = defenses.compare(observation, found, lambda seen, of: _estimate(case, seen, of), runner, told.seed)
         result = replace(result, defenses=again)
     pictures = list(result.pictures)
     if not told.matching:

@@ -15,6 +15,9 @@ from gradleak.victims.head import Head
 SHARP, ROUGH = 0.02, 0.1
 """Relative deviation up to which a factor counts as a known one: found by exact inversion, or by the last layer."""
 
+_WHOLE = 0.2
+"""Deviation up to which a count is whole."""
+
 _SMALLEST_LOSS_SCALE, _LARGEST_LOSS_SCALE = 3, 32
 """Exponents of loss scales, powers of two."""
 
@@ -69,7 +72,7 @@ def scale_of(
             if batch_size is not None and batch_size != B:
                 meaning += f"; it holds {B} images, not the {batch_size} that were told"
             return Scale(factor, "exact inversion", meaning, B)
-    factor = by_last_layer(head, gradients)
+    factor = by_last_layer(head, gradients, batch_size)
     if factor is not None:
         factor, meaning = _named(factor, batch_size, scale_is_rate, ROUGH)
         return Scale(factor, "last layer", meaning, batch_size)
@@ -106,17 +109,19 @@ def _named(factor: float, B: int | None, scale_is_rate: bool, tolerance: float) 
     return factor, f"{factor:.4g}: neither a mean nor a sum; as after clipping of the norm, or a short accumulation"
 
 
-def by_last_layer(head: Head, gradients: dict[str, Tensor]) -> float | None:
+def by_last_layer(head: Head, gradients: dict[str, Tensor], batch_size: int | None) -> float | None:
     """Estimate the factor of the gradient from its last layer, or return None where it does not tell.
 
     iLRG's counts over B (Ma et al., ICLR 2023; :func:`gradleak.attacks.labels.ilrg.solve_counts`) are x = x_0 + t x_1
     with t one over the factor, since its embeddings are quotients, in which a factor cancels. Classes that are not in
-    the batch must come out as 0, so each gives the same t; those of the batch give others. So the t on which most
-    classes agree, among the smallest, is the right one. It takes a few absent classes.
+    the batch must come out as 0, so each gives the same t; those of the batch give larger ones. So the t on which most
+    classes agree, among the smallest, is the right one, if these are absent and not just equally rare: half of all
+    classes must agree, or the counts come out whole.
 
     Args:
         head: the last layer.
         gradients: ``head.weight`` [C, d] and ``head.bias`` [C], if they were sent.
+        batch_size: B, or None.
     """
     if head.bias is None or not {"head.weight", "head.bias"} <= gradients.keys():
         return None
@@ -136,6 +141,9 @@ def by_last_layer(head: Head, gradients: dict[str, Tensor]) -> float | None:
     agreeing = np.searchsorted(zeros, zeros * (1 + ROUGH), side="right") - np.arange(len(zeros))
     best = int(agreeing.argmax())
     # Beyond the right value absent classes would have negative counts, so little may lie below it.
-    if agreeing[best] < max(3, C // 4) or best > len(zeros) // 10:
+    if agreeing[best] < 3 or best > len(zeros) // 10:
         return None
-    return float(1 / np.median(zeros[best : best + agreeing[best]]))
+    t = float(np.median(zeros[best : best + agreeing[best]]))
+    counts = (batch_size or 0) * (constant + t * slope)
+    whole = batch_size is not None and float(np.abs(counts - counts.round()).max()) < _WHOLE
+    return 1 / t if whole or agreeing[best] >= C / 2 else None

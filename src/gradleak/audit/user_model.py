@@ -4,11 +4,12 @@ import copy
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradleak.audit.update_files import read_tensors
 from gradleak.errors import InputError
@@ -18,12 +19,14 @@ _WRAPPED = ("module", "_module", "_orig_mod")
 """Where DataParallel, Opacus and ``torch.compile`` keep the model."""
 
 
-def build(where: str, weights: Path | None) -> nn.Module:
+def build(where: str, weights: Path | None, tensors: Mapping[str, Tensor] | None = None, source: str = "") -> nn.Module:
     """Build a model from the user's code, with the weights that the server sent.
 
     Args:
         where: ``file.py:function`` or ``package.module:function``; the function takes nothing.
-        weights: a file; None if the function gives the model its weights.
+        weights: a file; None if ``tensors`` are given or the function gives the model its weights.
+        tensors: the weights themselves.
+        source: where these come from, for messages.
 
     Raises:
         InputError: the code cannot be run or returns no module, the weights do not fit, or without a file the function
@@ -31,8 +34,11 @@ def build(where: str, weights: Path | None) -> nn.Module:
     """
     function = _function(where)
     model = _call(where, function)
+    if tensors is not None:
+        checkpoints.assign(model, _complete(dict(tensors), model), Path(source))
+        return model
     if weights is not None:
-        checkpoints.assign(model, read_tensors(weights), weights)
+        checkpoints.assign(model, _complete(read_tensors(weights), model), weights)
         return model
     again = _call(where, function).state_dict()
     for name, tensor in model.state_dict().items():
@@ -42,6 +48,13 @@ def build(where: str, weights: Path | None) -> nn.Module:
                 "give them with --checkpoint, or --before and --after"
             )
     return model
+
+
+def _complete(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return weights with the model's own buffers where they have none: not every framework sends these."""
+    own = dict(model.named_buffers(remove_duplicate=False))
+    known = checkpoints.without_prefixes(tensors, model.state_dict())
+    return {**{name: buffer for name, buffer in own.items() if name in model.state_dict()}, **known}
 
 
 def _function(where: str) -> Any:

@@ -40,7 +40,7 @@ class _BatchStatistics(nn.Module):
         return normalised * self.weight.reshape(shape) + self.bias.reshape(shape)
 
 
-def _use_batch_statistics(model: nn.Module) -> None:
+def use_batch_statistics(model: nn.Module) -> None:
     """Replace every BatchNorm in place; one that has several names is replaced once."""
     made: dict[nn.Module, _BatchStatistics] = {}
     for name, module in list(model.named_modules(remove_duplicate=False)):
@@ -73,7 +73,7 @@ class Client:
         # Autograd shall track only what is differentiated below.
         self.model = copied.requires_grad_(requires_grad=False)
         if not training.bn_eval:
-            _use_batch_statistics(self.model)
+            use_batch_statistics(self.model)
         self.buffers = dict(self.model.named_buffers())
 
     def sending(self, names: Sequence[str]) -> "Client":
