@@ -21,8 +21,8 @@ _METRICS = {
 """Metrics that the table of attacks shows, and their words."""
 
 NO_PROOF = (
-    "Not finding a leak is no proof of safety: other attacks, more time, further updates of the same client or knowledge "
-    "that this audit does not have may find what it did not."
+    "Not finding a leak is no proof of safety: other attacks, more time, further updates of the same client or "
+    "knowledge that this audit does not have may find what it did not."
 )
 NO_EPSILON = (
     "Nothing here is a statement of differential privacy: a value of ε needs clipping of every example's gradient and "
@@ -159,8 +159,8 @@ def _sure(audit: Audit) -> str:
     parts = []
     if audit.certified_labels:
         parts.append(
-            "Certified results meet the equations of the gradient to within its noise, and no other label or nearby input "
-            "does. They are not guesses, as far as the assumptions below hold."
+            "Certified results meet the equations of the gradient to within its noise, and no other label or nearby "
+            "input does. They are not guesses, as far as the assumptions below hold."
         )
     if any(audit.estimated_labels.values()):
         parts.append("Estimates come without a guarantee.")
@@ -251,8 +251,8 @@ def _sections(audit: Audit, pictures: Sequence[Pictures]) -> Iterable[Section]:
             "Behind defenses",
             (
                 "The same update, attacked again as it would arrive behind defenses that act on the gradient alone. "
-                "Price: norm of the change over that of the gradient. Unchanged: share of the nonzero entries that arrive "
-                "as they are. Estimates kept: share of iLRG's counts that stay the same.",
+                "Price: norm of the change over that of the gradient. Unchanged: share of the nonzero entries that "
+                "arrive as they are. Estimates kept: share of iLRG's counts that stay the same.",
             ),
             ("defense", "what it does", "price", "unchanged", "certified labels", "certified inputs", "estimates kept"),
             tuple(map(_defended, audit.defenses)),

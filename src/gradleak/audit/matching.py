@@ -2,15 +2,14 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gradleak.attacks.images import objectives
 from gradleak.attacks.images.engine import Matching, reconstruct
-from gradleak.attacks.images.problem import Loss, Problem
+from gradleak.attacks.images.problem import Problem
 from gradleak.attacks.images.starts import start
 from gradleak.audit.options import Told
 from gradleak.audit.time_limit import limited
@@ -26,6 +25,12 @@ STARTS = 2
 
 MOST_ITERATIONS = 4800
 """Iterations at most; as in the released code of Geiping et al. (NeurIPS 2020)."""
+
+_TRIED = 2
+"""Iterations from which the time of one is told; their result needs one more evaluation."""
+
+_LEAST = 1.0
+"""Seconds that matching gets in any case."""
 
 _TOTAL_VARIATION = 1e-4
 
@@ -99,22 +104,26 @@ def match(
     shape = picture_shape(observation.input_shape)
     problem = _problem(observation, labels, told, shape, softmax=output_function == "softmax")
     is_image = len(observation.input_shape) == 3
-    tv_weight = _TOTAL_VARIATION if is_image else 0.0
-    began = time.perf_counter()
-    each = _seconds_each(problem, tv_weight)
-    left = seconds - (time.perf_counter() - began)
-    iterations = max(1, min(MOST_ITERATIONS, int(0.95 * left / each)))
     matching = Matching(
         objective="sim",
         optimizer="adam",
         lr=0.1,
         schedule="step",
-        iterations=iterations,
+        iterations=_TRIED,
         signed=True,
         boxed=bool(told.std),
-        tv_weight=tv_weight,
-        log_every=iterations,
+        tv_weight=_TOTAL_VARIATION if is_image else 0.0,
+        log_every=MOST_ITERATIONS,
     )
+    began = time.perf_counter()
+    once = began
+    for _ in range(2):  # the first one takes longer: torch imports parts of itself
+        once = time.perf_counter()
+        reconstruct(problem, matching)
+    now = time.perf_counter()
+    left = max(seconds - (now - began), _LEAST)
+    iterations = int(0.95 * left / ((now - once) / (_TRIED + 1)))
+    matching = replace(matching, iterations=max(1, min(MOST_ITERATIONS, iterations)))
     with limited(left) as limit:
         found = reconstruct(problem, matching, progress=progress)
     return Matched(
@@ -124,18 +133,6 @@ def match(
         iterations=len(found.trace),
         interrupted=found.interrupted and not limit.is_up,
     )
-
-
-def _seconds_each(problem: Problem, tv_weight: float) -> float:
-    """Return the time of an iteration; the first one, which takes longer, does not count."""
-    loss = Loss(problem, objectives.build("sim"), tv_weight=tv_weight)
-    logits = problem.label_start.flatten(0, 1)
-    began = 0.0
-    for _ in range(2):
-        began = time.perf_counter()
-        x = problem.start.flatten(0, 1).clone().requires_grad_()
-        loss.derivatives(loss(x, logits)[1], x, logits)
-    return time.perf_counter() - began
 
 
 def _problem(

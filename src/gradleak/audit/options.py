@@ -138,6 +138,7 @@ class AuditOptions(Told):
     )
     output: Path = Field(default=Path("audit"), description="folder for the report")
     pictures: bool = Field(default=True, description="write recovered images, which are private, into the report")
+    pdf: bool = Field(default=True, description="typeset audit.pdf too, where TeX is installed")
     fail_on: Literal["certified", "estimated"] = Field(
         default="certified", description="exit status 1 if at least that much was found"
     )

@@ -30,7 +30,7 @@ _SHOWN = 64
 _TEX_SECONDS = 120
 
 
-def write(audit: Audit, folder: Path, *, pictures: bool, pixels: Pixels) -> list[Path]:
+def write(audit: Audit, folder: Path, *, pictures: bool, pixels: Pixels, pdf: bool = True) -> list[Path]:
     """Write the report into a folder; its files can be read by their owner alone.
 
     Args:
@@ -38,6 +38,7 @@ def write(audit: Audit, folder: Path, *, pictures: bool, pixels: Pixels) -> list
         folder: is created.
         pictures: whether recovered images are written.
         pixels: how inputs become pixels.
+        pdf: whether a PDF is wanted.
 
     Returns:
         The files.
@@ -53,7 +54,7 @@ def write(audit: Audit, folder: Path, *, pictures: bool, pixels: Pixels) -> list
         _write(folder / "audit.md", _text("audit.md.j2", plain).encode()),
         _write(folder / "audit.html", _html(doc, pixels).encode()),
     ]
-    content = _pdf(doc, pixels)
+    content = _pdf(doc, pixels) if pdf else None
     return files if content is None else [*files, _write(folder / "audit.pdf", content)]
 
 
@@ -146,7 +147,7 @@ def _escaped(text: object) -> str:
 def _columns(section: Section) -> str:
     """Return widths of columns by the longest text in each."""
     columns = zip(section.header, *section.rows, strict=True)
-    longest = [min(max(max(map(len, column)), 6), 60) for column in columns]
+    longest = [min(max(max(map(len, column)), 10), 60) for column in columns]
     room = 0.98 - 0.025 * len(longest)
     return "".join(f"L{{{room * each / sum(longest):.3f}}}" for each in longest)
 

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
         result = audit(case.model, case.update, case.told, case.truth, progress=options.progress)
         with interrupts.held():  # all files of a report, or none
             pixels = Pixels(case.told.mean, case.told.std)
-            files = write(result, case.output, pictures=options.pictures, pixels=pixels)
+            files = write(result, case.output, pictures=options.pictures, pixels=pixels, pdf=options.pdf)
         print(f"{result.source}: {verdict(result)}")
         print(f"report: {', '.join(map(str, files))}", file=sys.stderr)
         if result.interrupted:
