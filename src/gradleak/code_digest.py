@@ -13,18 +13,17 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-_PROGRAMS = _PACKAGE.parents[1] / "workflow" / "scripts"
 _TOLD = "GRADLEAK_CODE"
 _BY_NAME = {"import_module", "importlib.import_module", "__import__"}
 
 PROGRAMS = {
-    "labels": "restore_labels.py",
-    "images": "reconstruct.py",
-    "diffusion": "diffusion_reconstruct.py",
-    "train": "train_model.py",
-    "prior": "train_prior.py",
+    "labels": "gradleak.commands.restore_labels",
+    "images": "gradleak.commands.reconstruct",
+    "diffusion": "gradleak.commands.diffusion_reconstruct",
+    "train": "gradleak.commands.train_model",
+    "prior": "gradleak.commands.train_prior",
 }
-"""Kind of a job -> its program."""
+"""Kind of a job -> the module of its program."""
 
 Use = tuple[str, str]
 """A module that a job imports by name, and further facts that count, as text."""
@@ -60,17 +59,17 @@ def _name(program: str, uses: frozenset[Use]) -> str:
 @cache
 def _hash_of_sources() -> str:
     hashed = hashlib.sha256()
-    for path in sorted([*_PACKAGE.rglob("*.py"), *_PROGRAMS.glob("*.py")]):
+    for path in sorted(_PACKAGE.rglob("*.py")):
         hashed.update(path.read_bytes())
     return hashed.hexdigest()[:16]
 
 
 @cache
 def _digest(program: str, uses: frozenset[Use]) -> str:
-    root = _PACKAGE.parents[1]
-    starts = [_PROGRAMS / PROGRAMS[program], *(file for module, _ in uses for file in _files(module))]
+    modules = [PROGRAMS[program], *(module for module, _ in uses)]
+    starts = [file for module in modules for file in _files(module)]
     files = set().union(*map(reached, starts))
-    lines = [f"{path.relative_to(root)} {_read(path)[0]}" for path in sorted(files)]
+    lines = [f"{path.relative_to(_PACKAGE)} {_read(path)[0]}" for path in sorted(files)]
     return hashlib.sha256("\n".join([*lines, *(text for _, text in sorted(uses))]).encode()).hexdigest()[:8]
 
 
@@ -114,8 +113,8 @@ def _imported(node: ast.AST, package: list[str]) -> list[str]:
 
 
 def _package_of(path: Path) -> list[str]:
-    """Return the package that a file's relative imports start from; none for a program."""
-    return list(path.parent.relative_to(_PACKAGE.parent).parts) if path.is_relative_to(_PACKAGE) else []
+    """Return the package that a file's relative imports start from."""
+    return list(path.parent.relative_to(_PACKAGE.parent).parts)
 
 
 def executed(tree: ast.Module) -> str:

@@ -6,14 +6,17 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from filelock import FileLock, Timeout
 
 from gradleak.errors import InputError
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 _POLL = 1.0
-_held: list[tuple[int, FileLock]] = []
+_held: "list[tuple[int, FileLock]]" = []
 """The GPU of this process, held until it ends."""
 
 
@@ -48,7 +51,7 @@ def choose_device(name: str, *, share: bool = False) -> torch.device:
     return torch.device("cuda", _held[0][0])
 
 
-def claim(ids: Sequence[str], folder: Path) -> tuple[int, FileLock]:
+def claim(ids: Sequence[str], folder: Path) -> "tuple[int, FileLock]":
     """Lock the first GPU that no other process holds; wait for one if all are held.
 
     The system releases the lock when the process ends, even if it is killed.
@@ -60,6 +63,8 @@ def claim(ids: Sequence[str], folder: Path) -> tuple[int, FileLock]:
     Returns:
         The index into ``ids``, and the lock, which holds as long as it is referenced.
     """
+    from filelock import FileLock, Timeout
+
     folder.mkdir(parents=True, exist_ok=True)
     noted = False
     while True:

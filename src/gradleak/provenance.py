@@ -49,7 +49,9 @@ def commit() -> dict[str, Any]:
     if given:
         sha, _, dirty = given.partition("+")
         return {"commit": sha, "dirty": bool(dirty)}
-    sha = _git("rev-parse", "HEAD")
+    # An installed copy may lie in a project with a repository of its own, whose commit says nothing about this code.
+    is_tracked = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
+    sha = _git("rev-parse", "HEAD") if is_tracked else None
     if sha is None:
         return {"commit": None, "dirty": None}
     return {"commit": sha, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}

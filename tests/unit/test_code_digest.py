@@ -23,14 +23,12 @@ from gradleak.plan.jobs.training import TrainVictim
 def tree(tmp_path, monkeypatch) -> Iterator[Path]:
     """A copy of the sources, so that they can be edited."""
     package = Path(module.__file__).parent
-    for folder in (package, package.parents[1] / "workflow" / "scripts"):
-        place = tmp_path / folder.relative_to(package.parents[1])
-        shutil.copytree(folder, place, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "src" / "gradleak")
-    monkeypatch.setattr(module, "_PROGRAMS", tmp_path / "workflow" / "scripts")
+    copy = tmp_path / "src" / "gradleak"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "_PACKAGE", copy)
     monkeypatch.delenv("GRADLEAK_CODE", raising=False)
     forget()
-    yield tmp_path / "src" / "gradleak"
+    yield copy
     forget()
 
 
@@ -102,6 +100,15 @@ IMAGES = {"dlg", "ig with labels", "diffusion"}
         ("plan/catalogue/attacks.py", set()),
         ("plan/catalogue/tables.py", set()),
         ("plan/catalogue/__init__.py", set(JOBS)),
+        ("commands/restore_labels.py", LABELS),
+        ("commands/reconstruct.py", IMAGES - {"diffusion"}),
+        ("commands/diffusion_reconstruct.py", {"diffusion"}),
+        ("commands/train_model.py", {"training"}),
+        ("commands/train_prior.py", {"prior"}),
+        ("commands/main.py", set()),
+        ("commands/plan.py", set()),
+        ("attacks/library.py", set()),
+        ("__init__.py", set()),
     ],
 )
 def test_an_edit_changes_exactly_the_jobs_that_use_the_code(tree, file, jobs):
@@ -149,6 +156,14 @@ def test_comments_docstrings_and_layout_do_not_count(tree):
         return "# A remark.\n\n" + text.replace('"""', '"""More words. ', 1)
 
     assert changed(tree / "attacks" / "labels" / "ilrg.py", edit) == set()
+
+
+def test_digests_do_not_depend_on_where_the_package_is_installed(tree, tmp_path, monkeypatch):
+    before = digests()
+    installed = tmp_path / "site-packages" / "gradleak"
+    shutil.copytree(tree, installed)
+    monkeypatch.setattr(module, "_PACKAGE", installed)
+    assert digests() == before
 
 
 def test_a_job_uses_the_workflows_digest_only_for_the_same_sources(tree, monkeypatch):

@@ -32,7 +32,7 @@ class CheckData(BaseModel):
 
 def main(argv: Sequence[str]) -> None:
     """Check the data set that ``argv`` names."""
-    options = cli.parse(CheckData, argv, prog="check_data.py", description=__doc__)
+    options = cli.parse(CheckData, argv, description=__doc__)
     import torch
 
     from gradleak.data import datasets

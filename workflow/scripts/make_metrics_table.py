@@ -18,7 +18,7 @@ _TEMPLATE = Path(__file__).parents[2] / "paper" / "templates" / "table.tex.j2"
 
 def main(argv: Sequence[str]) -> None:
     """Make the table for the options in ``argv``."""
-    spec = cli.parse(MetricsTable, argv, prog="make_metrics_table.py", description=__doc__)
+    spec = cli.parse(MetricsTable, argv, description=__doc__)
     made = table([read_run(folder) for folder in spec.folders], per_batch=spec.per_batch)
     text = to_latex(made, "metrics", _TEMPLATE)
     if spec.output is None:

@@ -1,18 +1,20 @@
-"""What the server sees of a client's batch: the threat model as a type, and two ways to compute it.
+"""What the server sees of a client's batch: the threat model as a type, and ways to make one.
 
-:func:`observe_head` gives the gradients of the last linear layer in closed form, chunk by chunk, without
-autograd; :func:`observe_full` gives every parameter's gradient by autograd. They agree to float precision.
+:func:`observation_of` takes gradients that a client has sent; the others compute them. :func:`observe_head` gives those
+of the last linear layer in closed form, chunk by chunk, without autograd; :func:`observe_full` gives every parameter's
+gradient by autograd. They agree to float precision.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradleak.errors import InputError
 from gradleak.notes import note
 from gradleak.victims.head import head_of, role_names
 
@@ -60,7 +62,13 @@ class Observation:
     precision: torch.dtype | None = None
 
     def example(self) -> Tensor:
-        """Return two meaningless images [2, *input_shape], for passes that show how the model's layers are joined."""
+        """Return two meaningless images [2, *input_shape], for passes that show how the model's layers are joined.
+
+        Raises:
+            InputError: their shape is not known.
+        """
+        if not self.input_shape:
+            raise InputError("the observation has no input_shape: the shape of one image, such as (3, 32, 32)")
         size = math.prod(self.input_shape)
         weight = next(self.model.parameters())
         values = torch.linspace(-1, 1, 2 * size, device=weight.device, dtype=weight.dtype)
@@ -250,6 +258,45 @@ def observe_head(
         (own / present).cpu(),
     )
     return Observation(gradients, model, B, input_shape=shape), truth
+
+
+def observation_of(
+    model: nn.Module,
+    gradients: Mapping[str, Tensor],
+    *,
+    input_shape: Sequence[int],
+    batch_size: int | None = None,
+    side: SideKnowledge | None = None,
+) -> Observation:
+    """Return what a server sees that has these gradients from a client.
+
+    Args:
+        model: what the server sent, any network that ends in a linear layer; it is left as it is.
+        gradients: the model's own name of a parameter -> gradient of the mean cross-entropy, as it was sent, in any
+            floating-point type; without those that were not sent.
+        input_shape: shape of one image as the model reads it.
+        batch_size: B, if it is known.
+        side: further knowledge.
+
+    Raises:
+        InputError: a name or shape that is not the model's, or no linear layer gives its logits.
+    """
+    seen = Observation({}, model, batch_size, side or SideKnowledge(), tuple(input_shape))
+    head_of(model, seen.example())
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    roles = {id(parameter): name for name, parameter in trainable(model).items()}
+    sent = {}
+    for name, gradient in gradients.items():
+        parameter = parameters.get(name)
+        if parameter is None:
+            raise InputError(f"gradient of {name}: the model has no such parameter; it has {', '.join(parameters)}")
+        if gradient.shape != parameter.shape:
+            raise InputError(
+                f"gradient of {name}: has shape {list(gradient.shape)}, the parameter has {list(parameter.shape)}"
+            )
+        sent[roles.get(id(parameter), name)] = gradient.detach().to(parameter)
+    coarse = [gradient.dtype for gradient in gradients.values() if gradient.dtype in (torch.float16, torch.bfloat16)]
+    return replace(seen, gradients=sent, precision=coarse[0] if coarse else None)
 
 
 def observe_full(model: nn.Module, images: Tensor, labels: Tensor) -> Observation:

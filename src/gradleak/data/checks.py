@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gradleak import extras
 from gradleak.data.arrays import ArrayDataset
 from gradleak.data.base import ImageDataset, one_line, place_of
 from gradleak.data.files import MODES, FileDataset
@@ -28,7 +29,8 @@ def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset
     """
     where = f"{place_of(name)}, split {split}"
     try:
-        data = loader()
+        with extras.needed_by(f"data set {name}"):
+            data = loader()
         fault = _fault(name, data)
     except InputError:
         raise

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gradleak import extras
 from gradleak.data.base import ImageDataset, one_line
 from gradleak.errors import InputError
 
@@ -72,8 +73,9 @@ def decode(path: str, size: int, resize: int, channels: int = 3) -> Tensor:
         InputError: the file is missing or is not an image.
     """
     # Imported here because torchvision takes seconds to import and sets in memory do not need it.
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms import functional as transform
+    with extras.needed_by(f"image {path}"):
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms import functional as transform
 
     try:
         with Image.open(path) as file:

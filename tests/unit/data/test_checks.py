@@ -231,4 +231,4 @@ def test_check_data_accepts_a_valid_set(load, monkeypatch):
     assert check(monkeypatch, "--dataset", "scans", "--modules", "scans.py") == 0
     assert Path("found.json").is_file()
     with pytest.raises(InputError, match="is a folder"):
-        cli.parse(runpy.run_path(CHECK)["CheckData"], ["--dataset", "scans", "--output", "."], prog="", description="")
+        cli.parse(runpy.run_path(CHECK)["CheckData"], ["--dataset", "scans", "--output", "."])

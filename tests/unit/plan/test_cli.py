@@ -23,7 +23,7 @@ from gradleak.report.run_table import MetricsTable
 
 
 def parse(text: str) -> RestoreLabels:
-    return cli.parse(RestoreLabels, text.split(), shorthand=RestoreLabelsShorthand, prog="restore_labels.py")
+    return cli.parse(RestoreLabels, text.split(), shorthand=RestoreLabelsShorthand)
 
 
 def test_underscores_and_hyphens_are_the_same():

@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal, Protocol, overload
 
+from gradleak import extras
 from gradleak.errors import InputError
 from gradleak.plan.catalogue.facts import (
     IMAGES,
@@ -135,11 +136,15 @@ def load(part: Part, name: str) -> Any:
     """Return the object that makes a kind, imported now.
 
     Raises:
-        InputError: there is no such kind, or the file of its plug-in fails or lacks the object.
+        InputError: there is no such kind, the file of its plug-in fails or lacks the object, or a package of the extra
+            ``workflow`` that the kind needs is not installed.
     """
     facts = find(part, name)
     plugin = source_of(part, name)
-    return _imported(facts.object) if plugin is None else plugin.load(part, name)
+    if plugin is not None:
+        return plugin.load(part, name)
+    with extras.needed_by(f"{WHAT[part]} {name}"):
+        return _imported(facts.object)
 
 
 def load_images(name: str) -> Any:

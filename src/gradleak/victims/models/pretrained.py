@@ -3,17 +3,20 @@
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
+from gradleak import extras
 from gradleak.errors import InputError
 from gradleak.plan.model_options import check_pretrained
 from gradleak.victims import checkpoints
 from gradleak.victims.models.base import Victim
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 _PREFIXES = {"resnet": {"fc.": "head."}, "mobilenet": {"features.": "body.", "classifier.1.": "head."}}
 """Family -> torchvision's prefix of a parameter name -> ours; all other names are equal."""
@@ -39,6 +42,8 @@ def load_pretrained(model: Victim, name: str) -> None:
     first = next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
     _, channels, *kernel = first.weight.shape
     check_pretrained(name, stem="imagenet" if kernel == [7, 7] else "released", channels=channels)
+    with extras.needed_by("--pretrained"):
+        import torchvision
     weights = torchvision.models.get_model_weights(name)["DEFAULT"]
     file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name).absolute()
     prefixes = next(names for family, names in _PREFIXES.items() if name.startswith(family))
@@ -55,7 +60,7 @@ def _rename(key: str, prefixes: dict[str, str]) -> str:
     return key
 
 
-def _state_dict(weights: WeightsEnum, file: Path) -> dict[str, Tensor]:
+def _state_dict(weights: "WeightsEnum", file: Path) -> dict[str, Tensor]:
     """Return the tensors of torchvision's weights, from the cache or downloaded."""
     if file.exists():
         try:

@@ -1,0 +1,141 @@
+"""The library: its names, the examples of docs/library.md and the README, and attacks on a model of one's own."""
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from tests.workflow import ROOT
+from torch import Tensor, nn
+from torch.nn import functional
+
+import gradleak
+from gradleak import InputError
+
+PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.+?)^```$", PAGE + README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", sorted(set(gradleak.__all__) - {"__version__"}))
+def test_every_name_exists_and_is_described(name):
+    assert getattr(gradleak, name).__name__ == name
+    assert f"`{name}`" in PAGE
+
+
+def test_other_names_do_not_exist():
+    with pytest.raises(AttributeError, match="has no attribute 'restore'"):
+        gradleak.restore  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_import_is_light():
+    code = (
+        "import sys, gradleak; print(sorted({'torch', 'numpy', 'pydantic'} & set(sys.modules)), gradleak.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"[] {gradleak.__version__}\n"
+
+
+def test_the_examples_of_the_documentation(capsys):
+    """All of them in order, as one reads them; what they find is compared with the batch."""
+    names: dict[str, Any] = {}
+    for example in EXAMPLES:
+        exec(example, names)
+    counts = torch.bincount(names["labels"], minlength=10)
+    assert names["counts"].tolist() == counts.tolist()
+    truth = names["images"].flatten(1).double()
+    distance = torch.cdist(names["recovered"].flatten(1), truth).amin(1) / truth.norm(dim=1).max()
+    assert len(distance) == 8
+    assert float(distance.max()) < 1e-4
+    assert names["audit"].certified_labels == {c: n for c, n in enumerate(counts.tolist()) if n}
+    assert "8 images, relative errors" in capsys.readouterr().out
+
+
+class OwnModel(nn.Module):
+    """Convolutions and two linear layers under names of its own, with a frozen part and outputs in a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(inplace=True), nn.Flatten())
+        self.hidden = nn.Linear(8 * 5 * 5, 64)
+        self.out = nn.Linear(64, 10)
+        self.stem.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.out(functional.gelu(self.hidden(self.stem(x))))}
+
+
+LABELS = torch.tensor([7, 7, 2, 0])
+
+
+@pytest.fixture(scope="module")
+def sent() -> tuple[OwnModel, dict[str, Tensor]]:
+    torch.manual_seed(0)
+    model = OwnModel()
+    functional.cross_entropy(model(torch.rand(4, 1, 12, 12))["logits"], LABELS).backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return model, gradients
+
+
+def test_a_model_of_ones_own_is_attacked_and_left_as_it_was(sent):
+    model, gradients = sent
+    model.train()
+    observation = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4)
+    assert set(observation.gradients) == {"hidden.weight", "hidden.bias", "head.weight", "head.bias"}
+    guesses = gradleak.restore_labels(observation)
+    assert set(guesses) == {"consistency", "gi", "idlg", "ilrg", "ilrg-estimate", "rlg"}
+    certified = guesses["consistency"].certified
+    assert certified is not None
+    assert certified.tolist() == torch.bincount(LABELS, minlength=10).tolist()
+    found = gradleak.invert(observation)
+    features = model.stem(torch.rand(0, 1, 12, 12)).shape[1]
+    assert found.inputs[found.inputs_certified].shape == (4, features)
+    assert model.training
+
+
+def test_methods_that_lack_something_are_left_out_unless_they_are_named(sent):
+    model, gradients = sent
+    weight = {"out.weight": gradients["out.weight"]}
+    observation = gradleak.observation_of(model, weight, input_shape=(1, 12, 12))
+    assert set(gradleak.restore_labels(observation)) == {"gi", "idlg", "rlg"}
+    with pytest.raises(InputError, match=r"^label method ilrg needs the gradient of head\.bias, which was not sent$"):
+        gradleak.restore_labels(observation, ["ilrg"])
+    unknown_size = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12))
+    assert set(gradleak.restore_labels(unknown_size)) == {"gi", "idlg", "rlg"}
+    with pytest.raises(InputError, match=r"^label method ilrg-estimate needs batch_size$"):
+        gradleak.restore_labels(unknown_size, "ilrg-estimate")
+    side = gradleak.SideKnowledge(torch.bincount(LABELS, minlength=10) > 0)
+    told = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4, side=side)
+    assert "ilrg-simplified" in gradleak.restore_labels(told)
+    with pytest.raises(InputError, match="unknown label method 'none'"):
+        gradleak.restore_labels(told, ["none"])
+
+
+def test_gradients_that_are_not_the_models_are_refused(sent):
+    model, gradients = sent
+    for wrong, message in (
+        (
+            {"fc.weight": gradients["out.weight"]},
+            r"^gradient of fc\.weight: the model has no such parameter; it has stem",
+        ),
+        (
+            {"out.bias": gradients["hidden.bias"]},
+            r"^gradient of out\.bias: has shape \[64\], the parameter has \[10\]$",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            gradleak.observation_of(model, wrong, input_shape=(1, 12, 12))
+    with pytest.raises(InputError, match="has no input_shape"):
+        gradleak.observation_of(model, gradients, input_shape=())
+
+
+def test_half_precision_is_noted(sent):
+    model, gradients = sent
+    halved = {name: gradient.bfloat16() for name, gradient in gradients.items()}
+    observation = gradleak.observation_of(model, halved, input_shape=(1, 12, 12))
+    assert observation.precision == torch.bfloat16
+    torch.testing.assert_close(observation.head_bias, halved["out.bias"].float(), rtol=0, atol=0)
+    exact = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12))
+    assert exact.precision is None
