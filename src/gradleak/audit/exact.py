@@ -72,15 +72,28 @@ def exact(observation: Observation) -> Exact:
     best: Exact | None = None
     for first in _cuts(seen):
         part = seen.without_first(first)
-        found = Exact(part, part.invert(observation.batch_size))
-        if not _stands(found, observation):
-            found = replace(found, inversion=_without_certificates(found.inversion))
+        found = _inverted(part, observation)
         if best is None or (found.certified, found.inputs) > (best.certified, best.inputs):
             best = found
         if best.is_whole:
             break
     assert best is not None
     return best
+
+
+def _inverted(seen: Seen, observation: Observation) -> Exact:
+    """Invert layers; without a batch size, and in vain, once more with the smallest rank of them in its place.
+
+    In the difference of two files of weights, the rounding of the weights disturbs the gradient by more than its own
+    type tells, so that the rank of wide layers is unclear.
+    """
+    found = Exact(seen, seen.invert(observation.batch_size))
+    if observation.batch_size is None and not found.certified:
+        ranks = [span.rank for span in seen.spans(None)]
+        if 0 < min(ranks) < max(ranks):
+            found = Exact(seen, seen.invert(min(ranks)))
+    stands = _stands(found, observation)
+    return found if stands else replace(found, inversion=_without_certificates(found.inversion))
 
 
 def _stands(found: Exact, observation: Observation) -> bool:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,8 @@ def files(tmp_path, monkeypatch):
     torch.save(model.state_dict(), "before.pt")
     save_file(update, "update.safetensors")
     torch.save(update, "update.pt")
-    np.savez("update.npz", **{name: g.numpy() for name, g in update.items()})
+    arrays: dict[str, Any] = {name: g.numpy() for name, g in update.items()}
+    np.savez("update.npz", **arrays)
     save_file({"images": x, "labels": y}, "truth.safetensors")
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     cross_entropy(model(x), y).backward()

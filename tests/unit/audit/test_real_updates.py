@@ -284,3 +284,17 @@ def test_a_short_last_batch_is_told(attack):
     assert result.certified_labels == certified(y[:4])
     assert "4 images, not the 6" in result.scale_meaning
     assert result.batch_size == 4
+
+
+def test_the_rounding_of_weights_that_are_subtracted_does_not_hide_the_batch(attack):
+    torch.manual_seed(0)
+    body = [nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Flatten()]
+    model = nn.Sequential(*body, nn.Linear(1352, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
+    x, y = torch.rand(8, 1, 28, 28), torch.randint(10, (8,))
+    after = copy.deepcopy(model)
+    for name, g in gradient(model, x, y).items():
+        after.get_parameter(name).data -= 0.1 * g
+    moved = {name: (p - model.get_parameter(name)).detach() for name, p in after.named_parameters()}
+    result = attack(model, moved, update_is="delta", lr=0.1, input_shape=(1, 28, 28))
+    assert result.certified_labels == certified(y)
+    assert len(result.certified_images) == 8
