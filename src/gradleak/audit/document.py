@@ -33,8 +33,8 @@ Place = Literal["here", "html", "nowhere"]
 """Where recovered images are shown: in this format, in audit.html, or not at all."""
 
 _OF_PICTURES: dict[Place, str] = {
-    "here": "Recovered images are shown below. They are private data of a client: keep this report as such.",
-    "html": "Recovered images are in audit.html. They are private data of a client: keep the report as such.",
+    "here": "Recovered images are shown below. They are private data of a client, and so is this report.",
+    "html": "Recovered images are in audit.html. They are private data of a client, and so is the report.",
     "nowhere": "Images were recovered, but are left out of this report. Labels and numbers in it may be private too.",
 }
 
@@ -231,6 +231,17 @@ def _sections(audit: Audit, pictures: Sequence[Pictures]) -> Iterable[Section]:
         tuple((each.what, each.source) for each in audit.assumptions),
     )
     yield Section("Attacks", (), *_attacks(audit))
+    if audit.defenses:
+        yield Section(
+            "Behind defenses",
+            (
+                "The same update, attacked again as it would arrive behind defenses that act on the gradient alone. "
+                "Price: norm of the change over that of the gradient. Unchanged: share of the nonzero entries that "
+                "arrive as they are. Estimates kept: share of iLRG's counts that stay the same.",
+            ),
+            ("defense", "what it does", "price", "unchanged", "certified labels", "certified inputs", "estimates kept"),
+            tuple(map(_defended, audit.defenses)),
+        )
     if audit.certified_images:
         yield Section(
             "Certified one by one",
@@ -245,17 +256,6 @@ def _sections(audit: Audit, pictures: Sequence[Pictures]) -> Iterable[Section]:
                 )
                 for each in audit.certified_images
             ),
-        )
-    if audit.defenses:
-        yield Section(
-            "Behind defenses",
-            (
-                "The same update, attacked again as it would arrive behind defenses that act on the gradient alone. "
-                "Price: norm of the change over that of the gradient. Unchanged: share of the nonzero entries that "
-                "arrive as they are. Estimates kept: share of iLRG's counts that stay the same.",
-            ),
-            ("defense", "what it does", "price", "unchanged", "certified labels", "certified inputs", "estimates kept"),
-            tuple(map(_defended, audit.defenses)),
         )
 
 

@@ -1,6 +1,7 @@
 """What an audit returns, and how it is written as JSON."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -178,4 +179,13 @@ class Audit:
         values["estimated_labels"] = self.estimated_labels
         for name in ("assumptions", "certified_images", "attacks", "defenses"):
             values[name] = [asdict(each) for each in values[name]]
-        return json.dumps(values, indent=2, allow_nan=False) + "\n"
+        return json.dumps(_finite(values), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Return a value without NaN and infinite numbers, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value

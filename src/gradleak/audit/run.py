@@ -1,5 +1,6 @@
 """An audit, from an update to what it gives away."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -245,7 +246,10 @@ def _attacked(
                 {} if truth is None or truth.images is None else measure.of_images(matched.images, truth.images, pixels)
             )
             why = f"{matched.iterations} iterations from {matching.STARTS} starts"
-            runner.note(loss=matched.loss, metrics=metrics, why=why)
+            if math.isfinite(matched.loss):
+                runner.note(loss=matched.loss, metrics=metrics, why=why)
+            else:
+                runner.note(status="failed", why=f"every start diverged; {why}")
             pictures.append(Pictures(_MATCHING, matched.images, matched.labels))
     floors = {} if case.counts is None else measure.label_floors(case.counts)
     return replace(

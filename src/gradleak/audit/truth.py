@@ -68,4 +68,4 @@ def truth_of(entries: dict[str, Tensor], source: str) -> Truth:
             f"{source}: images are {list(images.shape)} of {images.dtype}; they must be floating-point numbers "
             f"[{len(labels)}, ...], as the model reads them"
         )
-    return Truth(labels.long(), images)
+    return Truth(labels.long().cpu(), None if images is None else images.detach().cpu())

@@ -106,7 +106,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """Return a copy for attacks: in eval mode, in single precision at least, without activations in place.
+    """Return a copy for attacks: on the CPU, in eval mode, in single precision at least, no activation in place.
 
     Attacks differentiate twice, which an activation that overwrites its input forbids. The given model is not changed.
 
@@ -115,7 +115,7 @@ def copied(model: nn.Module) -> nn.Module:
     """
     model = unwrapped(model)
     try:
-        own = copy.deepcopy(model).eval()
+        own = copy.deepcopy(model).cpu().eval()
     except Exception as error:
         raise InputError(f"model {type(model).__name__}: cannot be copied: {_reason(error)}") from error
     for module in own.modules():

@@ -298,3 +298,13 @@ def test_the_rounding_of_weights_that_are_subtracted_does_not_hide_the_batch(att
     result = attack(model, moved, update_is="delta", lr=0.1, input_shape=(1, 28, 28))
     assert result.certified_labels == certified(y)
     assert len(result.certified_images) == 8
+
+
+def test_a_head_without_bias_leaves_the_methods_of_its_weight(attack):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(SIZE, 40), nn.ReLU(), nn.Linear(40, CLASSES, bias=False))
+    x, y = batch()
+    result = attack(model, gradient(model, x, y), update_is="gradient", batch_size=B, labels=y)
+    ran = {each.name for each in result.attacks if each.status == "ok"}
+    assert ran == {"gi", "idlg", "rlg"}
+    assert result.estimated_labels["gi"].keys() == certified(y).keys()

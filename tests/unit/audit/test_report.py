@@ -61,6 +61,13 @@ def test_the_json_has_the_documented_keys(audit, tmp_path):
     assert "pictures" not in record
 
 
+def test_numbers_that_json_does_not_have_are_left_out(audit):
+    odd = replace(audit, metrics={"psnr": float("nan")}, seconds=float("inf"))
+    record = json.loads(odd.to_json())
+    assert record["metrics"] == {"psnr": None}
+    assert record["seconds"] is None
+
+
 def test_files_are_private_and_pages_stand_alone(audit, tmp_path):
     files = write(audit, tmp_path, pictures=True, pixels=Pixels(), pdf=False)
     assert {path.name for path in files} >= {"audit.json", "audit.md", "audit.html"}
