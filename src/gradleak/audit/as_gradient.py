@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from gradleak.audit.options import ADAPTIVE, Told
+from gradleak.audit.update_files import Kind
 from gradleak.errors import InputError
-
-Kind = Literal["gradient", "delta"]
 
 _COARSE = (torch.float16, torch.bfloat16)
 

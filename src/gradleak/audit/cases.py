@@ -71,10 +71,11 @@ def _captured(options: AuditOptions, folder: Path) -> Iterator[Case]:
             model = user_model.build(options.model, options.checkpoint)
         else:
             model = user_model.build(options.model, options.checkpoint, sent.before, f"{folder}: {source}")
-        update = Update(sent.sent, source, sent.kind)
         if sent.kind == "weights":
             assert sent.before is not None
             update = change(sent.before, sent.sent, source, f"the weights before {source}")
+        else:
+            update = Update(sent.sent, source, sent.kind)
         given = {name: sent.facts[name] for name in _FACTS if sent.facts.get(name) is not None}
         told = options.told()
         given = {name: value for name, value in given.items() if name not in options.model_fields_set}

@@ -1,73 +1,36 @@
 """An audit, from an update to what it gives away."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gradleak.attacks.labels.guess import LabelGuess
-from gradleak.attacks.labels.ilrg import ilrg
-from gradleak.audit import defenses, labels, matching, measure
 from gradleak.audit.as_gradient import (
     AsGradient,
     Assumption,
-    Kind,
     as_gradient,
     check_finite,
     sign_of,
     trained,
     undecided,
 )
+from gradleak.audit.attacks import EXACT, Target, attack
 from gradleak.audit.exact import Exact, exact
-from gradleak.audit.findings import Audit, Certified, Pictures
+from gradleak.audit.findings import Attack, Audit
 from gradleak.audit.names import match
 from gradleak.audit.options import Told
 from gradleak.audit.runner import Runner
 from gradleak.audit.scale import Scale, scale_of
 from gradleak.audit.time_limit import Clock
 from gradleak.audit.truth import Truth
-from gradleak.audit.update_files import Update
+from gradleak.audit.update_files import Kind, Update
 from gradleak.audit.user_model import copied
-from gradleak.clients.observation import HEAD, Observation, trainable
+from gradleak.clients.observation import Observation, trainable
 from gradleak.errors import InputError
-from gradleak.victims.head import Head, head_of
+from gradleak.victims.head import head_of
 from gradleak.victims.layers import linear_chain
 
-_EXACT = "exact inversion"
-_MATCHING = "gradient matching"
 _EXACT_SHARE = 0.7
 """Share of the time that exact inversion may take; the others need seconds, matching what is left."""
-
-
-@dataclass(frozen=True)
-class _Case:
-    """An update with the model that it was computed on.
-
-    Attributes:
-        model: a copy of the user's.
-        head: its last layer.
-        shape: of one input.
-        tensors: what was sent, by name.
-        told: what is known about the training.
-        truth: the batch, or None.
-        counts: [C] of its labels, or None.
-    """
-
-    model: nn.Module
-    head: Head
-    shape: tuple[int, ...]
-    tensors: dict[str, Tensor]
-    told: Told
-    truth: Truth | None
-    counts: Tensor | None
-
-    def observation(self, read: AsGradient) -> Observation:
-        """Return what the server sees, up to the scale."""
-        return Observation(
-            read.gradients, self.model, self.told.batch_size, input_shape=self.shape, precision=read.precision
-        )
 
 
 def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, progress: bool = False) -> Audit:
@@ -111,8 +74,8 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
     if still:
         more = f" and {len(still) - 1} more" if len(still) > 1 else ""
         remarks.append(f"{still[0]}{more}: zero throughout, taken for not trained.")
-    case = _Case(own, head, shape, sent, told, truth, counts)
-    read, found, of_sign = _read(case, update.kind, runner)
+    target = Target(own, head, shape, sent, told, truth, counts, chain.output_function)
+    read, found, of_sign = _read(target, update.kind, runner)
     remarks += matched.of_buffers() if read.kind == "delta" else []
     scale = scale_of(
         None if found is None else found.inversion,
@@ -134,9 +97,7 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
         remarks=tuple(remarks),
         zeros=1 - sum(int(t.count_nonzero()) for t in sent.values()) / sum(t.numel() for t in sent.values()),
     )
-    return replace(
-        _attacked(case, read, found, scale, result, runner, chain.output_function), seconds=runner.clock.spent
-    )
+    return replace(attack(target, read, found, scale, result, runner), seconds=runner.clock.spent)
 
 
 def _assumptions(told: Told, output_function: str | None) -> list[Assumption]:
@@ -149,198 +110,40 @@ def _assumptions(told: Told, output_function: str | None) -> list[Assumption]:
     return listed
 
 
-def _read(case: _Case, kind: str | None, runner: Runner) -> tuple[AsGradient, Exact | None, Assumption]:
-    """Read the update as a gradient, and invert it: that tells the sign too, since only the right one has images."""
-    told = case.told
-    weights = {name: parameter.detach() for name, parameter in trainable(case.model).items()}
-    certain: Kind | None = told.update_is or (
-        "delta" if kind == "delta" else "gradient" if kind == "gradient" else None
-    )
-    likely = certain or sign_of(case.tensors.get("head.bias"))
-    order: Sequence[Kind] = (
-        [certain] if certain else ["delta", "gradient"] if likely == "delta" else ["gradient", "delta"]
-    )
-    first: tuple[AsGradient, Exact | None] | None = None
-    for number, each in enumerate(order):
-        read = as_gradient(case.tensors, weights, each, told)
-        if read.signs_only or told.smoothing:
-            why = (
-                "an adaptive optimiser changed the sizes of the entries"
-                if read.signs_only
-                else "needs a loss without label smoothing"
-            )
-            if not number:
-                runner.skip(_EXACT, "not applicable", why)
-            found = None
-        else:
-            before = len(runner.attacks)
-            observation = case.observation(read)
-            found = runner.run(_EXACT, lambda seen=observation: exact(seen), share=_EXACT_SHARE)
-            if number and (found is None or not found.certified):
-                del runner.attacks[before:]
-            elif number:
-                del runner.attacks[:before]
-        first = first or (read, found)
-        if found is not None and found.certified:
-            source = "told" if certain else "found"
-            by = "" if certain else ", as exact inversion shows"
-            return read, found, Assumption(f"The update is a {_words(each)}{by}.", source)
-    assert first is not None
-    if certain:
-        return *first, Assumption(f"The update is a {_words(certain)}.", "told")
-    if likely is None:
-        raise undecided()
-    return *first, Assumption(f"The update is a {_words(likely)}, by the signs of the last layer's bias.", "found")
+def _read(target: Target, sent_as: Kind | None, runner: Runner) -> tuple[AsGradient, Exact | None, Assumption]:
+    """Read the update as a gradient, and invert it: that tells the sign too, since only the right one has images.
 
-
-def _words(kind: Kind) -> str:
-    return "gradient" if kind == "gradient" else "weight change"
-
-
-def _attacked(
-    case: _Case,
-    read: AsGradient,
-    found: Exact | None,
-    scale: Scale,
-    result: Audit,
-    runner: Runner,
-    output_function: str | None,
-) -> Audit:
-    told, truth = case.told, case.truth
-    pixels = measure.Pixels(told.mean, told.std)
-    factor = scale.factor or 1.0
-    scaled = {name: gradient / factor for name, gradient in read.gradients.items()}
-    observation = replace(case.observation(read), gradients=scaled, batch_size=scale.batch_size)
-    if found is not None:
-        rescaled = tuple(gradient / factor for gradient in found.seen.gradients)
-        found = replace(found, seen=replace(found.seen, gradients=rescaled))
-        result = _with_certified(case, found, result, pixels)
-    best = _labels(case, observation, found, read, scale, runner)
-    counted = None if best is None else best.assignable_counts
-    if told.defenses and counted is not None and not read.signs_only:
-        again = defenses.compare(observation, found, lambda seen, of: _estimate(case, seen, of), runner, told.seed)
-        result = replace(result, defenses=again)
-    pictures = list(result.pictures)
-    if not told.matching:
-        runner.skip(_MATCHING, "not applicable", "switched off")
-    elif read.signs_only or counted is None:
-        why = "an adaptive optimiser" if read.signs_only else "no method restored counts of labels to match with"
-        runner.skip(_MATCHING, "not applicable", why)
-    else:
-        known = labels.label_list(counted)
-        matched = runner.run(
-            _MATCHING,
-            lambda: matching.match(
-                observation,
-                known,
-                told,
-                output_function=output_function,
-                seconds=runner.clock.left,
-                progress=runner.progress,
-            ),
-            limits_itself=True,
-        )
-        if matched is not None:
-            runner.interrupted |= matched.interrupted
-            metrics = (
-                {} if truth is None or truth.images is None else measure.of_images(matched.images, truth.images, pixels)
-            )
-            why = f"{matched.iterations} iterations from {matching.STARTS} starts"
-            if math.isfinite(matched.loss):
-                runner.note(loss=matched.loss, metrics=metrics, why=why)
-            else:
-                runner.note(status="failed", why=f"every start diverged; {why}")
-            pictures.append(Pictures(_MATCHING, matched.images, matched.labels))
-    floors = {} if case.counts is None else measure.label_floors(case.counts)
-    return replace(
-        result,
-        attacks=tuple(runner.attacks),
-        interrupted=runner.interrupted,
-        pictures=tuple(pictures),
-        metrics={**result.metrics, **floors},
-    )
-
-
-def _estimate(case: _Case, seen: Observation, found: Exact | None) -> Tensor | None:
-    """Return iLRG's counts [C] where a defense may have changed the scale; None if it does not apply."""
-    if seen.lacks(HEAD):
-        return None
-    inversion = None if found is None else found.inversion
-    scale = scale_of(inversion, case.head, seen.gradients, batch_size=seen.batch_size, scale_is_rate=False)
-    gradients = {name: gradient / (scale.factor or 1.0) for name, gradient in seen.gradients.items()}
-    return ilrg(replace(seen, gradients=_desmoothed(case, gradients))).assignable_counts
-
-
-def _desmoothed(case: _Case, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return gradients whose last layer counts labels as without label smoothing x: p - (1 - x) y - x / C over 1 - x.
-
-    Exactly so where all probabilities are alike, as in an untrained model.
+    Raises:
+        InputError: nothing tells the sign.
     """
-    factor = 1 / (1 - case.told.smoothing)
-    return {name: gradient * (factor if name in HEAD else 1.0) for name, gradient in gradients.items()}
+    certain = target.told.update_is or sent_as
+    likely = certain or sign_of(target.tensors.get("head.bias"))
+    other: Kind = "gradient" if likely == "delta" else "delta"
+    order: list[Kind] = [certain] if certain else [likely or "gradient", other]
+    weights = {name: parameter.detach() for name, parameter in trainable(target.model).items()}
+    tried: list[tuple[AsGradient, Exact | None, list[Attack]]] = []
+    certified = False
+    for kind in order:
+        runner.attacks.clear()
+        read = as_gradient(target.tensors, weights, kind, target.told)
+        found = _inverted(target, read, runner)
+        tried.append((read, found, runner.attacks.copy()))
+        certified = found is not None and found.certified > 0
+        if certified:
+            break
+    if likely is None and not certified:
+        raise undecided()
+    read, found, runner.attacks[:] = tried[-1 if certified else 0]
+    by = "as exact inversion shows" if certified else "by the signs of the last layer's bias"
+    what = f"The update is a {'gradient' if read.kind == 'gradient' else 'weight change'}"
+    return read, found, Assumption(f"{what}.", "told") if certain else Assumption(f"{what}, {by}.", "found")
 
 
-def _labels(
-    case: _Case, observation: Observation, found: Exact | None, read: AsGradient, scale: Scale, runner: Runner
-) -> LabelGuess | None:
-    """Run all label methods; return the guess with counts that rests on most: consistency, else iLRG, else another."""
-    seen = replace(observation, gradients=_desmoothed(case, observation.gradients))
-    guesses: dict[str, LabelGuess] = {}
-    for name, method in labels.methods(seen, found).items():
-        if read.signs_only and name != labels.BIAS_SIGN:
-            method = "an adaptive optimiser changed the sizes of the entries"
-        elif scale.factor is None and name in _NEED_SCALE:
-            method = "needs the scale of the update; give the learning rate with --lr"
-        if isinstance(method, str):
-            runner.skip(name, "not applicable", method)
-            continue
-        guess = runner.run(name, lambda method=method: method(seen))
-        if guess is None:
-            continue
-        guesses[name] = guess
-        metrics = {} if case.counts is None else measure.of_guess(guess, case.counts)
-        runner.note(counts=labels.counts_dict(guess), metrics=metrics)
-    usable = [guesses[name] for name in _BEST if name in guesses and guesses[name].assignable_counts is not None]
-    return usable[0] if usable else None
-
-
-_BEST = ("consistency", "ilrg", "ilrg-estimate")
-_NEED_SCALE = _BEST
-"""Methods that count; those of presence do without the scale."""
-
-
-def _with_certified(case: _Case, found: Exact, result: Audit, pixels: measure.Pixels) -> Audit:
-    """Add what exact inversion certifies."""
-    inversion = found.inversion
-    rows = torch.nonzero(inversion.inputs_certified).flatten()
-    inputs = inversion.inputs[rows].cpu()
-    certified = [
-        Certified(
-            label=int(inversion.labels[row]),
-            times=int(inversion.multiplicity[row]),
-            mixture=int(inversion.mixture[row]),
-            error=float(inversion.error[row]),
-        )
-        for row in rows
-    ]
-    truth, metrics = case.truth, {}
-    if truth is not None and case.counts is not None:
-        metrics = measure.of_certificates(found, certified, inputs, truth, case.counts)
-    pictures = result.pictures
-    if found.seen.shows_images and len(rows):
-        images = inputs.reshape(-1, *case.shape)
-        pictures = (*pictures, Pictures(_EXACT, images, inversion.labels[rows].cpu()))
-        if truth is not None and truth.images is not None:
-            values = measure.psnr_of_certified(images, truth.images, pixels)
-            certified = [
-                replace(each, psnr=value) for each, value in zip(certified, values or [None] * len(rows), strict=True)
-            ]
-    counts = found.certified_labels
-    return replace(
-        result,
-        certified_labels={c: int(counts[c]) for c in torch.nonzero(counts).flatten().tolist()},
-        certified_images=tuple(certified),
-        images_are=found.reads,
-        metrics=metrics,
-        pictures=pictures,
-    )
+def _inverted(target: Target, read: AsGradient, runner: Runner) -> Exact | None:
+    if read.signs_only:
+        runner.skip(EXACT, "not applicable", "an adaptive optimiser changed the sizes of the entries")
+        return None
+    if target.told.smoothing:
+        runner.skip(EXACT, "not applicable", "needs a loss without label smoothing")
+        return None
+    return runner.run(EXACT, lambda: exact(target.observation(read)), share=_EXACT_SHARE)

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from gradleak.errors import InputError
 from gradleak.victims import checkpoints
+
+Kind = Literal["gradient", "delta"]
+"""A gradient, or weights after a training minus those before."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +30,17 @@ class Update:
 
     tensors: Mapping[str, Tensor] = field(repr=False)
     source: str
-    kind: str | None = None
+    kind: Kind | None = None
     ordered: bool = True
 
 
-def read_update(path: Path, kind: str | None = None) -> Update:
+def read_update(path: Path) -> Update:
     """Read a gradient or a weight change.
 
     Raises:
         InputError: see :func:`read_tensors`.
     """
-    return Update(read_tensors(path), str(path), kind, ordered=path.suffix != ".safetensors")
+    return Update(read_tensors(path), str(path), ordered=path.suffix != ".safetensors")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
