@@ -15,6 +15,7 @@ from gradleak.audit.findings import Audit, Certified, Pictures
 from gradleak.audit.options import Told
 from gradleak.audit.runner import Runner
 from gradleak.audit.scale import Scale, scale_of
+from gradleak.audit.simulated import Simulated, simulated
 from gradleak.audit.truth import Truth
 from gradleak.clients.observation import HEAD, Observation
 from gradleak.victims.head import Head
@@ -55,6 +56,10 @@ class Target:
         """How inputs become pixels."""
         return measure.Pixels(self.told.mean, self.told.std)
 
+    def simulated(self, observation: Observation) -> Simulated:
+        """Return the client as the server simulates it."""
+        return simulated(observation, self.told, ends_in_softmax=self.output_function == "softmax")
+
     def observation(self, read: AsGradient) -> Observation:
         """Return what the server sees, up to the scale."""
         return Observation(
@@ -90,13 +95,17 @@ def attack(target: Target, read: AsGradient, found: Exact | None, scale: Scale, 
         again = defenses.compare(observation, found, lambda seen, of: _estimate(target, seen, of), runner, seed)
         result = replace(result, defenses=again)
     matched = _matched(target, observation, counts, runner)
-    floors = {} if target.counts is None else measure.label_floors(target.counts)
+    measured = {} if target.counts is None else measure.label_floors(target.counts)
+    truth = target.truth
+    if truth is not None and (images := truth.images) is not None and scale.factor is not None:
+        share = runner.quietly(lambda: target.simulated(observation).unchanged(images, truth.labels))
+        measured |= {} if share is None else {"unchanged": share}
     return replace(
         result,
         attacks=tuple(runner.attacks),
         interrupted=runner.interrupted,
         pictures=result.pictures if matched is None else (*result.pictures, matched),
-        metrics={**result.metrics, **floors},
+        metrics={**result.metrics, **measured},
     )
 
 
@@ -113,7 +122,7 @@ def _matched(target: Target, observation: Observation, counts: Tensor | None, ru
             observation,
             known,
             target.told,
-            output_function=target.output_function,
+            client=target.simulated(observation),
             seconds=runner.clock.left,
             progress=runner.progress,
         ),

@@ -213,6 +213,9 @@ def _figures(audit: Audit) -> tuple[tuple[str, str], ...]:
             ("Scale", f"{scale} ({source})" if source else scale),
             ("Entries sent as 0", f"{audit.zeros:.1%}"),
         ]
+    unchanged = audit.metrics.get("unchanged")
+    if unchanged is not None:
+        figures.append(("Entries as the true batch gives them", f"{unchanged:.1%}"))
     return (*figures, ("Time", duration(audit.seconds)))
 
 

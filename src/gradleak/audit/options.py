@@ -79,6 +79,8 @@ class Told(Typed):
             raise ValueError("std must be above 0")
         if self.weight_decay and self.lr is None:
             raise ValueError("weight_decay can only be undone with lr")
+        if self.local_steps > 1 and self.update_is == "gradient":
+            raise ValueError("local_steps are those inside a weight change; a gradient has none")
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(f"momentum is that of sgd; {self.optimizer} has another one, which cannot be undone")
         return self

@@ -70,6 +70,18 @@ class Runner:
         self.attacks.append(Attack(name, status, time.perf_counter() - began, why))
         return None
 
+    def quietly(self, measure: Callable[[], T]) -> T | None:
+        """Return a measurement, or None where it fails or the user stops it; it is no attack and has no limit."""
+        if self.interrupted:
+            return None
+        try:
+            return measure()
+        except KeyboardInterrupt:
+            self.interrupted = True
+        except Exception:  # of the user's model, such as BatchNorm on a single image
+            pass
+        return None
+
     def skip(self, name: str, status: Status, why: str) -> None:
         """Note an attack that is not run."""
         self.attacks.append(Attack(name, status, 0.0, why))

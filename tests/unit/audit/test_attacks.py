@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.unit.audit.conftest import SIZE, B, Convolutional, batch, certified, gradient, network
 
-from gradleak.audit import audit_update, defenses, labels, matching
+from gradleak.audit import audit_update, defenses, labels, simulated
 from gradleak.audit.time_limit import TimeUp, limited
 
 
@@ -128,7 +128,7 @@ def test_a_time_limit_ends_what_has_none():
 def test_a_model_that_ends_in_softmax_is_matched_on_its_logits():
     x = torch.rand(3, SIZE)
     own = torch.nn.Sequential(network(), torch.nn.Softmax(dim=1))
-    wrapped = matching._Classifier(own, (SIZE,), ends_in_softmax=True)
+    wrapped = simulated._Classifier(own, (SIZE,), ends_in_softmax=True)
     logits = own[0](x)
     assert torch.allclose(wrapped(x[:, None, None]).log_softmax(1), logits.log_softmax(1), atol=1e-5)
 
@@ -153,3 +153,14 @@ def test_the_price_of_a_defense_counts_entries_that_pass_unchanged():
     after = {"a": torch.tensor([3.0, 0.0, 0.0]), "b": torch.tensor([3.0, 12.0])}
     assert defenses.price(before, after) == (pytest.approx(5 / 13), pytest.approx(2 / 3))
     assert defenses.price(before, {"a": before["a"]}) == (pytest.approx(12 / 13), pytest.approx(2 / 3))
+
+
+def test_entries_that_a_defense_of_the_client_let_through_are_counted(attack, sent):
+    model, update, x, y = sent
+    assert attack(model, update, images=x, labels=y, batch_size=B).metrics["unchanged"] == 1
+    torch.manual_seed(0)
+    noisy = {name: g + g.std() * torch.randn_like(g) if name == "0.weight" else g for name, g in update.items()}
+    result = attack(model, noisy, images=x, labels=y, batch_size=B, update_is="gradient")
+    entries = {name: int((g.abs() > 1e-7).sum()) for name, g in update.items()}
+    others = 1 - entries["0.weight"] / sum(entries.values())
+    assert result.metrics["unchanged"] == pytest.approx(others, abs=0.02)
