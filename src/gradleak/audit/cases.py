@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from torch import nn
 
 from gradleak.audit import user_model
@@ -11,9 +13,13 @@ from gradleak.audit.options import AuditOptions, Told
 from gradleak.audit.truth import Truth, read_truth
 from gradleak.audit.update_files import Update, change, difference, read_update
 from gradleak.errors import InputError
+from gradleak.plan.cli import describe
 
-_FACTS = ("lr", "local_steps", "batch_size")
-"""What a captured update may tell; options on the command line win."""
+if TYPE_CHECKING:
+    from gradleak.capture.layout import Captured
+
+_FACTS = ("lr", "local_steps", "optimizer", "momentum", "weight_decay")
+"""What a captured update may tell of a training, by the names of the options, which win."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,27 @@ def _captured(options: AuditOptions, folder: Path) -> Iterator[Case]:
             update = change(sent.before, sent.sent, source, f"the weights before {source}")
         else:
             update = Update(sent.sent, source, sent.kind)
-        given = {name: sent.facts[name] for name in _FACTS if sent.facts.get(name) is not None}
-        told = options.told()
-        given = {name: value for name, value in given.items() if name not in options.model_fields_set}
-        told = told.model_copy(update={**given, "minutes": told.minutes / number})
+        told = _told(options, sent, 1 / number, f"{folder}: {source}")
         yield Case(model, update, told, None, options.output / f"round-{sent.round:04d}" / f"client-{sent.client}")
+
+
+def _told(options: AuditOptions, sent: "Captured", share: float, where: str) -> Told:
+    """Return what options and a captured update tell, with a share of the time.
+
+    Raises:
+        InputError: what was captured cannot be.
+    """
+    facts = {name: sent.facts[name] for name in _FACTS if sent.facts.get(name) is not None}
+    if sent.facts.get("training") is not None:
+        facts["bn_eval"] = not sent.facts["training"]
+    # Several steps see several batches, whose images are attacked together.
+    one = sent.kind == "gradient" or sent.facts.get("local_steps") == 1
+    images = sent.facts.get("batch_size") if one else sent.facts.get("num_examples")
+    facts |= {} if images is None else {"batch_size": images}
+    if sent.kind == "gradient":
+        facts.pop("local_steps", None)
+    given = {name: getattr(options, name) for name in Told.model_fields if name in options.model_fields_set}
+    try:
+        return Told(**{**facts, **given, "minutes": options.minutes * share})
+    except ValidationError as error:
+        raise InputError(f"{where}: {describe(error, '')}") from error

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from tests.unit.audit.conftest import SIZE, B, batch, certified, gradient, network
 from torch.nn.functional import cross_entropy
 
+from gradleak.capture import layout
 from gradleak.commands.audit import main
 from gradleak.errors import InputError
 
@@ -138,12 +139,12 @@ def test_bad_input_is_one_line(files, given, message):
 
 
 def test_a_captured_folder_is_audited_client_by_client(files):
-    layout = pytest.importorskip("gradleak.capture.layout")
     before, after = torch.load("before.pt"), torch.load("after.pt")["state_dict"]
     folder = Path("updates")
     layout.start(folder)
     facts = {"lr": 0.1, "local_steps": 1, "batch_size": B}
     layout.write(folder, 1, "a", after, kind="weights", before=before, facts=facts)
+    layout.write(folder, 1, "c", after, kind="weights", before=before, facts={"num_examples": B, "training": False})
     layout.write(folder, 1, "b", torch.load("update.pt"), kind="gradient", before=before)
     with pytest.raises(SystemExit):
         main(
@@ -156,9 +157,16 @@ def test_a_captured_folder_is_audited_client_by_client(files):
                 "--no-pdf",
             ]
         )
-    for client in ("a", "b"):
+    for client in ("a", "b", "c"):
         record = json.loads(Path(f"audit/round-0001/client-{client}/audit.json").read_text())
         assert record["certified_labels"] == {str(c): n for c, n in files.items()}
+
+
+def test_facts_of_a_capture_that_cannot_be_are_named(files):
+    layout.start(Path("updates"))
+    layout.write(Path("updates"), 1, "a", torch.load("update.pt"), kind="gradient", facts={"momentum": 2})
+    with pytest.raises(InputError, match=r"updates: round 1, client a: momentum: .*less than 1"):
+        main(["--model=my.py:build", "--checkpoint=before.pt", "--update=updates", f"--input-shape={SIZE}"])
 
 
 def test_help_does_not_import_torch():
