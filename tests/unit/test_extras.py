@@ -100,12 +100,13 @@ functional.cross_entropy(model(torch.rand(4, 1, 12, 12)), torch.tensor([7, 7, 2,
 gradients = {name: p.grad for name, p in model.named_parameters()}
 observation = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4)
 counts = gradleak.restore_labels(observation)["ilrg"].counts
-print(counts.tolist(), int(gradleak.invert(observation).inputs_certified.sum()))
+audit = gradleak.audit_update(model, gradients, input_shape=(1, 12, 12), batch_size=4, minutes=0.1)
+print(counts.tolist(), int(gradleak.invert(observation).inputs_certified.sum()), audit.certified_labels)
 """
 
 
 def test_the_library_attacks_a_model_of_ones_own(tmp_path):
-    assert in_core(LIBRARY, tmp_path) == "[1, 0, 1, 0, 0, 0, 0, 2, 0, 0] 4"
+    assert in_core(LIBRARY, tmp_path) == "[1, 0, 1, 0, 0, 0, 0, 2, 0, 0] 4 {0: 1, 2: 1, 7: 2}"
 
 
 def test_jobs_run_on_data_of_ones_own(tmp_path):

@@ -38,6 +38,7 @@ def test_the_import_is_light():
     assert done.stdout == f"[] {gradleak.__version__}\n"
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_documentation(capsys):
     """All of them in order, as one reads them; what they find is compared with the batch."""
     names: dict[str, Any] = {}
