@@ -11,7 +11,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gradleak.clients.local_training import LocalTraining
 from gradleak.clients.observation import trainable
 from gradleak.errors import InputError
-from gradleak.victims.models.base import Victim
 
 
 class _BatchStatistics(nn.Module):
@@ -41,7 +40,7 @@ class _BatchStatistics(nn.Module):
         return normalised * self.weight.reshape(shape) + self.bias.reshape(shape)
 
 
-def _use_batch_statistics(model: nn.Module) -> None:
+def use_batch_statistics(model: nn.Module) -> None:
     """Replace every BatchNorm in place; one that has several names is replaced once."""
     made: dict[nn.Module, _BatchStatistics] = {}
     for name, module in list(model.named_modules(remove_duplicate=False)):
@@ -54,7 +53,7 @@ class Client:
     """Gradients of the mean cross-entropy, or their mean over local training, for K batches side by side.
 
     Args:
-        model: the model that the server sent; it is copied.
+        model: the model that the server sent, whose output are logits [n, C]; it is copied.
         training: the client's local training.
         names: parameters that it trains, named as in :func:`gradleak.clients.observation.trainable`; all by default.
             Those that do not affect the output have zero gradients (:func:`gradleak.clients.observation.sent_names`
@@ -64,7 +63,7 @@ class Client:
         names: parameters whose gradients it sends.
     """
 
-    def __init__(self, model: Victim, training: LocalTraining, names: Sequence[str] | None = None) -> None:
+    def __init__(self, model: nn.Module, training: LocalTraining, names: Sequence[str] | None = None) -> None:
         self.training = training
         copied = copy.deepcopy(model).eval()
         trained = trainable(copied)
@@ -72,9 +71,9 @@ class Client:
         self.names = self.trained
         self.parameters = tuple(trained[name].detach() for name in self.trained)
         # Autograd shall track only what is differentiated below.
-        self.model: nn.Module = copied.requires_grad_(requires_grad=False)
+        self.model = copied.requires_grad_(requires_grad=False)
         if not training.bn_eval:
-            _use_batch_statistics(self.model)
+            use_batch_statistics(self.model)
         self.buffers = dict(self.model.named_buffers())
 
     def sending(self, names: Sequence[str]) -> "Client":

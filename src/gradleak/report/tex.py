@@ -135,15 +135,12 @@ class Raw(str):
     __slots__ = ()
 
 
-def template(path: Path) -> jinja2.Template:
-    """Load a template with delimiters that TeX does not use: ``<% %>``, ``<< >>``, ``<# #>``.
+def environment() -> jinja2.Environment:
+    """Return a template environment with delimiters that TeX does not use: ``<% %>``, ``<< >>``, ``<# #>``.
 
     The filter ``tex`` escapes.
-
-    Raises:
-        InputError: the file is missing or is not a valid template.
     """
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         block_start_string="<%",
         block_end_string="%>",
         variable_start_string="<<",
@@ -156,9 +153,18 @@ def template(path: Path) -> jinja2.Template:
         autoescape=False,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["tex"] = lambda value: value if isinstance(value, Raw) else escape(value)
+    made.filters["tex"] = lambda value: value if isinstance(value, Raw) else escape(value)
+    return made
+
+
+def template(path: Path) -> jinja2.Template:
+    """Load a template, see :func:`environment`.
+
+    Raises:
+        InputError: the file is missing or is not a valid template.
+    """
     try:
-        return environment.from_string(path.read_text(encoding="utf-8"))
+        return environment().from_string(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except jinja2.TemplateSyntaxError as error:

@@ -69,7 +69,7 @@ def assign(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
             first fault.
     """
     wanted: dict[str, Tensor] = model.state_dict()
-    tensors = _without_prefixes(tensors, wanted)
+    tensors = without_prefixes(tensors, wanted)
     missing = [name for name in wanted if name not in tensors and not name.endswith(_COUNTER)]
     unexpected = [name for name in tensors if name not in wanted]
     kind = type(model).__name__
@@ -95,7 +95,7 @@ def assign(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
     model.load_state_dict({**wanted, **tensors})
 
 
-def _without_prefixes(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_prefixes(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Strip prefixes until a key is one of the model, which may itself have a part of that name.
 
     Keys that lack a prefix which others have are not weights of the model but step counters or the criterion of a

@@ -121,7 +121,7 @@ def linear_chain(model: nn.Module, example: Tensor) -> Chain:
     calls, output = record(model, example)
     trace = _Trace(model, example, version, calls)
     where = f"model {type(model).__name__}"
-    joint = trace.joint(_logits(output, where), None)
+    joint = trace.joint(logits_of(output, where), None)
     output_function = None
     if joint.call and not joint.functions and _is_over_classes(joint.call):
         output_function = _OUTPUT_FUNCTIONS[joint.call.function]
@@ -165,8 +165,12 @@ def _without_branches(chain: Chain, example: Tensor) -> Chain:
     return chain
 
 
-def _logits(output: object, where: str) -> Tensor:
-    """Return the logits of a model's output."""
+def logits_of(output: object, where: str) -> Tensor:
+    """Return the logits of a model's output, see :func:`linear_chain`.
+
+    Raises:
+        InputError: it is unclear which entry holds them.
+    """
     if isinstance(output, Tensor):
         return output
     entries: dict[object, object] = {}

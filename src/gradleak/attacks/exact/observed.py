@@ -47,9 +47,12 @@ class Seen:
 
     def head(self) -> "Seen":
         """Return the last layer alone."""
-        last = len(self.network.layers) - 1
-        network = Network(self.network.layers[last:], self.network.computed_in)
-        return Seen(network, self.gradients[last:], self.precision, self.first + last, self.chain)
+        return self.without_first(len(self.network.layers) - 1)
+
+    def without_first(self, number: int) -> "Seen":
+        """Return the layers after the first ``number``, which leaves one or more."""
+        network = Network(self.network.layers[number:], self.network.computed_in)
+        return Seen(network, self.gradients[number:], self.precision, self.first + number, self.chain)
 
 
 def see(observation: Observation) -> Seen:

@@ -1,0 +1,77 @@
+"""Label methods on an update: all that apply."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gradleak.attacks.labels.base import LabelGuess, build, head_gradient
+from gradleak.attacks.labels.consistency import counts_of
+from gradleak.audit.exact import Exact
+from gradleak.audit.findings import Counts
+from gradleak.clients.observation import Observation
+from gradleak.plan import catalogue
+
+BIAS_SIGN = "bias-sign"
+"""Classes whose entry of the last layer's bias gradient is negative."""
+
+_LEAST = 1e-6
+"""Relative size of an entry from which its sign counts; float32 sums round by less."""
+
+Method = Callable[[Observation], LabelGuess]
+
+
+def bias_sign(observation: Observation) -> LabelGuess:
+    """Return the classes whose bias gradient is negative.
+
+    It is the mean probability of a class minus its share of the batch, so a class with a negative entry is in the
+    batch, whatever the features and the sizes of the entries; others may be in it too.
+
+    Raises:
+        InputError: the gradient of the last layer's bias was not sent.
+    """
+    bias = head_gradient(observation, "head.bias").double()
+    return LabelGuess(bias < -_LEAST * bias.abs().max())
+
+
+def methods(observation: Observation, found: Exact | None) -> dict[str, Method | str]:
+    """Return every label method by name, or why it does not apply.
+
+    Args:
+        observation: what the server sees.
+        found: by exact inversion; for the method ``consistency``.
+    """
+    result: dict[str, Method | str] = {}
+    for name in catalogue.names("attacks"):
+        facts = catalogue.find("attacks", name)
+        lacking = observation.lacks(facts.needs)
+        if facts.side:
+            result[name] = "needs to know the classes of the batch"
+        elif lacking:
+            result[name] = f"needs the gradient of {' and '.join(lacking)}, which was not sent"
+        elif "counts" in facts.gives and observation.batch_size is None:
+            result[name] = "needs the batch size; give it with --batch-size"
+        elif name == "consistency":
+            result[name] = "exact inversion did not run" if found is None else _consistency(found)
+        else:
+            result[name] = build(name)
+    missing = observation.lacks(["head.bias"])
+    result[BIAS_SIGN] = "needs the gradient of head.bias, which was not sent" if missing else bias_sign
+    return result
+
+
+def _consistency(found: Exact) -> Method:
+    return lambda observation: counts_of(observation, found.seen, found.inversion)
+
+
+def counts_dict(guess: LabelGuess) -> Counts:
+    """Return the classes of a guess with their instances."""
+    present = torch.nonzero(guess.presence).flatten().tolist()
+    if guess.counts is None:
+        return dict.fromkeys(present)
+    return {c: int(guess.counts[c]) for c in present}
+
+
+def label_list(counts: Tensor) -> Tensor:
+    """Return labels [B] int64, ascending, of counts [C]."""
+    return torch.arange(len(counts)).repeat_interleave(counts)

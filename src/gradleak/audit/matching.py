@@ -1,0 +1,126 @@
+"""Gradient matching on the user's model, as far as the time goes."""
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gradleak.attacks.images.engine import Matching, reconstruct
+from gradleak.attacks.images.problem import Problem
+from gradleak.attacks.images.starts import start
+from gradleak.audit.options import Told
+from gradleak.audit.simulated import Simulated, picture_shape
+from gradleak.audit.time_limit import limited
+from gradleak.clients.observation import Observation
+from gradleak.streams import stream
+
+STARTS = 2
+"""Starts, of which the one with the smallest matching loss is kept."""
+
+MOST_ITERATIONS = 4800
+"""Iterations at most; as in the released code of Geiping et al. (NeurIPS 2020)."""
+
+_TRIED = 1
+"""Iterations from which the time of one is told; their result needs one more evaluation."""
+
+_LEAST = 1.0
+"""Seconds that matching gets in any case."""
+
+_TOTAL_VARIATION = 1e-4
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A reconstruction by gradient matching.
+
+    Attributes:
+        images: [B, *input_shape], as the model reads them.
+        labels: [B] int64.
+        loss: one minus the cosine of the gradients.
+        iterations: how many there was time for.
+        interrupted: whether the user stopped it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    loss: float
+    iterations: int
+    interrupted: bool
+
+
+def match(
+    observation: Observation,
+    labels: Tensor,
+    told: Told,
+    *,
+    client: Simulated,
+    seconds: float,
+    progress: bool,
+) -> Matched:
+    """Reconstruct a batch by matching its gradient with restored labels (IG; Geiping et al., NeurIPS 2020).
+
+    The cosine does not depend on the scale of the gradient.
+
+    Args:
+        observation: what the server sees.
+        labels: [B] int64, restored.
+        told: the client's training, normalisation and the seed.
+        client: the client as the server simulates it.
+        seconds: the time for it.
+        progress: whether to show progress.
+    """
+    problem = _problem(observation, labels, told, client)
+    is_image = len(observation.input_shape) == 3
+    matching = Matching(
+        objective="sim",
+        optimizer="adam",
+        lr=0.1,
+        schedule="step",
+        iterations=_TRIED,
+        signed=True,
+        boxed=bool(told.std),
+        tv_weight=_TOTAL_VARIATION if is_image else 0.0,
+        log_every=MOST_ITERATIONS,
+    )
+    began = time.perf_counter()
+    once = began
+    for _ in range(2):  # the first one takes longer: torch imports parts of itself
+        once = time.perf_counter()
+        reconstruct(problem, matching)
+    now = time.perf_counter()
+    left = max(seconds - (now - began), _LEAST)
+    iterations = int(0.95 * left / ((now - once) / (_TRIED + 1)))
+    matching = replace(matching, iterations=max(1, min(MOST_ITERATIONS, iterations)))
+    with limited(left) as limit:
+        found = reconstruct(problem, matching, progress=progress)
+    return Matched(
+        images=found.images[0].reshape(len(labels), *observation.input_shape).detach().cpu(),
+        labels=labels,
+        loss=float(found.loss[0]),
+        iterations=len(found.trace),
+        interrupted=found.interrupted and not limit.is_up,
+    )
+
+
+def _problem(observation: Observation, labels: Tensor, told: Told, client: Simulated) -> Problem:
+    shape, like = picture_shape(observation.input_shape), client.observed[0]
+    starts = [
+        start("randn", (len(labels), *shape), 1.0, stream("audit", told.seed, number), lambda: torch.empty(0))
+        for number in range(STARTS)
+    ]
+    mean, std = (
+        torch.tensor(each or (default,), dtype=like.dtype).reshape(-1, 1, 1)
+        for each, default in ((told.mean, 0.0), (told.std, 1.0))
+    )
+    targets = client.targets(labels)
+    return Problem(
+        client=client.client,
+        observed=tuple(gradient[None] for gradient in client.observed),
+        start=torch.stack(starts)[None].to(like),
+        targets=targets[None],
+        label_start=torch.zeros(1, STARTS, *targets.shape, dtype=like.dtype),
+        low=((0 - mean) / std).expand(shape[0], 1, 1),
+        high=((1 - mean) / std).expand(shape[0], 1, 1),
+        precision=observation.precision,
+    )

@@ -1,0 +1,99 @@
+"""Files of tensors as users have them."""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradleak.errors import InputError
+from gradleak.victims import checkpoints
+
+Kind = Literal["gradient", "delta"]
+"""A gradient, or weights after a training minus those before."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a client sent.
+
+    Attributes:
+        tensors: by the names in the file.
+        source: where they come from, for messages.
+        kind: what they are, if that is known.
+        ordered: whether they stand in the order of the client's model; safetensors sorts them.
+    """
+
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    source: str
+    kind: Kind | None = None
+    ordered: bool = True
+
+
+def read_update(path: Path) -> Update:
+    """Read a gradient or a weight change.
+
+    Raises:
+        InputError: see :func:`read_tensors`.
+    """
+    return Update(read_tensors(path), str(path), ordered=path.suffix != ".safetensors")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file by name, on the CPU.
+
+    Args:
+        path: ``.safetensors``, ``.npz``, or any other name for a dictionary of ``torch.save``; no code in it is run.
+
+    Raises:
+        InputError: no such file, or not a file of tensors; one line.
+    """
+    if path.suffix != ".npz":
+        return checkpoints.read(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; name a .npz, a .safetensors file or a saved dictionary of tensors")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise InputError(f"{path}: is not a readable file of numeric arrays ({reason}); save it again") from error
+
+
+def difference(before: Path, after: Path) -> Update:
+    """Return the weight change between two files of weights.
+
+    Only names in both have one; integer counters have none.
+
+    Raises:
+        InputError: see :func:`read_tensors`; or the files have no name in common, or a tensor changes its shape.
+    """
+    old, new = read_tensors(before), read_tensors(after)
+    if not old.keys() & new.keys():
+        new = checkpoints.without_prefixes(new, old)
+        old = old if old.keys() & new.keys() else checkpoints.without_prefixes(old, new)
+    return change(old, new, str(after), str(before))
+
+
+def change(old: Mapping[str, Tensor], new: Mapping[str, Tensor], source: str, start: str) -> Update:
+    """Return new weights minus old ones, of all floating-point tensors that both have.
+
+    Raises:
+        InputError: they have no name in common, or a tensor changes its shape.
+    """
+    both = [name for name in new if name in old and new[name].is_floating_point()]
+    if not both:
+        raise InputError(f"{source}: has no tensor with a name of {start}, so there is no change of weights")
+    changed = {}
+    for name in both:
+        if new[name].shape != old[name].shape:
+            raise InputError(
+                f"{source}: {name} has shape {list(new[name].shape)}, in {start} it has {list(old[name].shape)}"
+            )
+        wide = torch.promote_types(new[name].dtype, torch.float32)
+        changed[name] = new[name].to(wide) - old[name].to(wide)
+    return Update(changed, source, "delta")

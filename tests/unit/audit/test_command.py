@@ -1,0 +1,197 @@
+"""The command: its files, its exit statuses, and one line for bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.unit.audit.conftest import SIZE, B, batch, certified, gradient, network
+from torch.nn.functional import cross_entropy
+
+from gradleak.capture import layout
+from gradleak.commands.audit import main
+from gradleak.errors import InputError
+
+MODEL = f"""
+from torch import nn
+
+def build():
+    return nn.Sequential(
+        nn.Linear({SIZE}, 40), nn.Identity(), nn.ReLU(), nn.Identity(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 20)
+    )
+
+def wrong():
+    return 3
+
+def fails():
+    raise ValueError("no\\nsuch file")
+"""
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my.py").write_text(MODEL)
+    model, (x, y) = network(), batch()
+    update = gradient(model, x, y)
+    torch.save(model.state_dict(), "before.pt")
+    save_file(update, "update.safetensors")
+    torch.save(update, "update.pt")
+    arrays: dict[str, Any] = {name: g.numpy() for name, g in update.items()}
+    np.savez("update.npz", **arrays)
+    save_file({"images": x, "labels": y}, "truth.safetensors")
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    cross_entropy(model(x), y).backward()
+    optimizer.step()
+    torch.save({"state_dict": model.state_dict()}, "after.pt")
+    return certified(y)
+
+
+def run(*given: str, status: int = 1) -> dict:
+    argv = [
+        "--model=my.py:build",
+        f"--input-shape={SIZE}",
+        "--no-matching",
+        "--no-defenses",
+        "--no-pdf",
+        "--no-progress",
+        *given,
+    ]
+    if status:
+        with pytest.raises(SystemExit) as raised:
+            main(argv)
+        assert raised.value.code == status
+    else:
+        main(argv)
+    return json.loads(Path("audit/audit.json").read_text())
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt", "npz"])
+def test_every_kind_of_file_is_read(files, suffix):
+    record = run("--checkpoint=before.pt", f"--update=update.{suffix}", "--truth=truth.safetensors")
+    assert record["certified_labels"] == {str(c): n for c, n in files.items()}
+    assert record["metrics"]["falsely_certified_images"] == 0
+
+
+def test_weights_before_and_after_are_subtracted(files):
+    record = run("--before=before.pt", "--after=after.pt", "--lr=0.1")
+    assert record["kind"] == "delta"
+    assert record["certified_labels"] == {str(c): n for c, n in files.items()}
+    assert record["scale"] == 1.0
+
+
+def test_a_status_of_0_says_that_nothing_was_found_at_the_level_asked_for(files, capsys):
+    network_update = torch.load("update.pt")
+    rounded = {name: g.sign() * g.abs().mean() for name, g in network_update.items()}  # estimates are left
+    torch.save(rounded, "rounded.pt")
+    told = ("--checkpoint=before.pt", "--update=rounded.pt", "--update-is=gradient")
+    record = run(*told, status=0)
+    assert record["found"] == "estimated"
+    run(*told, "--fail-on=estimated", status=1)
+    torch.save({name: torch.zeros_like(g) for name, g in rounded.items()}, "rounded.pt")
+    assert run(*told, "--fail-on=estimated", status=0)["found"] == "no data"
+    assert "No data" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--update=update.pt"], "differs between two calls"),
+        (["--update=none.pt", "--checkpoint=before.pt"], "none.pt: no such file"),
+        (["--update=update.pt", "--checkpoint=none.pt"], "none.pt: no such file"),
+        (["--update=my.py", "--checkpoint=before.pt"], "my.py"),
+        (["--model=my.py:nothing", "--update=update.pt"], "my.py has no function nothing"),
+        (["--model=my.py", "--update=update.pt"], "such as my.py:build"),
+        (["--model=your.py:build", "--update=update.pt"], "your.py: no such file"),
+        (["--model=my.py:wrong", "--update=update.pt"], "returns a int; return a torch.nn.Module"),
+        (["--model=my.py:fails", "--update=update.pt"], "the call fails: ValueError: no such file"),
+        (["--before=before.pt"], "give both"),
+        ([], "give either update, or before and after|give either --update, or --before and --after"),
+        (["--update=update.pt", "--checkpoint=before.pt", "--input-shape=7"], r"its pass of images \[2, 7\] fails"),
+        (["--update=update.pt", "--checkpoint=before.pt", "--loss=hinge"], "--loss: use cross-entropy"),
+        (["--update=update.pt", "--weight-decay=1e-4"], "can only be undone with"),
+        (["--update=update.pt", "--checkpoint=before.pt", "--truth=before.pt"], "has no entry labels"),
+        (["--update=update.pt", "--checkpoint=before.pt", "--output=my.py"], "my.py is a file"),
+    ],
+)
+def test_bad_input_is_one_line(files, given, message):
+    argv = [
+        "--model=my.py:build",
+        f"--input-shape={SIZE}",
+        "--no-matching",
+        "--no-defenses",
+        "--no-pdf",
+        "--no-progress",
+        *given,
+    ]
+    with pytest.raises(InputError, match=message) as raised:
+        main(argv)
+    assert "\n" not in str(raised.value)
+    assert not Path("audit").exists()
+
+
+def test_a_captured_folder_is_audited_client_by_client(files):
+    before, after = torch.load("before.pt"), torch.load("after.pt")["state_dict"]
+    folder = Path("updates")
+    layout.start(folder)
+    facts = {"lr": 0.1, "local_steps": 1, "batch_size": B}
+    layout.write(folder, 1, "a", after, kind="weights", before=before, facts=facts)
+    layout.write(folder, 1, "c", after, kind="weights", before=before, facts={"num_examples": B, "training": False})
+    layout.write(folder, 1, "b", torch.load("update.pt"), kind="gradient", before=before)
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "--model=my.py:build",
+                "--update=updates",
+                f"--input-shape={SIZE}",
+                "--no-matching",
+                "--no-defenses",
+                "--no-pdf",
+            ]
+        )
+    for client in ("a", "b", "c"):
+        record = json.loads(Path(f"audit/round-0001/client-{client}/audit.json").read_text())
+        assert record["certified_labels"] == {str(c): n for c, n in files.items()}
+
+
+def test_facts_of_a_capture_that_cannot_be_are_named(files):
+    layout.start(Path("updates"))
+    layout.write(Path("updates"), 1, "a", torch.load("update.pt"), kind="gradient", facts={"momentum": 2})
+    with pytest.raises(InputError, match=r"updates: round 1, client a: momentum: .*less than 1"):
+        main(["--model=my.py:build", "--checkpoint=before.pt", "--update=updates", f"--input-shape={SIZE}"])
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; from gradleak.commands.audit import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print('torch' in sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert "--update-is" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+@pytest.mark.slow
+def test_ctrl_c_writes_what_there_is(files):
+    command = [sys.executable, "-m", "gradleak.commands.audit", "--model=my.py:build", "--checkpoint=before.pt"]
+    command += ["--update=update.pt", f"--input-shape={SIZE}", "--no-defenses", "--no-pdf", "--minutes=3"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("gradient matching"):
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    record = json.loads(Path("audit/audit.json").read_text())
+    assert record["interrupted"]
+    assert record["certified_labels"] == {str(c): n for c, n in files.items()}
+    assert "interrupted; written so far: audit" in errors
