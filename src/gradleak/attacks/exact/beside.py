@@ -43,7 +43,8 @@ def equations(
     strength = (t / span.values).norm(dim=1)
     shaken = found.of_directions * c.norm(dim=1)
     moved = span.input_noise(t)[:, None] * c_dual.norm(dim=1)
-    variance = (shaken * strength[:, None]).square() + (_LEAST * moved).square()
+    second = (c_dual * span.edge / span.values).norm(dim=1) / c_dual.norm(dim=1)
+    variance = (shaken * strength[:, None]).square() + (second.clamp(min=_LEAST) * moved).square()
     following = spans[1]
     u = augmented(network.forward(h).inputs[1]) @ following.right
     other = following.input_noise(u).square()

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward, error_tangents, outside
-from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.kinks import EXCESS, settled_errors
+from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.network import Network, Pass, augmented
 from gradleak.attacks.exact.spans import Span
 from gradleak.attacks.exact.turned import turned_errors

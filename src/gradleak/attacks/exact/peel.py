@@ -245,7 +245,7 @@ class Peeling:
         for _ in range(ROUNDS):
             before = found
             found = self.again(before)
-            if not len(found) or len(found) == len(before) and not bool((found.error < 0.9 * before.error).any()):
+            if not len(found) or (len(found) == len(before) and not bool((found.error < 0.9 * before.error).any())):
                 break
         if not len(found):
             return None
