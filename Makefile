@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: env tex paper report plan test test-slurm lint clean
+.PHONY: env tex paper report plan test test-slurm test-flower lint clean
 
 env: $(VENV)/.ready
 
@@ -59,6 +59,7 @@ test: lint tex
 	pytest -q -n 2 tests/dag
 	pytest -q tests/e2e
 	@$(MAKE) --no-print-directory test-slurm
+	@$(MAKE) --no-print-directory test-flower
 
 # The tests start and stop their own Slurm; where that is impossible they are skipped with the reason.
 test-slurm: env $(VENV)/slurm
@@ -69,6 +70,21 @@ test-slurm: env $(VENV)/slurm
 $(VENV)/slurm: requirements-slurm.lock | $(VENV)/.ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $@ --compile-bytecode --no-deps \
 	  --constraint requirements-slurm.lock snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep
+	@touch $@
+
+# With the newest release of Flower that is known to work, and the oldest.
+FLOWERS := $(VENV)/flower $(VENV)/flower-oldest
+test-flower: env $(FLOWERS:=/.ready)
+	for flower in $(FLOWERS); do \
+	  PYTHONPATH="$(CURDIR)/$$flower" FLWR_TELEMETRY_ENABLED=0 RAY_USAGE_STATS_ENABLED=0 pytest -q tests/flower || exit 1; \
+	done
+
+# Outside the environment: Flower needs other versions of packages that it has.
+$(VENV)/flower/.ready: requirements-flower.lock
+$(VENV)/flower-oldest/.ready: requirements-flower-oldest.lock
+$(FLOWERS:=/.ready): | $(VENV)/.ready
+	rm -rf $(@D)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(@D) --compile-bytecode --require-hashes -r $<
 	@touch $@
 
 clean:

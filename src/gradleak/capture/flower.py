@@ -182,6 +182,9 @@ class _Reader:
     kind: layout.Kind
     facts: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        layout.check_facts(self.facts, "facts of the clients")
+
     def array_record(self, message: Message) -> ArrayRecord:
         records = message.content.array_records
         if len(records) == 1:
@@ -194,7 +197,7 @@ class _Reader:
     def store(self, folder: Path, number: int, client: str, sent: _Sent | None, reply: Message) -> None:
         metrics = _scalars(reply, "metric_records")
         config = sent.config if sent else {}
-        facts = {"config": config, "metrics": metrics}
+        facts: dict[str, Any] = {"config": config, "metrics": metrics}
         count, rate = metrics.get("num-examples"), config.get("lr")
         if isinstance(count, int | float) and count >= 0 and count == int(count):
             facts["num_examples"] = int(count)

@@ -187,10 +187,19 @@ def check(folder: Path, number: int, client: str, facts: Mapping[str, Any] | Non
     path = client_file(folder, number, client)
     if path.exists():
         raise InputError(f"{path}: exists: this client has sent in round {number} already; name another folder")
+    return path, check_facts(facts, f"client {client!r}")
+
+
+def check_facts(facts: Mapping[str, Any] | None, whose: str) -> Facts:
+    """Return facts as they are stored.
+
+    Raises:
+        InputError: one has a wrong type or value, or is not JSON; one line, which starts with ``whose``.
+    """
     try:
-        return path, Facts.model_validate(dict(facts or {}))
+        return Facts.model_validate(dict(facts or {}))
     except ValidationError as error:
-        raise InputError(f"client {client!r}: {_reason(error)}") from None
+        raise InputError(f"{whose}: {_reason(error)}") from None
 
 
 def client_file(folder: Path, number: int, client: str) -> Path:
