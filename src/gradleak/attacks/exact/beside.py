@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
-from gradleak.attacks.exact.evidence import Evidence
+from gradleak.attacks.exact.evidence import Evidence, spreads
 from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.network import Network, augmented
 from gradleak.attacks.exact.spans import Span
@@ -45,9 +45,10 @@ def equations(
     moved = span.input_noise(t)[:, None] * c_dual.norm(dim=1)
     second = (c_dual * span.edge / span.values).norm(dim=1) / c_dual.norm(dim=1)
     variance = (shaken * strength[:, None]).square() + (second.clamp(min=_LEAST) * moved).square()
-    following = spans[1]
-    u = augmented(network.forward(h).inputs[1]) @ following.right
-    other = following.input_noise(u).square()
+    passed, following = network.forward(h), spans[1]
+    _, spread = spreads(network, passed, span.input_noise(t))
+    other = following.input_noise(augmented(passed.inputs[1]) @ following.right).square()
+    other = other + spread[1].square().mean(1)
     weights = other[:, None] / variance
     if of_themselves:
         weights = weights.masked_fill(torch.eye(len(h), dtype=torch.bool, device=h.device), 0.0)

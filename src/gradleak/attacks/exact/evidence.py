@@ -122,7 +122,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: Known | N
     t = augmented(h) @ spans[0].right
     noise = spans[0].input_noise(t)  # of an entry of h
     rows = fixing_rows(spans) if looks_forward(spans) else []
-    before, spread = _spread(network, passed, noise)
+    before, spread = spreads(network, passed, noise)
     labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
     errors = settled_errors(
         network,
@@ -175,7 +175,7 @@ def _of_errors(
     return result
 
 
-def _spread(network: Network, passed: Pass, noise: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def spreads(network: Network, passed: Pass, noise: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Standard deviations of the entries of every layer's output but the last's, and of every layer's input.
 
     They are due to noise of the first input, and to rounding of the client's sums.

@@ -1,8 +1,9 @@
 """Errors whose direction the column spaces tell better than the input does.
 
-With the slopes of its activations, the error of every layer is linear in that of the logits: delta_l = M_l (p - y). What
-lies outside the column spaces must vanish, which fixes p - y up to its length, and better than logits of an input that
-is known to a few digits only: a strong image's direction is known to the noise of the gradient.
+With the slopes of its activations, the error of every layer is linear in that of the logits: delta_l = M_l (p - y).
+What lies outside the column spaces must vanish, which fixes p - y up to its length: better than the logits of an input
+that is known to a few digits only, and as the client has rounded it. Of an image that a trained network is sure of, the
+client's p - y is off by one part in a thousand; its direction in the gradient is known to one in a million.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from gradleak.attacks.exact.network import Network, Pass
 from gradleak.attacks.exact.spans import Span
 
 _WORTH = 1e-6
-"""Relative error of delta from which a better direction is sought."""
+"""Relative error of delta, the client's rounding included, from which a better direction is sought."""
 
 _SPREAD = 3.0
 """Standard deviation of an entry of p - y, over the relative error of delta."""
@@ -24,7 +25,7 @@ _FITS = 3.0
 """Root mean square of what remains outside the column spaces, over noise, up to which a direction is taken."""
 
 _SOUND = 1e12
-"""Information of the column spaces over that of the input, beyond which float64 cannot tell how much both leave open."""
+"""Information of the column spaces over that of the input, beyond which float64 cannot tell what both leave open."""
 
 _CHUNK = 2**25
 """Numbers of the maps M of the images that are held at once."""
@@ -51,7 +52,7 @@ def turned_errors(
     better, worst = [delta.clone() for delta in errors], of_errors + own
     plain = network.errors(passed, errors[-1].argmin(1))
     same = torch.stack([(a == b).all(1) for a, b in zip(plain, errors, strict=True)]).all(0)
-    todo = torch.nonzero(same & (of_errors > _WORTH) & of_errors.isfinite()).flatten()
+    todo = torch.nonzero(same & (worst > _WORTH) & worst.isfinite()).flatten()
     C = network.num_classes
     each = max(1, _CHUNK // (C * max(len(layer.bias) for layer in network.layers)))
     for part in todo.split(each):
