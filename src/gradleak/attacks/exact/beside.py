@@ -4,6 +4,7 @@ A ReLU network needs them on trained victims: an input that activates fewer unit
 by the next layer alone, but by the next layer and the images found before.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,9 @@ from gradleak.attacks.exact.spans import Span
 
 _LEAST = 1e-3
 """Least deviation of an equation over what noise of the gradient does to it, which keeps the equations well-scaled."""
+
+_PULL = 1e-1
+"""How far an input is pulled, over what noise disturbs it."""
 
 
 def equations(
@@ -53,3 +57,22 @@ def equations(
     if of_themselves:
         weights = weights.masked_fill(torch.eye(len(h), dtype=torch.bool, device=h.device), 0.0)
     return Known(c_dual @ affine.free, c_dual @ affine.fixed, weights, other)
+
+
+def pull(span: Span, affine: Affine, m: int) -> Known:
+    """Return a weak pull of m candidates towards inputs that the noise of the gradient disturbs little.
+
+    Where equations leave an input open, it decides: an input far out along directions that are hardly above the noise
+    cannot be told from others, nor can its errors. It only leads a search, and is no evidence.
+
+    Args:
+        span: of the first layer's whole gradient.
+        affine: where the candidates lie.
+        m: their number.
+    """
+    scale = _PULL * span.noise * math.sqrt(len(span.right) - 1) / span.values
+    last = torch.cat([affine.origin, affine.origin.new_ones(1)])
+    offsets = scale * (last @ span.right)
+    rows = scale[:, None] * (span.right[:-1].T @ affine.basis)
+    ones = offsets.new_ones(m, len(offsets))
+    return Known(rows, offsets, ones, ones[:, 0] if len(offsets) else offsets.new_ones(m))

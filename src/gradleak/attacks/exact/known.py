@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -24,6 +25,15 @@ class Known:
     def of(self, index: Tensor) -> "Known":
         """Return those of some candidates."""
         return replace(self, weights=self.weights[index], variance=self.variance[index])
+
+    def joined(self, other: "Known") -> "Known":
+        """Return the equations of both, for the same candidates."""
+        return replace(
+            self,
+            rows=torch.cat([self.rows, other.rows]),
+            offsets=torch.cat([self.offsets, other.offsets]),
+            weights=torch.cat([self.weights, other.weights], dim=1),
+        )
 
     def residuals(self, s: Tensor) -> Tensor:
         """Return [m, k] of unknowns s [m, q]."""

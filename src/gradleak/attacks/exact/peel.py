@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward
-from gradleak.attacks.exact.beside import equations
+from gradleak.attacks.exact.beside import equations, pull
 from gradleak.attacks.exact.evidence import Evidence, examine, fixing_rows, looks_back, looks_forward, telling_columns
 from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.isolation import wander, weakly_isolated
@@ -166,7 +166,7 @@ class Peeling:
         h = sparse_inputs(following, a.clamp(min=0))
         fine = h.isfinite().all(1)
         h = _distinct(h[fine], 1e-3)
-        s = behind(first, affine, h, s=chosen[:1].expand(len(h), -1))
+        s = behind(first, affine, h, chosen[:1].expand(len(h), -1), pull(self.spans[0], affine, len(h)))
         return s, s.new_zeros(len(s))
 
     def _rests(self, found: Evidence | None) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -212,6 +212,8 @@ class Peeling:
         if looks_forward(self.spans):
             rights = [self.spans[i].right for i in fixing_rows(self.spans)]
             known = self._known(h, found, affine, of_themselves=of_themselves)
+            weakly = pull(self.spans[0], affine, len(h))
+            known = weakly if known is None else known.joined(weakly)
             return Forward(self.network, affine, rights, known=known), affine, s
         columns = telling_columns(self.spans)
         lefts = [span.left if i in columns else None for i, span in enumerate(self.spans)]

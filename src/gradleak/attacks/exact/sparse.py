@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
+from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.levenberg import minimise
 from gradleak.attacks.exact.network import Layer, activate
 
@@ -57,27 +58,29 @@ def sparse_inputs(affine: Affine, h: Tensor) -> Tensor:
 class _Behind:
     """First layer's inputs that lead to inputs of the second: units active there equal them, the others are below 0."""
 
-    def __init__(self, origin: Tensor, slope: Tensor, h: Tensor) -> None:
-        self.origin, self.slope, self.h = origin, slope, h
+    def __init__(self, origin: Tensor, slope: Tensor, h: Tensor, known: Known) -> None:
+        self.origin, self.slope, self.h, self.known = origin, slope, h, known
         self.active = h > _ZERO * h.amax(1, keepdim=True)
 
     def of(self, rows: Tensor) -> "_Behind":
-        return _Behind(self.origin, self.slope, self.h[rows])
+        return _Behind(self.origin, self.slope, self.h[rows], self.known.of(rows))
 
     def _residuals(self, s: Tensor) -> Tensor:
         a = self.origin + s @ self.slope.T
         return torch.where(self.active, a - self.h, a.clamp(min=0))
 
     def cost(self, s: Tensor) -> Tensor:
-        return self._residuals(s).square().sum(1)
+        return self._residuals(s).square().sum(1) + (self.known.weights * self.known.residuals(s).square()).sum(1)
 
     def normal(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        f = self._residuals(s)
+        f, p = self._residuals(s), self.known.residuals(s)
         counts = (self.active | (f > 0)).to(s.dtype)
-        return f.square().sum(1), f @ self.slope, self.slope.T @ (counts[..., None] * self.slope)
+        cost = f.square().sum(1) + (self.known.weights * p.square()).sum(1)
+        gradient = f @ self.slope + (self.known.weights * p) @ self.known.rows
+        return cost, gradient, self.slope.T @ (counts[..., None] * self.slope) + self.known.gram()
 
 
-def behind(layer: Layer, affine: Affine, h: Tensor, s: Tensor) -> Tensor:
+def behind(layer: Layer, affine: Affine, h: Tensor, s: Tensor, known: Known) -> Tensor:
     """Return unknowns [m, q] of first layer's inputs that lead to inputs h [m, width] of the second.
 
     Args:
@@ -85,6 +88,7 @@ def behind(layer: Layer, affine: Affine, h: Tensor, s: Tensor) -> Tensor:
         affine: where its inputs lie.
         h: of the second layer.
         s: [m, q] where each begins.
+        known: further equations, which decide among the many that do.
     """
-    problem = _Behind(layer.weight @ affine.origin + layer.bias, layer.weight @ affine.basis, h)
-    return minimise(problem, s, steps=15)[0]
+    problem = _Behind(layer.weight @ affine.origin + layer.bias, layer.weight @ affine.basis, h, known)
+    return minimise(problem, s, steps=40)[0]
