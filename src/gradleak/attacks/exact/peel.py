@@ -45,6 +45,9 @@ MARGIN = 5.0
 PUSHES = (1e-2, 1e-2, 1e-1)
 """Lengths of the pushes after which images are solved for again, over that of the image."""
 
+FEW = 4
+"""Candidates up to which each is worth a search around it."""
+
 ROUNDS = 4
 """How often at most all images are solved for beside one another before the last time."""
 
@@ -111,7 +114,7 @@ class Peeling:
         right, rows = rests[0][1], rests[0][2]
         affine = Affine(right)
         if right.shape[1] == 1:
-            return affine.inputs(right.new_zeros(1, 0))
+            return self._polished(affine.inputs(right.new_zeros(1, 0)), found)
         s = row_starts(rows, affine)
         if not len(s):
             return right.new_zeros(0, len(right) - 1)
@@ -199,8 +202,7 @@ class Peeling:
         if not len(h):
             return h
         problem, affine, s = self._whole(h, found)
-        s, _ = _in_parts(problem, s, steps=8)
-        s, _ = _in_parts(problem, s, steps=4, damping=NONE)
+        s = _settled(problem, affine, s) if len(s) <= FEW else _finished(problem, s)[0]
         return _distinct(affine.inputs(s[s.isfinite().all(1)]), 1e-4)
 
     def _whole(
@@ -302,7 +304,7 @@ def _settled(problem: Problem, affine: Affine, s: Tensor) -> Tensor:
 
 def _finished(problem: Problem, s: Tensor) -> tuple[Tensor, Tensor]:
     """Take steps from starts that are near roots, the last ones free, and return their sums of squares too."""
-    s, _ = _in_parts(problem, s, steps=12)
+    s, _ = _in_parts(problem, s, steps=8)
     return _in_parts(problem, s, steps=4, damping=NONE)
 
 
