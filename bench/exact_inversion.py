@@ -75,11 +75,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of the victims")
     parser.add_argument("--tries", type=int, help="batches of each victim (default: those of the part)")
     parser.add_argument("--stage", help="this stage alone")
+    parser.add_argument("--batch-size", type=int, nargs="+", help="these batch sizes alone")
     given = parser.parse_args()
     done = pd.read_csv(given.results).to_dict("records") if given.results.exists() else []
     known = {(line["cell"], line["seed"], line["trial"]) for line in done}
     for options in cells(given.part):
         if given.stage not in (None, options.get("stage", "untrained")):
+            continue
+        if given.batch_size is not None and options["batch_size"] not in given.batch_size:
             continue
         head = options.pop("head", False)
         options["num_tries"] = given.tries or options["num_tries"]
