@@ -183,8 +183,8 @@ def spreads(network: Network, passed: Pass, noise: Tensor) -> tuple[list[Tensor]
     before: list[Tensor] = []
     spread = [noise[:, None].expand(-1, passed.inputs[0].shape[1])]
     for i, layer in enumerate(network.layers[:-1]):
-        through = torch.sqrt(spread[-1].square() @ layer.weight.T.square())
-        size = torch.sqrt(passed.inputs[i].square() @ layer.weight.T.square()) + layer.bias.abs()
+        through = torch.sqrt(spread[-1].square() @ layer.squares.T)
+        size = torch.sqrt(passed.inputs[i].square() @ layer.squares.T) + layer.bias.abs()
         rounded = torch.maximum(2 * network.rounding * size, _computed(network, i, passed.inputs[i]))
         before.append(torch.sqrt(through.square() + rounded.square()))
         spread.append(passed.slopes[i].abs() * before[-1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,6 +25,11 @@ class Layer:
     weight: Tensor
     bias: Tensor
     activation: Callable[[Tensor], Tensor] | None = None
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """Squares of W, [out, in]."""
+        return self.weight.square()
 
     @property
     def has_kinks(self) -> bool:

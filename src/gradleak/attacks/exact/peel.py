@@ -13,7 +13,7 @@ from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.isolation import wander, weakly_isolated
 from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.levenberg import NONE, Problem, minimise
-from gradleak.attacks.exact.network import Network, augmented
+from gradleak.attacks.exact.network import Layer, Network, augmented
 from gradleak.attacks.exact.pairing import contradicted, pairings
 from gradleak.attacks.exact.smoothing import WIDTHS, smoothed
 from gradleak.attacks.exact.spans import Span
@@ -44,6 +44,9 @@ MARGIN = 5.0
 
 PUSHES = (1e-2, 1e-2, 1e-1)
 """Lengths of the pushes after which images are solved for again, over that of the image."""
+
+SMALL = 1e-5
+"""Predicted relative error down to which images are solved for once more."""
 
 FEW = 4
 """Candidates up to which each is worth a search around it."""
@@ -148,9 +151,7 @@ class Peeling:
             lefts = [rests[i][0] if i in telling_columns(self.spans) else None for i in range(len(rests))]
             return _in_parts(Backward(self.network, affine, lefts, labels), chosen, steps=25, tolerance=1e-18)
         rights = [rests[i][1] for i in fixing_rows(self.spans)]
-        units, out, q = None, len(self.network.layers[0].bias), chosen.shape[1]
-        if len(rights) == 1 and out > (enough := UNITS * q + 64):
-            units = torch.linspace(0, out - 1, enough, device=chosen.device).round().long()
+        units = self._units(chosen.shape[1]) if len(rights) == 1 else None
         single = torch.float32
         chosen = chosen.to(single)
         if width:
@@ -161,10 +162,22 @@ class Peeling:
         chosen, cost = _in_parts(problem, chosen, steps=15 if width else 25, tolerance=1e-9, gain=1e-2)
         return chosen.double(), cost
 
+    def _units(self, unknowns: int) -> Tensor | None:
+        """Return the units of the first layer that a search looks at, or None for all."""
+        layer, enough = self.network.layers[0], UNITS * unknowns + 64
+        if len(layer.bias) <= enough:
+            return None
+        return torch.linspace(0, len(layer.bias) - 1, enough, device=layer.bias.device).round().long()
+
     def _sparse_search(
         self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor
     ) -> tuple[Tensor, Tensor]:
-        first, following = self.network.layers[0], Affine(rests[1][1])
+        first, right = self.network.layers[0], rests[1][1]
+        units = self._units(chosen.shape[1])
+        if units is not None:
+            first = Layer(first.weight[units], first.bias[units], first.activation)
+            right = torch.linalg.qr(torch.cat([right[units], right[-1:]]))[0]
+        following = Affine(right)
         a = affine.inputs(chosen) @ first.weight.T + first.bias
         h = sparse_inputs(following, a.clamp(min=0))
         fine = h.isfinite().all(1)
@@ -248,8 +261,10 @@ class Peeling:
         """
         for _ in range(ROUNDS):
             before = found
+            if not bool((before.error > SMALL).any()):
+                break
             found = self.again(before)
-            if not len(found) or (len(found) == len(before) and not bool((found.error < 0.9 * before.error).any())):
+            if len(found) == len(before) and not bool((found.error < 0.9 * before.error).any()):
                 break
         if not len(found):
             return None

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -61,17 +62,21 @@ class Span:
         An input is h = B G^T d with the dual d of its error, and t = V^T h gives d = U S^-1 t / B; noise E of the
         gradient moves it by B E^T d. The larger of what rounding and what even noise of all entries would do.
         """
-        return self._noise(t, self.left, self.gradient)
+        return self._noise(t, self.left, self._squares)
 
     def error_noise(self, t: Tensor) -> Tensor:
         """Return the same of errors with coordinates t = U^T delta [k, r] outside the column space: [k]."""
-        return self._noise(t, self.right, self.gradient.T)
+        return self._noise(t, self.right, self._squares.T)
 
-    def _noise(self, t: Tensor, side: Tensor, gradient: Tensor) -> Tensor:
+    @cached_property
+    def _squares(self) -> Tensor:
+        return self.gradient.square()
+
+    def _noise(self, t: Tensor, side: Tensor, squares: Tensor) -> Tensor:
         weights = t / self.values
         dual = weights @ side.T
         size = weights.norm(dim=1)
-        relative = self.rounding**2 * (dual.square() @ gradient.square()).mean(1)
+        relative = self.rounding**2 * (dual.square() @ squares).mean(1)
         rounded = torch.sqrt(relative + (self.floor * size).square())
         # To first order in the noise; where the singular values are hardly above it, more has to be allowed for.
         beyond = (weights * self.edge / self.values).norm(dim=1) / size.clamp(min=1e-300)

@@ -14,9 +14,9 @@ from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.levenberg import minimise
 from gradleak.attacks.exact.network import Layer, activate
 
-_STEPS = 40
+_STEPS = 25
 
-_SMOOTH, _SMOOTHEST, _FALL = 0.03, 1e-3, 0.9
+_SMOOTH, _SMOOTHEST, _FALL = 0.03, 1e-3, 0.85
 """Size of an entry that counts as 0 over the mean entry of a start: at first, at last, and from step to step."""
 
 _BELOW = 10.0
