@@ -34,6 +34,9 @@ NONE = 1e-12
 _STUCK = 1e8
 """Damping at which a start has stopped."""
 
+NUMBERS = 2**27
+"""Numbers in the derivatives of the starts that are held at once (1 GiB)."""
+
 
 def minimise(
     problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6, damping: float = 1e-3
@@ -79,3 +82,15 @@ def minimise(
         if len(moved):
             cost[moved], gradient[moved], hessian[moved] = problem.of(moved).normal(s[moved])
     return s, cost
+
+
+def minimise_in_parts(
+    problem: Problem, s: Tensor, *, steps: int, tolerance: float = 0.0, gain: float = 1e-6, damping: float = 1e-3
+) -> tuple[Tensor, Tensor]:
+    """Do the same in parts that fit into memory."""
+    each = max(1, NUMBERS // max(1, problem.slope.numel()))
+    parts = [
+        minimise(problem.of(part), s[part], steps=steps, tolerance=tolerance, gain=gain, damping=damping)
+        for part in torch.arange(len(s), device=s.device).split(each)
+    ]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
