@@ -20,6 +20,9 @@ from gradleak.attacks.exact.spans import Span
 _LIMIT = 10.0
 """Deviation over predicted deviation that counts as a contradiction."""
 
+_WHOLE = 0.1
+"""Distance to a whole number up to which a ratio of pairings counts as one: at 0.5 every ratio would."""
+
 
 @dataclass(frozen=True)
 class Pairings:
@@ -127,7 +130,7 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
     tolerance = 0.02 + 5 * pairs.own_noise
     bases = own[sure].sort().values if batch_size is None else torch.cat([own.new_tensor([batch_size]), own[sure]])
     times = bases[:, None] / own
-    whole = (times.round() >= 1) & ((times - times.round()).abs() <= tolerance * times)
+    whole = (times.round() >= 1) & ((times - times.round()).abs() <= (tolerance * times).clamp(max=_WHOLE))
     # The batch size that was told, if it fits all but outliers; else the value that makes most of them whole.
     fits = (whole & sure).sum(1)
     best = 0 if batch_size is not None and int(fits[0]) >= 0.9 * int(sure.sum()) else int(fits.argmax())
