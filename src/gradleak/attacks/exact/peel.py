@@ -105,11 +105,17 @@ class Peeling:
     def again(self, found: Evidence) -> Evidence:
         """Return images solved for once more, each beside all others, where that makes them more certain."""
         h = found.inputs
+        now = self._examined(h, found, of_themselves=True)
+        good = _passes(now)
+        if bool((good & (now.error <= _SMALL)).all()):
+            return self._apart(now)
         problem, affine, s = whole_problem(self.network, self.spans, h, self._known(h, found, of_themselves=True))
         new = self._examined(affine.inputs(settled(problem, affine, s)), found, of_themselves=True)
-        better = _passes(new) & (new.error < found.error) & (new.labels == found.labels)
-        k = len(found)
-        return self._apart(found.joined(new).select(torch.arange(k, device=s.device) + k * better))
+        better = _passes(new) & (new.labels == found.labels) & (~good | (new.error < now.error))
+        # One that passes no test beside the others keeps what made it pass alone: its error is still known.
+        choice = torch.where(better, 2, good.long())
+        index = torch.arange(len(found), device=h.device) + len(found) * choice
+        return self._apart(found.joined(now).joined(new).select(index))
 
     def certain(self, found: Evidence) -> tuple[Evidence, Tensor] | None:
         """Return images solved for beside all others, if that fixes them and contradicts no other.
@@ -118,10 +124,9 @@ class Peeling:
         """
         for _ in range(_ROUNDS):
             before = found
-            if not bool((before.error > _SMALL).any()):
-                break
             found = self.again(before)
-            if len(found) == len(before) and not bool((found.error < 0.9 * before.error).any()):
+            falls = len(found) < len(before) or bool((found.error < 0.9 * before.error).any())
+            if not len(found) or not falls or bool((found.error <= _SMALL).all()):
                 break
         if not len(found):
             return None
