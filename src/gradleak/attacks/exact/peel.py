@@ -31,6 +31,9 @@ _SMALL = 1e-5
 _FEW = 4
 """Candidates up to which each is worth a search around it."""
 
+_AT_ROOT = 1.5
+"""Residual over the one that noise predicts, beyond which an image can still be solved for better."""
+
 _ROUNDS = 4
 """How often at most all images are solved for beside one another before the last time."""
 
@@ -107,11 +110,11 @@ class Peeling:
         h = found.inputs
         now = self._examined(h, found, of_themselves=True)
         good = _passes(now)
-        if bool((good & (now.error <= _SMALL)).all()):
+        if bool((good & (now.error <= _SMALL) & (now.forward < _AT_ROOT)).all()):
             return self._apart(now)
         problem, affine, s = whole_problem(self.network, self.spans, h, self._known(h, found, of_themselves=True))
         new = self._examined(affine.inputs(settled(problem, affine, s)), found, of_themselves=True)
-        better = _passes(new) & (new.labels == found.labels) & (~good | (new.error < now.error))
+        better = _passes(new) & (new.labels == found.labels) & (~good | (new.error < now.error) | (new.forward < now.forward - 1))
         # One that passes no test beside the others keeps what made it pass alone: its error is still known.
         choice = torch.where(better, 2, good.long())
         index = torch.arange(len(found), device=h.device) + len(found) * choice
@@ -126,7 +129,8 @@ class Peeling:
             before = found
             found = self.again(before)
             falls = len(found) < len(before) or bool((found.error < 0.9 * before.error).any())
-            if not len(found) or not falls or bool((found.error <= _SMALL).all()):
+            falls = falls or bool((found.forward < before.forward - 1).any())
+            if not len(found) or not falls or bool(((found.error <= _SMALL) & (found.forward < _AT_ROOT)).all()):
                 break
         if not len(found):
             return None
