@@ -35,6 +35,8 @@ class Evidence:
         backward: [k] the same of the errors and their column spaces, in the worst layer.
         margin: [k] how many times farther the second-best label's errors are outside, over their length.
         error: [k] predicted relative error of h, root mean square.
+        unseen: [k] relative deviation of the following layers' inputs that noise would hide. Images too weak to be seen
+            may shift h by as much where their errors point the same way.
         of_errors: [k] the same of delta, in the worst layer. Delta may be known where h is not: see
             :meth:`gradleak.attacks.exact.peel.Peeling.run`.
         of_directions: [k] the same of the direction of delta, its length aside.
@@ -48,6 +50,7 @@ class Evidence:
     backward: Tensor
     margin: Tensor
     error: Tensor
+    unseen: Tensor
     of_errors: Tensor
     of_directions: Tensor
     strength: Tensor
@@ -133,20 +136,20 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: Known | N
     )
     size, beyond = h.norm(dim=1), noise.square() * h.shape[1]
     if rows:
-        forward, uncertainty = _row_spaces(network, spans, passed, spread, rows, known)
+        forward, unseen, uncertainty = _row_spaces(network, spans, passed, spread, rows, known)
         error = torch.sqrt(uncertainty.of_unknowns().square() + beyond) / size
         of_errors = _of_errors(network, spans, passed, errors, uncertainty, error)
     else:
-        forward = h.new_zeros(len(h))
+        forward = unseen = h.new_zeros(len(h))
         error = torch.sqrt(_column_spaces(network, spans, h, labels, noise).square() + beyond) / size
         of_errors = error
     backward = _backward(network, spans, passed, errors, of_errors)
     strength = (t / spans[0].values).norm(dim=1)
     columns = [span if i in telling_columns(spans) else None for i, span in enumerate(spans)]
     errors, of_directions = turned_errors(
-        network, columns, passed, errors, of_errors, own_rounding(network, passed, errors)
+        network, columns, passed, labels, errors, of_errors, own_rounding(network, passed, errors)
     )
-    return Evidence(h, labels, forward, backward, margin, error, of_errors, of_directions, strength, errors)
+    return Evidence(h, labels, forward, backward, margin, error, unseen, of_errors, of_directions, strength, errors)
 
 
 def _of_errors(
@@ -208,13 +211,14 @@ def _row_spaces(
     spread: list[Tensor],
     rows: list[int],
     known: Known | None,
-) -> tuple[Tensor, Uncertainty]:
-    """Return residual over expected residual, worst layer, [k], and what is uncertain within the first row space.
+) -> tuple[Tensor, Tensor, Uncertainty]:
+    """Return residual over expected residual, and expected residual over the input that leaves it, both [k] and of the
+    worst layer, and what is uncertain within the first row space.
 
     All telling layers test, but only those that fix the inputs count for the error: the search solved their equations.
     """
     k = len(passed.logits)
-    ratio = passed.logits.new_zeros(k)
+    ratio, unseen = passed.logits.new_zeros(2, k)
     T = Affine(spans[0].right).basis[None]
     gram, noisy = None, None
     for i in telling_rows(spans):
@@ -225,6 +229,7 @@ def _row_spaces(
         ratio = torch.maximum(ratio, outside(z, V).norm(dim=1) / expected)
         if i not in rows:
             continue
+        unseen = torch.maximum(unseen, expected / z.norm(dim=1))
         T = passed.slopes[i - 1][..., None] * (network.layers[i - 1].weight @ T)
         J = torch.cat([T, T.new_zeros(k, 1, T.shape[2])], dim=1)
         J = J - V @ (V.T @ J)
@@ -238,7 +243,7 @@ def _row_spaces(
         gram, noisy = gram + also, noisy + known.variance[:, None, None] * also
         s = Affine(spans[0].right).unknowns(augmented(passed.inputs[0]) @ spans[0].right)
         ratio = torch.maximum(ratio, known.excess(s))
-    return ratio, Uncertainty(gram, noisy)
+    return ratio, unseen, Uncertainty(gram, noisy)
 
 
 def _column_spaces(network: Network, spans: Sequence[Span], h: Tensor, labels: Tensor, noise: Tensor) -> Tensor:

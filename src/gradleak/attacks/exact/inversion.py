@@ -87,7 +87,7 @@ def invert(
     found, wandering = certain
     pairs = pairings(network, spans, found)
     times = multiplicities(pairs, batch_size)
-    stated = torch.maximum(STATED * found.error, 2 * wandering)
+    stated = torch.maximum(STATED * torch.maximum(found.error, found.unseen), 2 * wandering)
     certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
     firm = (found.forward < CERTAIN_NEAR) & (found.backward < CERTAIN_NEAR) & (found.margin > CERTAIN_MARGIN)
     if len(found) == rank and contradicts(network, spans, found, times.certain, times.batch_size):

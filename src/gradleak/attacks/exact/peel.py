@@ -134,9 +134,10 @@ class Peeling:
                 break
         if not len(found):
             return None
-        h = found.inputs
-        problem, affine, s = whole_problem(self.network, self.spans, h, self._known(h, found, of_themselves=True))
-        last = self._examined(found.inputs, found, of_themselves=True)
+        # Without the pull, which is no evidence: where it has led an input astray, steps lead back.
+        h, known = found.inputs, self._known(found.inputs, found, of_themselves=True)
+        problem, affine, s = whole_problem(self.network, self.spans, h, known, pulled=False)
+        last = examine(self.network, self.spans, h, known)
         fixed = _passes(last) & (last.error < 1)
         kept = torch.nonzero(fixed & ~contradicted(pairings(self.network, self.spans, last))).flatten()
         return (last.select(kept), wander(problem, affine, s)[kept]) if len(kept) else None

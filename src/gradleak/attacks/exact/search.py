@@ -115,6 +115,8 @@ class Search:
         self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor
     ) -> tuple[Tensor, Tensor]:
         first, right = self.network.layers[0], rests[1][1]
+        if right.shape[1] < 2:  # as many of its inputs are known as there are, but not of the first layer's
+            return chosen[:0], chosen[:0, 0]
         units = self._units(chosen.shape[1])
         if units is not None:
             first = Layer(first.weight[units], first.bias[units], first.activation)

@@ -6,12 +6,14 @@ zeros alone fix. The search minimises a sum of logarithms by reweighted least sq
 section 5; Chartrand and Yin 2008 for the squares), with more weight for entries below 0, which a ReLU has none of.
 """
 
+import copy
+
 import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.known import Known
-from gradleak.attacks.exact.levenberg import minimise
+from gradleak.attacks.exact.levenberg import NUMBERS, minimise_in_parts
 from gradleak.attacks.exact.network import Layer, activate
 
 _STEPS = 25
@@ -28,7 +30,7 @@ _ZERO = 1e-3
 
 def rectifies(layer: Layer) -> bool:
     """Whether a layer's activation is a ReLU's: 0 below 0 and the argument above."""
-    a = torch.linspace(-4, 4, 9, dtype=torch.float64, device=layer.weight.device)
+    a = torch.linspace(-64, 64, 129, dtype=torch.float64, device=layer.weight.device)
     h, _ = activate(layer, a[:, None].expand(-1, len(layer.bias)))
     return bool((h == a.clamp(min=0)[:, None]).all())
 
@@ -40,6 +42,11 @@ def sparse_inputs(affine: Affine, h: Tensor) -> Tensor:
         affine: where they lie.
         h: [m, width] where each begins.
     """
+    each = max(1, NUMBERS // max(1, affine.basis.numel()))
+    return torch.cat([_sparse(affine, part) for part in h.split(each)])
+
+
+def _sparse(affine: Affine, h: Tensor) -> Tensor:
     mean = h.clamp(min=0).mean(1, keepdim=True)
     smooth = _SMOOTH
     for _ in range(_STEPS):
@@ -58,12 +65,15 @@ def sparse_inputs(affine: Affine, h: Tensor) -> Tensor:
 class _Behind:
     """First layer's inputs that lead to inputs of the second: units active there equal them, the others are below 0."""
 
-    def __init__(self, origin: Tensor, slope: Tensor, h: Tensor, known: Known) -> None:
-        self.origin, self.slope, self.h, self.known = origin, slope, h, known
+    def __init__(self, layer: Layer, affine: Affine, h: Tensor, known: Known) -> None:
+        self.origin, self.slope = layer.weight @ affine.origin + layer.bias, layer.weight @ affine.basis
+        self.h, self.known = h, known
         self.active = h > _ZERO * h.amax(1, keepdim=True)
 
     def of(self, rows: Tensor) -> "_Behind":
-        return _Behind(self.origin, self.slope, self.h[rows], self.known.of(rows))
+        other = copy.copy(self)
+        other.h, other.known, other.active = self.h[rows], self.known.of(rows), self.active[rows]
+        return other
 
     def _residuals(self, s: Tensor) -> Tensor:
         a = self.origin + s @ self.slope.T
@@ -90,5 +100,4 @@ def behind(layer: Layer, affine: Affine, h: Tensor, s: Tensor, known: Known) -> 
         s: [m, q] where each begins.
         known: further equations, which decide among the many that do.
     """
-    problem = _Behind(layer.weight @ affine.origin + layer.bias, layer.weight @ affine.basis, h, known)
-    return minimise(problem, s, steps=40)[0]
+    return minimise_in_parts(_Behind(layer, affine, h, known), s, steps=40)[0]
