@@ -20,6 +20,10 @@ from gradleak.attacks.exact.spans import Span
 _LIMIT = 10.0
 """Deviation over predicted deviation that counts as a contradiction."""
 
+_SURE = 0.05
+"""Relative noise of a pairing up to which it tells how often an image is in the batch: once and twice are ten times as
+far apart."""
+
 _WHOLE = 0.1
 """Distance to a whole number up to which a ratio of pairings counts as one: at 0.5 every ratio would."""
 
@@ -60,13 +64,16 @@ def pairings(network: Network, spans: Sequence[Span], found: Evidence) -> Pairin
         t, c = augmented(h) @ span.right, delta @ span.left
         t_dual, c_dual = t / span.values, c / span.values
         moved = found.error * h.norm(dim=1) + span.input_noise(t) * span.rank**0.5
-        shaken = (found.of_errors + own) * delta.norm(dim=1) + span.error_noise(c) * span.rank**0.5
+        # A wrong length of an error scales its pairings, of which those with others are 0.
+        shaken = found.of_directions * delta.norm(dim=1) + span.error_noise(c) * span.rank**0.5
         noise = (
             c_dual.norm(dim=1)[:, None] * moved
             + shaken[:, None] * t_dual.norm(dim=1)
             + span.noise * c_dual.norm(dim=1)[:, None] * t_dual.norm(dim=1)
         )
-        these = Pairings(c_dual @ t.T, noise, found.error < 1)
+        values = c_dual @ t.T
+        noise = noise + torch.diag((found.of_errors + own) * values.diagonal().abs())
+        these = Pairings(values, noise, found.error < 1)
         if best is None:
             best = these
             continue
@@ -123,7 +130,7 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
         batch_size: B, or None.
     """
     own = pairs.own
-    sure = (pairs.own_noise < 0.02) & (own > 0) & pairs.fixed
+    sure = (pairs.own_noise < _SURE) & (own > 0) & pairs.fixed
     if not bool(sure.any()):
         ones = torch.ones_like(own, dtype=torch.int64)
         return Multiplicities(ones, ones, float(batch_size or 0), sure)

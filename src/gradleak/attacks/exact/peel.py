@@ -114,7 +114,11 @@ class Peeling:
             return self._apart(now)
         problem, affine, s = whole_problem(self.network, self.spans, h, self._known(h, found, of_themselves=True))
         new = self._examined(affine.inputs(settled(problem, affine, s)), found, of_themselves=True)
-        better = _passes(new) & (new.labels == found.labels) & (~good | (new.error < now.error) | (new.forward < now.forward - 1))
+        better = (
+            _passes(new)
+            & (new.labels == found.labels)
+            & (~good | (new.error < now.error) | (new.forward < now.forward - 1))
+        )
         # One that passes no test beside the others keeps what made it pass alone: its error is still known.
         choice = torch.where(better, 2, good.long())
         index = torch.arange(len(found), device=h.device) + len(found) * choice
