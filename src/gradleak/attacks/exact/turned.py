@@ -71,7 +71,9 @@ def turned_errors(
         rest = torch.zeros_like(own[part])  # relative error that the other entries leave
         if unknowns < network.num_classes:
             others = rho.scatter(1, largest.indices, 0.0).norm(dim=1) / rho.norm(dim=1)
-            rest = torch.hypot(_SPREAD * of_errors[part] * others, own[part])
+            # They are probabilities alone, which the client rounds by their own size and not by that of 1.
+            relative = network.rounding * 2 * (1 + passed.logits[part].abs().amax(1))
+            rest = others * torch.hypot(_SPREAD * of_errors[part], relative)
         identity = torch.eye(unknowns, dtype=rho.dtype, device=rho.device)
         H = identity.expand(len(part), -1, -1)
         g = rho.new_zeros(len(part), unknowns)
