@@ -144,5 +144,11 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
     best = 0 if batch_size is not None and int(fits[0]) >= 0.9 * int(sure.sum()) else int((fits - noise).argmax())
     most, told = times[best].round().clamp(min=1).long(), sure & whole[best]
     others = (times[best] - most).abs() > 5 * (pairs.own_noise + noise[best]) * times[best]
+    base = float(bases[best])
+    expected = (
+        best == 0 if batch_size is not None else abs(base - round(base)) < min(5 * float(noise[best]) * base, _WHOLE)
+    )
+    if int(fits[best]) < 2 and not expected:
+        others = torch.ones_like(others)  # a scale that one image alone speaks for may be that of a mixture
     common = math.gcd(*most[told].tolist()) or 1
-    return Multiplicities(torch.where(told, most // common, most), most, others, float(bases[best]) / common, told)
+    return Multiplicities(torch.where(told, most // common, most), most, others, base / common, told)

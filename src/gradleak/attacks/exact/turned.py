@@ -98,7 +98,8 @@ def turned_errors(
         left_over = left_over + (g * x[..., 0]).sum(1)  # sum of squares at the minimum, prior included
         fits = sound & (left_over < _FITS**2 * equations)
         share = rho.new_zeros(len(part))
-        for index, (M, delta) in enumerate(zip(maps, errors, strict=True)):
+        turned = []
+        for M, delta in zip(maps, errors, strict=True):
             moved = delta[part] + (M @ x)[..., 0]
             size = moved.norm(dim=1)
             unit = moved / size[:, None].clamp(min=1e-300)
@@ -108,9 +109,11 @@ def turned_errors(
             relative = torch.hypot(relative, rest)
             share = torch.maximum(share, torch.hypot(relative, torch.full_like(relative, 2 * network.rounding)))
             # Its length stays that of the input: the column spaces say nothing of it.
-            turned = unit * (delta[part] * unit).sum(1, keepdim=True)
-            better[index][part] = torch.where(fits[:, None], turned, delta[part])
-        worst[part] = torch.where(fits, torch.minimum(worst[part], share), worst[part])
+            turned.append(unit * (delta[part] * unit).sum(1, keepdim=True))
+        gains = fits & (share < worst[part])
+        for all_, delta, new in zip(better, errors, turned, strict=True):
+            all_[part] = torch.where(gains[:, None], new, delta[part])
+        worst[part] = torch.where(gains, share, worst[part])
     return tuple(better), worst
 
 
