@@ -98,7 +98,7 @@ def invert(
         inputs=found.inputs,
         labels=found.labels,
         multiplicity=times.certain,
-        mixture=times.most,
+        mixture=times.most + times.others.long(),
         error=stated,
         inputs_certified=inputs_certified,
         labels_certified=labels_certified,

@@ -111,6 +111,8 @@ class Multiplicities:
         certain: [k] int64, at least so often: a factor that all share may be the scale of the gradient, so it is left
             out.
         most: [k] int64, at most so often.
+        others: [k] bool, whether noise does not explain how far the ratio is from a whole number: another image that is
+            nearly alike then has a small part in this one.
         batch_size: the batch size over the scale of the gradient, if each is there ``certain`` times: B for a mean, 1
             for a sum.
         told: [k] bool, whether the pairing tells.
@@ -118,6 +120,7 @@ class Multiplicities:
 
     certain: Tensor
     most: Tensor
+    others: Tensor
     batch_size: float
     told: Tensor
 
@@ -133,14 +136,26 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
     sure = (pairs.own_noise < _SURE) & (own > 0) & pairs.fixed
     if not bool(sure.any()):
         ones = torch.ones_like(own, dtype=torch.int64)
-        return Multiplicities(ones, ones, float(batch_size or 0), sure)
+        return Multiplicities(ones, ones, ~sure, float(batch_size or 0), sure)
     tolerance = 0.02 + 5 * pairs.own_noise
-    bases = own[sure].sort().values if batch_size is None else torch.cat([own.new_tensor([batch_size]), own[sure]])
+    bases, noise = own[sure], pairs.own_noise[sure]
+    if batch_size is not None:
+        bases, noise = torch.cat([own.new_tensor([batch_size]), bases]), torch.cat([noise.new_zeros(1), noise])
     times = bases[:, None] / own
-    whole = (times.round() >= 1) & ((times - times.round()).abs() <= (tolerance * times).clamp(max=_WHOLE))
-    # The batch size that was told, if it fits all but outliers; else the value that makes most of them whole.
+    whole = (times.round() >= 1) & (
+        (times - times.round()).abs() <= torch.minimum(tolerance * times, tolerance.clamp(min=_WHOLE))
+    )
+    # The batch size that was told, if it fits all but outliers; else the value that makes most of them whole, and of
+    # several the one that is known best.
     fits = (whole & sure).sum(1)
-    best = 0 if batch_size is not None and int(fits[0]) >= 0.9 * int(sure.sum()) else int(fits.argmax())
+    best = 0 if batch_size is not None and int(fits[0]) >= 0.9 * int(sure.sum()) else int((fits - noise).argmax())
     most, told = times[best].round().clamp(min=1).long(), sure & whole[best]
+    others = (times[best] - most).abs() > 5 * (pairs.own_noise + noise[best]) * times[best]
+    base = float(bases[best])
+    expected = (
+        best == 0 if batch_size is not None else abs(base - round(base)) < min(5 * float(noise[best]) * base, _WHOLE)
+    )
+    if int(fits[best]) < 2 and not expected:
+        others = torch.ones_like(others)  # a scale that one image alone speaks for may be that of a mixture
     common = math.gcd(*most[told].tolist()) or 1
-    return Multiplicities(torch.where(told, most // common, most), most, float(bases[best]) / common, told)
+    return Multiplicities(torch.where(told, most // common, most), most, others, base / common, told)

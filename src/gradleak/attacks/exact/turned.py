@@ -71,7 +71,9 @@ def turned_errors(
         rest = torch.zeros_like(own[part])  # relative error that the other entries leave
         if unknowns < network.num_classes:
             others = rho.scatter(1, largest.indices, 0.0).norm(dim=1) / rho.norm(dim=1)
-            rest = torch.hypot(_SPREAD * of_errors[part] * others, own[part])
+            # They are probabilities alone, which the client rounds by their own size and not by that of 1.
+            relative = network.rounding * 2 * (1 + passed.logits[part].abs().amax(1))
+            rest = others * torch.hypot(_SPREAD * of_errors[part], relative)
         identity = torch.eye(unknowns, dtype=rho.dtype, device=rho.device)
         H = identity.expand(len(part), -1, -1)
         g = rho.new_zeros(len(part), unknowns)
@@ -96,7 +98,8 @@ def turned_errors(
         left_over = left_over + (g * x[..., 0]).sum(1)  # sum of squares at the minimum, prior included
         fits = sound & (left_over < _FITS**2 * equations)
         share = rho.new_zeros(len(part))
-        for index, (M, delta) in enumerate(zip(maps, errors, strict=True)):
+        turned = []
+        for M, delta in zip(maps, errors, strict=True):
             moved = delta[part] + (M @ x)[..., 0]
             size = moved.norm(dim=1)
             unit = moved / size[:, None].clamp(min=1e-300)
@@ -106,9 +109,11 @@ def turned_errors(
             relative = torch.hypot(relative, rest)
             share = torch.maximum(share, torch.hypot(relative, torch.full_like(relative, 2 * network.rounding)))
             # Its length stays that of the input: the column spaces say nothing of it.
-            turned = unit * (delta[part] * unit).sum(1, keepdim=True)
-            better[index][part] = torch.where(fits[:, None], turned, delta[part])
-        worst[part] = torch.where(fits, torch.minimum(worst[part], share), worst[part])
+            turned.append(unit * (delta[part] * unit).sum(1, keepdim=True))
+        gains = fits & (share < worst[part])
+        for all_, delta, new in zip(better, errors, turned, strict=True):
+            all_[part] = torch.where(gains[:, None], new, delta[part])
+        worst[part] = torch.where(gains, share, worst[part])
     return tuple(better), worst
 
 

@@ -188,3 +188,40 @@ def _trained(
         optimizer.step()
     done = [p.detach() for p in flat]
     return list(zip(done[::2], done[1::2], strict=True))
+
+
+def trained_relu(
+    B: int, *, sizes: tuple[int, ...] = (60, 80, 80, 10), steps: int = 60, shift: float = 1.5, seed: int = 0
+) -> tuple[Parameters, Tensor, Tensor]:
+    """Parameters of a ReLU network trained on clusters, and inputs [B, in] and labels [B] that it was trained on.
+
+    It is sure of most of them, and few of its units are active: the fewer, the larger ``shift``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    flat = [
+        ((2 * torch.rand(shape, generator=generator) - 1) / i**0.5)
+        for i, o in pairwise(sizes)
+        for shape in ((o, i), (o,))
+    ]
+    y = torch.randint(sizes[-1], (300,), generator=generator)
+    centers = 0.6 * torch.randn(sizes[-1], sizes[0], generator=generator)
+    x = centers[y] + torch.randn(300, sizes[0], generator=generator)
+    flat[1] = flat[1] - shift * (x @ flat[0].T).std()
+    flat = [p.requires_grad_() for p in flat]
+    optimizer = torch.optim.Adam(flat, lr=3e-3)
+    for _ in range(steps):
+        rows = torch.randint(300, (32,), generator=generator)
+        optimizer.zero_grad()
+        _loss(flat, nn.ReLU(), x[rows], y[rows]).backward()
+        optimizer.step()
+    done = [p.detach() for p in flat]
+    return list(zip(done[::2], done[1::2], strict=True)), x[:B], y[:B]
+
+
+def errors_of(parameters: Parameters, activation: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
+    """dLoss/da of every layer, [n, out], for the cross-entropy of each input alone, as a client of x's type has it."""
+    h, outputs = x, []
+    for W, b in parameters:
+        outputs.append((h @ W.T + b).requires_grad_())
+        h = activation(outputs[-1])
+    return [delta.double() for delta in torch.autograd.grad(cross_entropy(outputs[-1], y, reduction="sum"), outputs)]

@@ -31,6 +31,15 @@ def test_no_certificate_is_false_and_none_is_vain(part):
     assert float(torch.tensor(ratios).median()) > 0.02
 
 
+@pytest.mark.parametrize("seed", [3111, 3601, 4665, 4987])
+def test_pairings_of_images_that_are_nearly_alike(seed):
+    """A mixture of two pairs to what looks like a scale, a large multiple or a whole number within a fiftieth."""
+    problem = draw(seed)
+    inversion = problem.invert()
+    true, _ = problem.true_errors(inversion)
+    assert bool((true <= inversion.error)[inversion.inputs_certified].all())
+
+
 @pytest.mark.parametrize("kind", ["plain", "duplicates", "one class", "trained", "unknown size", "too many told"])
 def test_every_kind_that_holds_images_gives_some_away(kind):
     inverted = [draw(seed).invert() for seed in range(KINDS.index(kind), 400, len(KINDS))]

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from tests.unit.attacks.exact.problems import gradients_of, network_of
+from tests.unit.attacks.exact.problems import gradients_of, network_of, trained_relu
 from torch import nn
 
 from gradleak.attacks.exact.inversion import invert
@@ -70,6 +70,14 @@ def test_images_that_activate_fewer_units_than_there_are_unknowns_fix_one_anothe
     active = (x @ W.T + parameters[0][1] > 0).sum(1)
     assert int(active.max()) < len(x) - 1  # the next layer alone fixes none of them
     assert right(attacked(parameters, nn.ReLU(), x, y), x, y) == len(x)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("steps", "shift", "least"), [(60, 1.5, 24), (150, 1.0, 12)])
+def test_a_trained_relu_network_gives_most_images_away(steps, shift, least, seed):
+    parameters, x, y = trained_relu(30, steps=steps, shift=shift, seed=seed)
+    # Of inputs alone, without sparse search, directions and the pull: 6 to 13, and 4 to 7.
+    assert right(attacked(parameters, nn.ReLU(), x, y), x, y) >= least
 
 
 def test_rounding_may_put_a_unit_on_either_side_of_a_kink():
