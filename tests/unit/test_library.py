@@ -105,7 +105,7 @@ def test_methods_that_lack_something_are_left_out_unless_they_are_named(sent):
         gradleak.restore_labels(observation, ["ilrg"])
     unknown_size = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12))
     assert set(gradleak.restore_labels(unknown_size)) == {"gi", "idlg", "rlg"}
-    with pytest.raises(InputError, match=r"^label method ilrg-estimate needs batch_size$"):
+    with pytest.raises(InputError, match=r"^label method ilrg-estimate needs the batch size \(batch_size\)$"):
         gradleak.restore_labels(unknown_size, "ilrg-estimate")
     side = gradleak.SideKnowledge(torch.bincount(LABELS, minlength=10) > 0)
     told = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4, side=side)

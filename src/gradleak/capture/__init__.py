@@ -63,7 +63,7 @@ class Capture:
             client: its name.
             round: number of the round, from 1.
             facts: what else is known: ``num_examples``, ``batch_size``, ``local_steps``, ``lr``, see
-                :class:`gradleak.capture.layout.Facts`.
+                :class:`gradleak.capture.metadata.Facts`.
 
         Yields:
             The facts, to which the block can add.

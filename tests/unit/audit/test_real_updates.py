@@ -238,10 +238,20 @@ def test_nan_is_named_with_its_parameter(attack, sent):
     bad[3] = torch.nan
     with pytest.raises(InputError, match=r"update of 4\.bias has 1 NaN"):
         attack(model, {**update, "4.bias": bad})
-    broken = Convolutional(nn.BatchNorm2d(4))
-    broken.get_buffer("norm.running_var")[2] = -1
-    with pytest.raises(InputError, match=r"norm\.running_var has negative entries"):
-        attack(broken, update)
+
+
+@pytest.mark.parametrize("value", [-1, torch.nan])
+def test_running_statistics_that_cannot_be_matter_to_a_client_that_used_them(attack, value):
+    """As a client's Gaussian noise on all arrays leaves them."""
+    model, (x, y) = Convolutional(nn.BatchNorm2d(4)), batch(shape=(3, 8, 8))
+    update = gradient(model, x, y)
+    model.get_buffer("norm.running_var")[2] = value
+    result = attack(model, update, input_shape=(3, 8, 8), images=x, labels=y)
+    assert result.certified_labels == certified(y)
+    assert result.metrics["falsely_certified_images"] == 0
+    assert any(remark.startswith("norm: its running statistics cannot be") for remark in result.remarks)
+    with pytest.raises(InputError, match=r"norm\.running_var has (negative|NaN)"):
+        attack(model, update, input_shape=(3, 8, 8), bn_eval=True)
 
 
 @pytest.mark.parametrize("outside", [-1, CLASSES])
