@@ -6,6 +6,7 @@ from gradleak.attacks.exact.inversion import Inversion
 from gradleak.attacks.exact.observed import see
 from gradleak.attacks.labels.base import build
 from gradleak.attacks.labels.guess import LabelGuess
+from gradleak.clients.given import checked_batch_size
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
 from gradleak.plan import catalogue
@@ -28,6 +29,7 @@ def restore_labels(observation: Observation, methods: Iterable[str] | None = Non
         InputError: an unknown method; or a gradient, the batch size or side knowledge that a named method needs is
             missing, or a gradient is not finite.
     """
+    _check(observation)
     if observation.input_shape:
         head_of(observation.model, observation.example())  # a model that was never observed is followed now
     if isinstance(methods, str):
@@ -83,4 +85,12 @@ def invert(observation: Observation, batch_size: int | None = None) -> Inversion
         InputError: the model does not end in a linear layer, or the gradients of its weight and bias were not sent or
             are not finite.
     """
-    return see(observation).invert(observation.batch_size if batch_size is None else batch_size)
+    _check(observation)
+    size = checked_batch_size(batch_size)
+    return see(observation).invert(observation.batch_size if size is None else size)
+
+
+def _check(observation: object) -> None:
+    if not isinstance(observation, Observation):
+        kind = type(observation).__name__
+        raise InputError(f"observation: is a {kind}; make one from a client's gradients with gradleak.observation_of")

@@ -141,6 +141,8 @@ def _told(options: AuditOptions, sent: "Captured", share: float, where: str) -> 
     """
     names = _OF_GRADIENT if sent.kind == "gradient" else _OF_WEIGHTS
     facts = {name: sent.facts[name] for name in names if sent.facts.get(name) is not None}
+    if isinstance(facts.get("optimizer"), str):
+        facts["optimizer"] = facts["optimizer"].lower()  # torch's classes are written SGD, Adam
     if sent.facts.get("training") is not None:
         facts["bn_eval"] = not sent.facts["training"]
     # Several steps see several batches, whose images are attacked together.

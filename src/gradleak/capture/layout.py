@@ -158,7 +158,7 @@ def client_file(folder: Path, number: int, client: str) -> Path:
     return folder / f"round-{number:04d}" / f"client-{name}.safetensors"
 
 
-def rounds(folder: Path) -> Iterator[Captured]:
+def rounds(folder: Path | str) -> Iterator[Captured]:
     """Read a captured folder, by round, then by the name of the client; one client in memory at a time.
 
     Args:
@@ -168,7 +168,7 @@ def rounds(folder: Path) -> Iterator[Captured]:
         InputError: as for :func:`clients` and :func:`read`.
     """
     shared: dict[Path, dict[str, Tensor]] = {}
-    for path in clients(folder):
+    for path in clients(Path(folder)):
         yield read(path, shared)
 
 

@@ -56,9 +56,14 @@ def check_facts(facts: Mapping[str, Any] | None, whose: str) -> Facts:
         InputError: one has a wrong type or value, or is not JSON; one line, which starts with ``whose``.
     """
     try:
-        return Facts.model_validate(dict(facts or {}))
+        return Facts.model_validate({name: _plain(value) for name, value in (facts or {}).items()})
     except ValidationError as error:
         raise InputError(f"{whose}: {reason(error)}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy or torch, such as a count of examples, as Python's."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
 
 
 def reason(error: Exception) -> str:
