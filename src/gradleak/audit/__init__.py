@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from gradleak.audit.findings import Audit
+    from gradleak.clients.given import Given
 
 
 def audit_update(
     model: "nn.Module",
-    update: Mapping[str, "Tensor"],
+    update: Mapping[str, "Given"],
     *,
     labels: "Tensor | None" = None,
     images: "Tensor | None" = None,

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from gradleak.errors import InputError
 
+Given = Tensor | np.ndarray | None
+"""What a client sent of one parameter; None if nothing."""
+
 
 def given_tensors(given: Mapping[str, Any], what: str) -> dict[str, Tensor]:
     """Return what a client sent as plain tensors without a graph.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradleak.clients.given import checked_batch_size, checked_model, checked_shape, given_tensors
+from gradleak.clients.given import Given, checked_batch_size, checked_model, checked_shape, given_tensors
 from gradleak.errors import InputError
 from gradleak.notes import note
 from gradleak.victims.head import head_of, role_names
@@ -263,7 +263,7 @@ def observe_head(
 
 def observation_of(
     model: nn.Module,
-    gradients: Mapping[str, Tensor],
+    gradients: Mapping[str, Given],
     *,
     input_shape: Sequence[int],
     batch_size: int | None = None,

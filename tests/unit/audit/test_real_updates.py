@@ -318,3 +318,21 @@ def test_a_head_without_bias_leaves_the_methods_of_its_weight(attack):
     ran = {each.name for each in result.attacks if each.status == "ok"}
     assert ran == {"gi", "idlg", "rlg"}
     assert result.estimated_labels["gi"].keys() == certified(y).keys()
+
+
+@pytest.mark.parametrize("told", [B, None])
+def test_class_weights_certify_no_image_more_than_once(attack, told):
+    model, (x, y) = network(), batch()
+    weights = 1.0 + torch.arange(CLASSES) % 3
+    result = attack(model, gradient(model, x, y, nn.CrossEntropyLoss(weights)), labels=y, images=x, batch_size=told)
+    assert result.metrics["falsely_certified_labels"] == 0
+    assert result.certified_labels == certified(y)
+
+
+@pytest.mark.parametrize("told", [B, None])
+def test_repeated_images_are_counted_if_they_make_up_the_batch(attack, told):
+    model, (x, y) = network(), batch()
+    rows = torch.tensor([0, 0, 0, 1, 1, 2])
+    result = attack(model, gradient(model, x[rows], y[rows]), labels=y[rows], images=x[rows], batch_size=told)
+    assert result.metrics["falsely_certified_labels"] == 0
+    assert sum(result.certified_labels.values()) == (B if told else 3)
