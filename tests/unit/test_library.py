@@ -105,7 +105,7 @@ def test_methods_that_lack_something_are_left_out_unless_they_are_named(sent):
         gradleak.restore_labels(observation, ["ilrg"])
     unknown_size = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12))
     assert set(gradleak.restore_labels(unknown_size)) == {"gi", "idlg", "rlg"}
-    with pytest.raises(InputError, match=r"^label method ilrg-estimate needs batch_size$"):
+    with pytest.raises(InputError, match=r"^label method ilrg-estimate needs the batch size \(batch_size\)$"):
         gradleak.restore_labels(unknown_size, "ilrg-estimate")
     side = gradleak.SideKnowledge(torch.bincount(LABELS, minlength=10) > 0)
     told = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4, side=side)
@@ -128,7 +128,7 @@ def test_gradients_that_are_not_the_models_are_refused(sent):
     ):
         with pytest.raises(InputError, match=message):
             gradleak.observation_of(model, wrong, input_shape=(1, 12, 12))
-    with pytest.raises(InputError, match="has no input_shape"):
+    with pytest.raises(InputError, match=r"input_shape \(\): give the shape of one input"):
         gradleak.observation_of(model, gradients, input_shape=())
 
 
@@ -140,3 +140,44 @@ def test_half_precision_is_noted(sent):
     torch.testing.assert_close(observation.head_bias, halved["out.bias"].float(), rtol=0, atol=0)
     exact = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12))
     assert exact.precision is None
+
+
+def test_parameters_without_a_gradient_and_arrays_are_what_they_are(sent):
+    model, gradients = sent
+    told = {"input_shape": (1, 12, 12), "batch_size": 4}
+    given = {name: g.numpy() for name, g in gradients.items()} | {"stem.weight": None}
+    observation = gradleak.observation_of(model, given, **told)
+    assert observation.gradients.keys() == gradleak.observation_of(model, gradients, **told).gradients.keys() - {
+        "stem.weight"
+    }
+    assert bool(gradleak.invert(observation).labels_certified.all())
+    audit = gradleak.audit_update(model, given, matching=False, defenses=False, **told)
+    assert sum(audit.certified_labels.values()) == 4
+    assert audit.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": "net"}, "^model: is a str; give a torch.nn.Module$"),
+        ({"gradients": [1]}, "is a list; give a dictionary"),
+        ({"gradients": {"out.bias": 1.0}}, r"out\.bias is a float; it must be a tensor"),
+        ({"gradients": {"out.bias": torch.ones(10, device="meta")}}, r"out\.bias is on the device meta"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": "x"}, "batch_size"),
+        ({"input_shape": 784}, "input_shape"),
+        ({"input_shape": (0,)}, "input_shape"),
+    ],
+)
+def test_wrong_arguments_are_one_line_at_the_door(sent, wrong, message):
+    model, gradients = sent
+    given = {"model": model, "gradients": gradients, "input_shape": (1, 12, 12), "batch_size": 4} | wrong
+    for call, name in ((gradleak.observation_of, "gradients"), (gradleak.audit_update, "update")):
+        arguments = {name if key == "gradients" else key: value for key, value in given.items()}
+        with pytest.raises(InputError, match=message) as raised:
+            call(arguments.pop("model"), arguments.pop(name), **arguments)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match="make one from a client's gradients with"):
+        gradleak.invert(gradients)
+    with pytest.raises(InputError, match="make one from a client's gradients with"):
+        gradleak.restore_labels(gradients)

@@ -6,6 +6,7 @@ from gradleak.attacks.exact.inversion import Inversion
 from gradleak.attacks.exact.observed import see
 from gradleak.attacks.labels.base import build
 from gradleak.attacks.labels.guess import LabelGuess
+from gradleak.clients.given import checked_batch_size
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
 from gradleak.plan import catalogue
@@ -28,31 +29,46 @@ def restore_labels(observation: Observation, methods: Iterable[str] | None = Non
         InputError: an unknown method; or a gradient, the batch size or side knowledge that a named method needs is
             missing, or a gradient is not finite.
     """
+    _check(observation)
     if observation.input_shape:
         head_of(observation.model, observation.example())  # a model that was never observed is followed now
     if isinstance(methods, str):
         methods = (methods,)
-    chosen = [name for name in catalogue.names("attacks") if _lacks(name, observation) is None]
+    chosen = [name for name in catalogue.names("attacks") if lacks(name, observation) is None]
     if methods is not None:
         chosen = list(methods)
         for name in chosen:
-            if (lacking := _lacks(name, observation)) is not None:
+            if (lacking := lacks(name, observation)) is not None:
                 raise InputError(f"label method {name} needs {lacking}")
     return {name: build(name)(observation) for name in chosen}
 
 
-def _lacks(name: str, observation: Observation) -> str | None:
-    """Return what a method needs and does not have, or None."""
+def lacks(name: str, observation: Observation) -> str | None:
+    """Return what a label method needs and does not have, in words; None if it can run.
+
+    Args:
+        name: of the method, see :func:`restore_labels`.
+        observation: what the server sees.
+
+    Raises:
+        InputError: an unknown method.
+    """
     try:
         facts = catalogue.find("attacks", method_parts(name)[0])
     except ValueError as error:
         raise InputError(str(error)) from error
     if lacking := observation.lacks(facts.needs):
-        return f"the gradient of {' and '.join(lacking)}, which was not sent"
+        return not_sent(lacking)
     if "present_classes" in facts.side and observation.side.present_classes is None:
-        return "side.present_classes: the classes that are in the batch"
-    # Counts are the mean gradient times B.
-    return "batch_size" if "counts" in facts.gives and observation.batch_size is None else None
+        return "the classes that are in the batch (side.present_classes)"
+    if "counts" in facts.gives and observation.batch_size is None:  # counts are the mean gradient times B
+        return "the batch size (batch_size)"
+    return None
+
+
+def not_sent(gradients: Iterable[str]) -> str:
+    """Return what to say of gradients that a method needs."""
+    return f"the gradient of {' and '.join(gradients)}, which was not sent"
 
 
 def invert(observation: Observation, batch_size: int | None = None) -> Inversion:
@@ -69,4 +85,12 @@ def invert(observation: Observation, batch_size: int | None = None) -> Inversion
         InputError: the model does not end in a linear layer, or the gradients of its weight and bias were not sent or
             are not finite.
     """
-    return see(observation).invert(observation.batch_size if batch_size is None else batch_size)
+    _check(observation)
+    size = checked_batch_size(batch_size)
+    return see(observation).invert(observation.batch_size if size is None else size)
+
+
+def _check(observation: object) -> None:
+    if not isinstance(observation, Observation):
+        kind = type(observation).__name__
+        raise InputError(f"observation: is a {kind}; make one from a client's gradients with gradleak.observation_of")

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from gradleak.audit.findings import Audit
+    from gradleak.clients.given import Given
 
 
 def audit_update(
     model: "nn.Module",
-    update: Mapping[str, "Tensor"],
+    update: Mapping[str, "Given"],
     *,
     labels: "Tensor | None" = None,
     images: "Tensor | None" = None,
@@ -26,7 +27,8 @@ def audit_update(
 
     Args:
         model: any network that ends in a linear layer, with the weights that the server sent; it is not changed.
-        update: parameter name -> gradient, or weights after the training minus those before.
+        update: parameter name -> gradient, or weights after the training minus those before; None, or no entry, where
+            nothing was sent.
         labels: [B] int64, the true labels, if the result is to be compared with them.
         images: [B, ...], the true images as the model reads them, likewise.
         progress: show progress on standard error.
@@ -40,12 +42,14 @@ def audit_update(
     from gradleak.audit.run import audit
     from gradleak.audit.truth import truth_of
     from gradleak.audit.update_files import Update
+    from gradleak.clients.given import checked_model, given_tensors
     from gradleak.plan.cli import describe
 
     try:
         known = Told(**told)
     except ValidationError as error:
         raise InputError(describe(error, "")) from error
-    given = {name: tensor for name, tensor in (("labels", labels), ("images", images)) if tensor is not None}
+    given = given_tensors({"labels": labels, "images": images}, "truth")
     truth = truth_of(given, "truth") if given else None
-    return audit(model, Update(dict(update), "update"), known, truth, progress=progress)
+    sent = Update(given_tensors(update, "update"), "update")
+    return audit(checked_model(model), sent, known, truth, progress=progress)

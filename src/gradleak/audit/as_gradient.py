@@ -156,9 +156,17 @@ def _of_adaptive(
     return AsGradient(gradients, precision, "delta", True, True, (*assumptions, Assumption(what, "told")))
 
 
-def undecided() -> InputError:
-    """Return the error for an update whose sign nothing tells."""
+def undecided(*, out_of_time: bool) -> InputError:
+    """Return the error for an update whose sign nothing tells.
+
+    Args:
+        out_of_time: whether exact inversion could tell if it had more time.
+    """
+    tell = "exact inversion tell"
+    more = ""
+    if out_of_time:
+        tell, more = "exact inversion, which ran out of time, tell", ", or give more time with --minutes"
     return InputError(
-        "the update could be a gradient or a weight change: neither the signs of the last layer's bias nor exact "
-        "inversion tell; say --update-is gradient or --update-is delta"
+        "the update could be a gradient or a weight change: neither the signs of the last layer's bias nor "
+        f"{tell}; say --update-is gradient or --update-is delta{more}"
     )

@@ -20,6 +20,9 @@ _METRICS = {
 }
 """Metrics that the table of attacks shows, and their words."""
 
+_CUT = {"out of time": "ran out of time", "interrupted": "was interrupted", "failed": "failed"}
+"""Status of an attack that might have found something -> words."""
+
 NO_PROOF = (
     "Not finding a leak is no proof of safety: other attacks, more time, further updates of the same client or "
     "knowledge that this audit does not have may find what it did not."
@@ -126,7 +129,9 @@ def verdict(audit: Audit) -> str:
         return f"{labels}{of} labels and the features of {images}{of} images recovered with certificate"
     if labels:
         return f"{labels}{of} labels recovered with certificate"
-    return "Labels estimated, none certified" if audit.found == "estimated" else "Nothing found"
+    cut = next((a.status for a in audit.attacks if a.name == "exact inversion" and a.status in _CUT), None)
+    short = f"; exact inversion {_CUT[cut]}" if cut else ""
+    return ("Labels estimated, none certified" if audit.found == "estimated" else "Nothing found") + short
 
 
 def _leaks(audit: Audit) -> str:

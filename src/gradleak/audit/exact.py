@@ -92,8 +92,21 @@ def _inverted(seen: Seen, observation: Observation) -> Exact:
         ranks = [span.rank for span in seen.spans(None)]
         if 0 < min(ranks) < max(ranks):
             found = Exact(seen, seen.invert(min(ranks)))
-    stands = _stands(found, observation)
-    return found if stands else replace(found, inversion=_without_certificates(found.inversion))
+    if not _stands(found, observation):
+        return replace(found, inversion=_without_certificates(found.inversion))
+    return replace(found, inversion=_counted(found.inversion, observation.batch_size))
+
+
+def _counted(inversion: Inversion, batch_size: int | None) -> Inversion:
+    """Return each image once, unless repeated ones make up a batch of the size that was told.
+
+    With class weights in the loss an image counts as often as its class weighs, which an audit cannot tell from
+    repetition; the factor of the gradient is not known then either.
+    """
+    repeated = bool((inversion.multiplicity > 1).any())
+    if not repeated or int(inversion.multiplicity.sum()) == batch_size:
+        return inversion
+    return replace(inversion, multiplicity=torch.ones_like(inversion.multiplicity), batch_size=0.0)
 
 
 def _stands(found: Exact, observation: Observation) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gradleak.attacks.labels.base import LabelGuess, build, head_gradient
 from gradleak.attacks.labels.consistency import counts_of
+from gradleak.attacks.library import lacks, not_sent
 from gradleak.audit.exact import Exact
 from gradleak.audit.findings import Counts
 from gradleak.clients.observation import Observation
@@ -43,20 +44,15 @@ def methods(observation: Observation, found: Exact | None) -> dict[str, Method |
     """
     result: dict[str, Method | str] = {}
     for name in catalogue.names("attacks"):
-        facts = catalogue.find("attacks", name)
-        lacking = observation.lacks(facts.needs)
-        if facts.side:
-            result[name] = "needs to know the classes of the batch"
-        elif lacking:
-            result[name] = f"needs the gradient of {' and '.join(lacking)}, which was not sent"
-        elif "counts" in facts.gives and observation.batch_size is None:
-            result[name] = "needs the batch size; give it with --batch-size"
+        lacking = lacks(name, observation)
+        if lacking is not None:
+            result[name] = f"needs {lacking}"
         elif name == "consistency":
             result[name] = "exact inversion did not run" if found is None else _consistency(found)
         else:
             result[name] = build(name)
-    missing = observation.lacks(["head.bias"])
-    result[BIAS_SIGN] = "needs the gradient of head.bias, which was not sent" if missing else bias_sign
+    lacking = observation.lacks(["head.bias"])
+    result[BIAS_SIGN] = f"needs {not_sent(lacking)}" if lacking else bias_sign
     return result
 
 

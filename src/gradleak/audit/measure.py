@@ -87,10 +87,11 @@ def of_certificates(
         return values
     batch_statistics = copy.deepcopy(chain.model)
     use_batch_statistics(batch_statistics)
+    images = truth.images.to(next(chain.model.parameters()))
     errors = []
     for model in (chain.model, batch_statistics):
         with torch.no_grad():
-            (read,) = linear_inputs(model, [chain.layers[found.seen.first].weight], truth.images.float())
+            (read,) = linear_inputs(model, [chain.layers[found.seen.first].weight], images)
         errors.append(nearest_error(inputs.cpu(), read.double().cpu()))
     error = torch.minimum(*errors)[single]
     return values | {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from gradleak.audit.update_files import Update
+from gradleak.clients.given import given_tensors
 from gradleak.clients.observation import trainable
 from gradleak.errors import InputError
 from gradleak.victims.checkpoints import without_prefixes
@@ -59,7 +60,8 @@ def match(update: Update, model: nn.Module) -> Matched:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     buffers = dict(model.named_buffers(remove_duplicate=False))
     remarks: list[str] = []
-    sent = {name: tensor for name, tensor in update.tensors.items() if not _is_counter(name, tensor)}
+    tensors = given_tensors(update.tensors, update.source)
+    sent = {name: tensor for name, tensor in tensors.items() if not _is_counter(name, tensor)}
     if not sent:
         raise InputError(f"{update.source}: holds no floating-point tensor")
     known = {**parameters, **buffers}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ADAPTIVE = ("adam", "adamw", "adagrad", "rmsprop")
 """Optimisers that divide each entry of a gradient by its own size."""
 
+NO_SHAPE = "the shape of one input of the model, such as 3,32,32 or 784"
+
 _LOSS = "cross-entropy"
 
 
@@ -141,10 +143,18 @@ class AuditOptions(Told):
     output: Path = Field(default=Path("audit"), description="folder for the report")
     pictures: bool = Field(default=True, description="write recovered images, which are private, into the report")
     pdf: bool = Field(default=True, description="typeset audit.pdf too, where TeX is installed")
+    device: Literal["cpu"] = Field(default="cpu", description="audits run on the CPU")
     fail_on: Literal["certified", "estimated"] = Field(
         default="certified", description="exit status 1 if at least that much was found"
     )
     progress: bool = Field(default=True, description="show progress on standard error")
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _cpu(cls, value: object) -> object:
+        if value != "cpu":
+            raise ValueError("audits run on the CPU; leave it out")
+        return value
 
     @model_validator(mode="after")
     def _one_update(self) -> Self:
@@ -156,6 +166,8 @@ class AuditOptions(Told):
             raise ValueError("before holds the weights already; leave out checkpoint")
         if self.after is not None and self.update_is == "gradient":
             raise ValueError("before and after give a delta, so update_is gradient contradicts them")
+        if not self.input_shape and self.truth is None:
+            raise ValueError(f"input_shape is missing: {NO_SHAPE}")
         return self
 
     def told(self) -> Told:

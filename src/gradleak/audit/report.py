@@ -35,7 +35,7 @@ def write(audit: Audit, folder: Path, *, pictures: bool, pixels: Pixels, pdf: bo
 
     Args:
         audit: the result.
-        folder: is created.
+        folder: is created; a report in it is replaced.
         pictures: whether recovered images are written.
         pixels: how inputs become pixels.
         pdf: whether a PDF is wanted.
@@ -55,7 +55,10 @@ def write(audit: Audit, folder: Path, *, pictures: bool, pixels: Pixels, pdf: bo
         _write(folder / "audit.html", _html(doc, pixels).encode()),
     ]
     content = _pdf(doc, pixels) if pdf else None
-    return files if content is None else [*files, _write(folder / "audit.pdf", content)]
+    if content is None:
+        (folder / "audit.pdf").unlink(missing_ok=True)  # of an earlier audit, perhaps with pictures
+        return files
+    return [*files, _write(folder / "audit.pdf", content)]
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -17,7 +17,7 @@ from gradleak.audit.attacks import EXACT, Target, attack
 from gradleak.audit.exact import Exact, exact
 from gradleak.audit.findings import Attack, Audit
 from gradleak.audit.names import match
-from gradleak.audit.options import Told
+from gradleak.audit.options import NO_SHAPE, Told
 from gradleak.audit.runner import Runner
 from gradleak.audit.scale import Scale, scale_of
 from gradleak.audit.time_limit import Clock
@@ -31,6 +31,9 @@ from gradleak.victims.layers import linear_chain
 
 _EXACT_SHARE = 0.7
 """Share of the time that exact inversion may take; the others need seconds, matching what is left."""
+
+_SCALE_SHARE = 0.5
+"""Share of the time left in which the last layer may tell the scale: with many classes it takes minutes."""
 
 
 def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, progress: bool = False) -> Audit:
@@ -47,10 +50,10 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
         InputError: input that does not fit together; one line.
     """
     runner = Runner(Clock(60 * told.minutes), progress=progress)
-    own = copied(model)
+    own, replaced = copied(model, running_statistics=told.bn_eval)
     shape = told.input_shape or (() if truth is None else truth.shape)
     if not shape:
-        raise InputError("--input-shape is missing: the shape of one input of the model, such as 3,32,32 or 784")
+        raise InputError(f"--input-shape is missing: {NO_SHAPE}")
     if truth is not None and truth.images is not None and truth.shape != shape:
         raise InputError(f"--truth: its images are {list(truth.shape)}; --input-shape says {list(shape)}")
     example = Observation({}, own, None, input_shape=shape).example()
@@ -61,7 +64,7 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
     check_finite(matched.tensors, matched.own_names)
     sent = trained(matched.tensors)
     still = [matched.own_names[name] for name in matched.tensors if name not in sent]
-    remarks = list(matched.remarks)
+    remarks = [*update.remarks, *replaced, *matched.remarks]
     result = Audit(
         source=update.source,
         model=type(own).__name__,
@@ -77,13 +80,11 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
     target = Target(own, head, shape, sent, told, truth, counts, chain.output_function)
     read, found, of_sign = _read(target, update.kind, runner)
     remarks += matched.of_buffers() if read.kind == "delta" else []
-    scale = scale_of(
-        None if found is None else found.inversion,
-        head,
-        read.gradients,
-        batch_size=told.batch_size,
-        scale_is_rate=read.scale_is_rate,
-    )
+    inversion = None if found is None else found.inversion
+    known = {"batch_size": told.batch_size, "scale_is_rate": read.scale_is_rate}
+    scale = runner.quietly(lambda: scale_of(inversion, head, read.gradients, **known), limited_to=_SCALE_SHARE)
+    if scale is None:  # too many classes for the time that is left
+        scale = scale_of(inversion, head, {}, **known)
     if read.signs_only:
         scale = Scale(None, "unknown", "lost in an adaptive optimiser", told.batch_size)
     result = replace(
@@ -132,7 +133,9 @@ def _read(target: Target, sent_as: Kind | None, runner: Runner) -> tuple[AsGradi
         if certified:
             break
     if likely is None and not certified:
-        raise undecided()
+        if runner.interrupted:
+            raise KeyboardInterrupt
+        raise undecided(out_of_time=any(each.status == "out of time" for each in runner.attacks))
     read, found, runner.attacks[:] = tried[-1 if certified else 0]
     by = "as exact inversion shows" if certified else "by the signs of the last layer's bias"
     what = f"The update is a {'gradient' if read.kind == 'gradient' else 'weight change'}"

@@ -70,12 +70,22 @@ class Runner:
         self.attacks.append(Attack(name, status, time.perf_counter() - began, why))
         return None
 
-    def quietly(self, measure: Callable[[], T]) -> T | None:
-        """Return a measurement, or None where it fails or the user stops it; it is no attack and has no limit."""
-        if self.interrupted:
+    def quietly(self, measure: Callable[[], T], *, limited_to: float | None = None) -> T | None:
+        """Return a measurement, or None where it fails or the user stops it; it is not noted as an attack.
+
+        Args:
+            measure: returns it.
+            limited_to: share of the time left that it may take; without a limit by default.
+        """
+        if self.interrupted or (limited_to is not None and not self.clock.left):
             return None
         try:
-            return measure()
+            if limited_to is None:
+                return measure()
+            with limited(limited_to * self.clock.left):
+                return measure()
+        except TimeUp:
+            pass
         except KeyboardInterrupt:
             self.interrupted = True
         except Exception:  # of the user's model, such as BatchNorm on a single image

@@ -9,6 +9,8 @@ from torch import Tensor
 from gradleak.audit.update_files import read_tensors
 from gradleak.errors import InputError
 
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -46,7 +48,7 @@ def read_truth(path: Path) -> Truth:
     """Read a file with the entries ``labels`` [B] and, optionally, ``images`` [B, ...].
 
     Raises:
-        InputError: it cannot be read, has no labels, or its entries do not fit together.
+        InputError: it cannot be read, has no labels, or its entries do not fit together or are not finite.
     """
     entries = read_tensors(path)
     return truth_of(entries, str(path))
@@ -61,11 +63,13 @@ def truth_of(entries: dict[str, Tensor], source: str) -> Truth:
     labels, images = entries.get("labels"), entries.get("images")
     if labels is None:
         raise InputError(f"{source}: has no entry labels; a truth has labels [B] and images [B, ...]")
-    if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
+    if labels.ndim != 1 or labels.dtype not in _WHOLE or not len(labels):
         raise InputError(f"{source}: labels are {list(labels.shape)} of {labels.dtype}; they must be whole numbers [B]")
     if images is not None and (len(images) != len(labels) or not images.is_floating_point()):
         raise InputError(
             f"{source}: images are {list(images.shape)} of {images.dtype}; they must be floating-point numbers "
             f"[{len(labels)}, ...], as the model reads them"
         )
+    if images is not None and not bool(torch.isfinite(images).all()):
+        raise InputError(f"{source}: images have NaN or infinite entries")
     return Truth(labels.long().cpu(), None if images is None else images.detach().cpu())

@@ -26,12 +26,14 @@ class Update:
         source: where they come from, for messages.
         kind: what they are, if that is known.
         ordered: whether they stand in the order of the client's model; safetensors sorts them.
+        remarks: what to say of it, a sentence each.
     """
 
     tensors: Mapping[str, Tensor] = field(repr=False)
     source: str
     kind: Kind | None = None
     ordered: bool = True
+    remarks: tuple[str, ...] = ()
 
 
 def read_update(path: Path) -> Update:

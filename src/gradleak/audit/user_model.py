@@ -4,43 +4,62 @@ import copy
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from gradleak.audit.update_files import read_tensors
 from gradleak.errors import InputError
 from gradleak.victims import checkpoints
 
 _WRAPPED = ("module", "_module", "_orig_mod")
 """Where DataParallel, Opacus and ``torch.compile`` keep the model."""
 
+_VARIANCE = "running_var"
 
-def build(where: str, weights: Path | None, tensors: Mapping[str, Tensor] | None = None, source: str = "") -> nn.Module:
-    """Build a model from the user's code, with the weights that the server sent.
+Factory = Callable[[], nn.Module]
+
+
+def factory(where: str) -> Factory:
+    """Return what builds the model of the user's code, and has built it once.
 
     Args:
         where: ``file.py:function`` or ``package.module:function``; the function takes nothing.
-        weights: a file; None if ``tensors`` are given or the function gives the model its weights.
-        tensors: the weights themselves.
-        source: where these come from, for messages.
 
     Raises:
-        InputError: the code cannot be run or returns no module, the weights do not fit, or without a file the function
-            returns other weights on each call; one line.
+        InputError: the code cannot be run or returns no module; one line.
     """
     function = _function(where)
-    model = _call(where, function)
-    if tensors is not None:
-        checkpoints.assign(model, _complete(dict(tensors), model), Path(source))
-        return model
-    if weights is not None:
-        checkpoints.assign(model, _complete(read_tensors(weights), model), weights)
-        return model
-    again = _call(where, function).state_dict()
+    _call(where, function)
+    return lambda: _call(where, function)
+
+
+def with_weights(make: Factory, tensors: Mapping[str, Tensor], source: str) -> nn.Module:
+    """Return the model with the weights that the server sent.
+
+    Args:
+        make: see :func:`factory`.
+        tensors: the weights; buffers may be missing.
+        source: where they come from, for messages.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    model = make()
+    checkpoints.assign(model, _complete(dict(tensors), model), Path(source))
+    return model
+
+
+def with_own_weights(make: Factory, where: str) -> nn.Module:
+    """Return the model with the weights that the user's code gives it.
+
+    Raises:
+        InputError: these differ from call to call.
+    """
+    model, again = make(), make().state_dict()
     for name, tensor in model.state_dict().items():
         if not torch.equal(tensor, again[name]):
             raise InputError(
@@ -78,7 +97,7 @@ def _function(where: str) -> Any:
             module = importlib.import_module(place)
     except InputError:
         raise
-    except Exception as error:  # of the user's code
+    except (Exception, SystemExit) as error:  # of the user's code
         raise InputError(f"--model {where}: {place} fails: {_reason(error)}") from error
     if not callable(getattr(module, name, None)):
         raise InputError(f"--model {where}: {place} has no function {name}")
@@ -88,7 +107,7 @@ def _function(where: str) -> Any:
 def _call(where: str, function: Any) -> nn.Module:
     try:
         model = function()
-    except Exception as error:  # of the user's code
+    except (Exception, SystemExit) as error:  # of the user's code
         raise InputError(f"--model {where}: the call fails: {_reason(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"--model {where}: returns a {type(model).__name__}; return a torch.nn.Module")
@@ -105,13 +124,22 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner[0]
 
 
-def copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module, *, running_statistics: bool) -> tuple[nn.Module, tuple[str, ...]]:
     """Return a copy for attacks: on the CPU, in eval mode, in single precision at least, no activation in place.
 
     Attacks differentiate twice, which an activation that overwrites its input forbids. The given model is not changed.
 
+    Args:
+        model: the user's.
+        running_statistics: whether the client used those of BatchNorm. If it did not, impossible ones, as noise on them
+            gives, are replaced: nothing depends on them then.
+
+    Returns:
+        The copy, and what was replaced, a sentence each.
+
     Raises:
-        InputError: it cannot be copied, or a weight is NaN or infinite, which is named.
+        InputError: it cannot be copied, or a weight is NaN or infinite, or a needed variance is negative; the line
+            names it.
     """
     model = unwrapped(model)
     try:
@@ -123,13 +151,30 @@ def copied(model: nn.Module) -> nn.Module:
             vars(module)["inplace"] = False
     if any(parameter.dtype in (torch.float16, torch.bfloat16) for parameter in own.parameters()):
         own = own.float()
+    replaced = [] if running_statistics else _statistics_replaced(own)
     for name, tensor in own.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"model {type(model).__name__}: {name} has NaN or infinite entries")
-        if name.endswith("running_var") and bool((tensor < 0).any()):
+        if name.endswith(_VARIANCE) and bool((tensor < 0).any()):
             raise InputError(f"model {type(model).__name__}: {name} has negative entries; a variance has none")
-    return own
+    return own, tuple(replaced)
 
 
-def _reason(error: Exception) -> str:
+def _statistics_replaced(model: nn.Module) -> list[str]:
+    """Replace impossible running statistics of BatchNorm by those of a new layer, and say so."""
+    replaced = []
+    for name, module in model.named_modules():
+        if not isinstance(module, _BatchNorm) or module.running_mean is None or module.running_var is None:
+            continue
+        possible = torch.isfinite(module.running_mean).all() and torch.isfinite(module.running_var).all()
+        if not bool(possible) or bool((module.running_var < 0).any()):
+            module.reset_running_stats()
+            replaced.append(
+                f"{name}: its running statistics cannot be, such as a negative variance; they are not used, since the "
+                "client's BatchNorm is taken to use those of its batch."
+            )
+    return replaced
+
+
+def _reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -63,7 +63,7 @@ class Capture:
             client: its name.
             round: number of the round, from 1.
             facts: what else is known: ``num_examples``, ``batch_size``, ``local_steps``, ``lr``, see
-                :class:`gradleak.capture.layout.Facts`.
+                :class:`gradleak.capture.metadata.Facts`.
 
         Yields:
             The facts, to which the block can add.
@@ -130,6 +130,8 @@ class Capture:
 
 def _bare(model: nn.Module) -> nn.Module:
     """Return the model inside wrappers."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model: is a {type(model).__name__}; give a torch.nn.Module")
     while True:
         children = list(model.named_children())
         if len(children) != 1 or children[0][0] not in _WRAPPED or not _is_wrapper(model, children[0][0]):

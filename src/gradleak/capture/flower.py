@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradleak.capture import layout
+from gradleak.capture import layout, metadata
 from gradleak.errors import InputError
 
 try:
@@ -51,7 +51,7 @@ class CaptureStrategy(Strategy):
         folder: a new or empty folder, or one with a capture.
         arrays: name of the array record, for messages with several of them.
         kind: what clients send: with ``delta``, they subtract the weights that they got.
-        facts: what is known of every client, see :class:`gradleak.capture.layout.Facts`.
+        facts: what is known of every client, see :class:`gradleak.capture.metadata.Facts`.
 
     Raises:
         InputError: a bad argument; the folder holds other files or cannot be written to.
@@ -63,7 +63,7 @@ class CaptureStrategy(Strategy):
         folder: Path | str,
         *,
         arrays: str = "arrays",
-        kind: layout.Kind = "weights",
+        kind: metadata.Kind = "weights",
         **facts: Any,
     ) -> None:
         self.strategy = strategy
@@ -137,7 +137,7 @@ class CaptureMod:
     """
 
     def __init__(
-        self, folder: Path | str, *, arrays: str = "arrays", kind: layout.Kind = "weights", **facts: Any
+        self, folder: Path | str, *, arrays: str = "arrays", kind: metadata.Kind = "weights", **facts: Any
     ) -> None:
         self.folder = Path(folder).absolute()  # a simulation may run clients in another folder
         self._reader = _Reader(arrays, kind, facts)
@@ -179,11 +179,11 @@ class _Reader:
     """What to store of a message."""
 
     arrays: str
-    kind: layout.Kind
+    kind: metadata.Kind
     facts: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        layout.check_facts(self.facts, "facts of the clients")
+        metadata.check_facts(self.facts, "facts of the clients")
 
     def array_record(self, message: Message) -> ArrayRecord:
         records = message.content.array_records

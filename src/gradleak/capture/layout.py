@@ -14,37 +14,25 @@ different weights.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 from urllib.parse import quote
 
 import torch
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    JsonValue,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from gradleak.capture.metadata import Client, Facts, Kind, Tensors, check_facts, reason
 from gradleak.errors import InputError
 from gradleak.records import whole_file
 
 SCHEMA = 1
 """Version of the layout; raise it with every change that an older reader cannot read."""
-
-Kind = Literal["weights", "gradient", "delta"]
-"""What a client sent: its weights after training, a gradient, or weights after training minus weights before."""
 
 _MARK = "capture.json"
 _KEY = "gradleak"
@@ -66,7 +54,8 @@ class Captured:
         before: parameters and buffers that the client started from, by name; None if they are not known.
         sent: tensors that the client sent, by name, in their order and type.
         kind: what these are.
-        facts: what else is known, see :class:`Facts`; entries of other names are kept as they were given.
+        facts: what else is known, see :class:`gradleak.capture.metadata.Facts`; entries of other names are kept as they
+            were given.
     """
 
     round: int
@@ -77,42 +66,7 @@ class Captured:
     facts: dict[str, Any]
 
 
-class Facts(BaseModel):
-    """What an audit can use, if it is known; anything else in JSON is accepted too.
-
-    Attributes:
-        num_examples: number of examples that the client trained on, 0 if it had none.
-        batch_size: number of examples in one batch.
-        local_steps: number of optimiser steps.
-        lr: learning rate of these steps.
-        training: whether the client's model was in training mode.
-    """
-
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-    __pydantic_extra__: dict[str, JsonValue]  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    num_examples: NonNegativeInt | None = None
-    batch_size: NonNegativeInt | None = None
-    local_steps: PositiveInt | None = None
-    lr: NonNegativeFloat | None = None
-    training: bool | None = None
-
-
-class _Tensors(BaseModel):
-    """Metadata of every file: safetensors sorts tensors, so their order is recorded."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    order: list[str]
-
-
-class _Client(_Tensors):
-    client: str
-    kind: Kind
-    before: str | None
-    facts: Facts
-
-
-_Entry = TypeVar("_Entry", bound=_Tensors)
+_Entry = TypeVar("_Entry", bound=Tensors)
 
 
 def start(folder: Path) -> int:
@@ -151,7 +105,7 @@ def write(
         sent: tensors on any device, of any layout that has values; tied or non-contiguous tensors are stored in full.
         kind: what they are.
         before: weights that the client started from.
-        facts: see :class:`Facts`.
+        facts: see :class:`gradleak.capture.metadata.Facts`.
 
     Returns:
         The client's file.
@@ -166,11 +120,11 @@ def write(
         raise InputError(f"client {client!r}: sends no tensors, so there is nothing to store")
     start_file = None
     if before is not None:
-        content = _serialised(before, _Tensors(order=list(before)), "weights before training")
+        content = _serialised(before, Tensors(order=list(before)), "weights before training")
         start_file = f"before-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         if not (path.parent / start_file).exists():
             _write(path.parent / start_file, content)
-    entry = _Client(order=list(sent), client=client, kind=kind, before=start_file, facts=known)
+    entry = Client(order=list(sent), client=client, kind=kind, before=start_file, facts=known)
     _write(path, _serialised(sent, entry, f"client {client!r}"))
     return path
 
@@ -190,18 +144,6 @@ def check(folder: Path, number: int, client: str, facts: Mapping[str, Any] | Non
     return path, check_facts(facts, f"client {client!r}")
 
 
-def check_facts(facts: Mapping[str, Any] | None, whose: str) -> Facts:
-    """Return facts as they are stored.
-
-    Raises:
-        InputError: one has a wrong type or value, or is not JSON; one line, which starts with ``whose``.
-    """
-    try:
-        return Facts.model_validate(dict(facts or {}))
-    except ValidationError as error:
-        raise InputError(f"{whose}: {_reason(error)}") from None
-
-
 def client_file(folder: Path, number: int, client: str) -> Path:
     """Return the file of a client in a round.
 
@@ -216,34 +158,61 @@ def client_file(folder: Path, number: int, client: str) -> Path:
     return folder / f"round-{number:04d}" / f"client-{name}.safetensors"
 
 
-def rounds(folder: Path) -> Iterator[Captured]:
+def rounds(folder: Path | str) -> Iterator[Captured]:
     """Read a captured folder, by round, then by the name of the client; one client in memory at a time.
 
     Args:
         folder: as :func:`write` made it. Files beside the rounds, and hidden files, are ignored.
 
     Raises:
-        InputError: no such folder, not a capture, a file in a round that is not part of the capture, or a damaged file;
-            one line names the file.
+        InputError: as for :func:`clients` and :func:`read`.
+    """
+    shared: dict[Path, dict[str, Tensor]] = {}
+    for path in clients(Path(folder)):
+        yield read(path, shared)
+
+
+def clients(folder: Path) -> list[Path]:
+    """Return the clients' files, by round, then by the name of the client.
+
+    Raises:
+        InputError: no such folder, not a capture, or a file in a round that is not part of the capture.
     """
     _check(folder)
-    for number, inside in _rounds(folder):
+    found = []
+    for _, inside in _rounds(folder):
         files = sorted((path for path in _entries(inside) if not path.name.startswith(".")), key=_natural)
         for path in files:
             if not (_CLIENT.fullmatch(path.name) or _BEFORE.fullmatch(path.name)):
                 raise InputError(f"{path}: is not part of a capture; move it out of {inside}")
-        shared: dict[str, dict[str, Tensor]] = {}
-        for path in files:
-            if _BEFORE.fullmatch(path.name):
-                continue
-            sent, entry = _read(path, _Client)
-            if path != client_file(folder, number, entry.client):
-                raise InputError(f"{path}: holds what client {entry.client!r} sent; it was renamed or moved")
-            if entry.before is not None and entry.before not in shared:
-                shared = {entry.before: _read_before(inside / entry.before, path)}
-            before = None if entry.before is None else shared[entry.before]
-            facts = entry.facts.model_dump(exclude_unset=True)
-            yield Captured(number, entry.client, before, sent, entry.kind, facts)
+        found += [path for path in files if _CLIENT.fullmatch(path.name)]
+    return found
+
+
+def read(path: Path, shared: dict[Path, dict[str, Tensor]]) -> Captured:
+    """Read what one client sent.
+
+    Args:
+        path: one of :func:`clients`.
+        shared: the weights that the client read before started from, by file; keep it between calls, since most clients
+            of a round start from the same.
+
+    Raises:
+        InputError: a damaged, renamed or missing file; one line names it.
+    """
+    sent, entry = _read(path, Client)
+    number = int(path.parent.name.removeprefix("round-"))
+    if path != client_file(path.parent.parent, number, entry.client):
+        raise InputError(f"{path}: holds what client {entry.client!r} sent; it was renamed or moved")
+    before = None
+    if entry.before is not None:
+        start_file = path.parent / entry.before
+        if start_file not in shared:
+            weights = _read_before(start_file, path)
+            shared.clear()
+            shared[start_file] = weights
+        before = shared[start_file]
+    return Captured(number, entry.client, before, sent, entry.kind, entry.facts.model_dump(exclude_unset=True))
 
 
 def _rounds(folder: Path) -> list[tuple[int, Path]]:
@@ -267,7 +236,7 @@ def _check(folder: Path) -> None:
     except FileNotFoundError:
         raise InputError(f"{folder}: has no {_MARK}, so it was not written by gradleak.capture") from None
     except (OSError, ValidationError) as error:
-        raise InputError(f"{mark}: cannot be read ({_reason(error)}); capture again") from None
+        raise InputError(f"{mark}: cannot be read ({reason(error)}); capture again") from None
     if schema != SCHEMA:
         raise InputError(f"{mark}: is of layout {schema}, this version reads layout {SCHEMA}; capture again")
 
@@ -287,7 +256,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 def _read_before(path: Path, client: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: missing: the weights that {client.name} started from; capture again")
-    tensors, _ = _read(path, _Tensors)
+    tensors, _ = _read(path, Tensors)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     if path.name != f"before-{digest}.safetensors":
         raise InputError(f"{path}: was changed after it was written; capture again")
@@ -306,16 +275,16 @@ def _read(path: Path, kind: type[_Entry]) -> tuple[dict[str, Tensor], _Entry]:
                 raise InputError(f"{path}: holds other tensors than it lists; capture again")
             return {name: file.get_tensor(name) for name in entry.order}, entry
     except (OSError, SafetensorError, ValidationError) as error:
-        raise InputError(f"{path}: is damaged ({_reason(error)}); capture again") from error
+        raise InputError(f"{path}: is damaged ({reason(error)}); capture again") from error
 
 
-def _serialised(tensors: Mapping[str, Tensor], entry: _Tensors, what: str) -> bytes:
+def _serialised(tensors: Mapping[str, Tensor], entry: Tensors, what: str) -> bytes:
     # clone: safetensors refuses tensors that share memory, as tied weights do.
     try:
         plain = {name: _plain(tensor) for name, tensor in tensors.items()}
         return save(plain, {_KEY: entry.model_dump_json(exclude_unset=True)})
     except (SafetensorError, RuntimeError, NotImplementedError, KeyError, ValueError) as error:
-        raise InputError(f"{what}: cannot be stored as safetensors ({_reason(error)})") from error
+        raise InputError(f"{what}: cannot be stored as safetensors ({reason(error)})") from error
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -328,13 +297,3 @@ def _plain(tensor: Tensor) -> Tensor:
 def _write(path: Path, content: bytes) -> None:
     with whole_file(path, private=True) as temporary:
         temporary.write_bytes(content)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
-    text = (os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)) or type(
-        error
-    ).__name__
-    return " ".join(text.split())[:160]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradleak.clients.given import Given, checked_batch_size, checked_model, checked_shape, given_tensors
 from gradleak.errors import InputError
 from gradleak.notes import note
 from gradleak.victims.head import head_of, role_names
@@ -262,7 +263,7 @@ def observe_head(
 
 def observation_of(
     model: nn.Module,
-    gradients: Mapping[str, Tensor],
+    gradients: Mapping[str, Given],
     *,
     input_shape: Sequence[int],
     batch_size: int | None = None,
@@ -273,20 +274,23 @@ def observation_of(
     Args:
         model: what the server sent, any network that ends in a linear layer; it is left as it is.
         gradients: the model's own name of a parameter -> gradient of the mean cross-entropy, as it was sent, in any
-            floating-point type; without those that were not sent.
+            floating-point type; None, or no entry, where it was not sent.
         input_shape: shape of one image as the model reads it.
         batch_size: B, if it is known.
         side: further knowledge.
 
     Raises:
-        InputError: a name or shape that is not the model's, or no linear layer gives its logits.
+        InputError: a name or shape that is not the model's, no linear layer gives its logits, or an argument of another
+            type.
     """
-    seen = Observation({}, model, batch_size, side or SideKnowledge(), tuple(input_shape))
+    sent_by_name = given_tensors(gradients, "gradients")
+    size, shape = checked_batch_size(batch_size), checked_shape(input_shape)
+    seen = Observation({}, checked_model(model), size, side or SideKnowledge(), shape)
     head_of(model, seen.example())
     parameters = dict(model.named_parameters(remove_duplicate=False))
     roles = {id(parameter): name for name, parameter in trainable(model).items()}
     sent = {}
-    for name, gradient in gradients.items():
+    for name, gradient in sent_by_name.items():
         parameter = parameters.get(name)
         if parameter is None:
             raise InputError(f"gradient of {name}: the model has no such parameter; it has {', '.join(parameters)}")
@@ -294,8 +298,8 @@ def observation_of(
             raise InputError(
                 f"gradient of {name}: has shape {list(gradient.shape)}, the parameter has {list(parameter.shape)}"
             )
-        sent[roles.get(id(parameter), name)] = gradient.detach().to(parameter)
-    coarse = [gradient.dtype for gradient in gradients.values() if gradient.dtype in (torch.float16, torch.bfloat16)]
+        sent[roles.get(id(parameter), name)] = gradient.to(parameter)
+    coarse = [gradient.dtype for gradient in sent_by_name.values() if gradient.dtype in (torch.float16, torch.bfloat16)]
     return replace(seen, gradients=sent, precision=coarse[0] if coarse else None)
 
 

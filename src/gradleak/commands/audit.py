@@ -2,7 +2,8 @@
 
 The model is any torch.nn.Module that ends in a linear layer; the update is a gradient or a change of its weights. Every
 attack that applies is run, and a report is written: audit.json, audit.md, audit.html and, where TeX is installed,
-audit.pdf. Exit status: 0 if nothing was found at the level of --fail-on, 1 if something was, 2 for bad input.
+audit.pdf. It runs on the CPU. Exit status: 0 if nothing was found at the level of --fail-on, 1 if something was, 2 for
+bad input; of a folder, 1 if something was found in any update, else 2 if one could not be audited.
 """
 
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 from gradleak import interrupts
 from gradleak.audit.options import AuditOptions
+from gradleak.errors import InputError
 from gradleak.plan import cli
 
 
@@ -25,11 +27,19 @@ def main(argv: Sequence[str]) -> None:
     from gradleak.records import check_place
 
     check_place(options.output / "audit.json", f"--output {options.output}")
-    found = False
-    for case in cases(options):
-        result = audit(case.model, case.update, case.told, case.truth, progress=options.progress)
+    found, refused = False, []
+    every = cases(options)
+    for case in every:
+        try:
+            read = case.read()
+            result = audit(read.model, read.update, read.told, read.truth, progress=options.progress)
+        except InputError as error:
+            refused.append(error)
+            if len(every) > 1:  # one that cannot be read does not end the audit of the others
+                print(f"not audited: {cli.as_typed(error)}", file=sys.stderr)
+            continue
         with interrupts.held():  # all files of a report, or none
-            pixels = Pixels(case.told.mean, case.told.std)
+            pixels = Pixels(read.told.mean, read.told.std)
             files = write(result, case.output, pictures=options.pictures, pixels=pixels, pdf=options.pdf)
         print(f"{result.source}: {verdict(result)}")
         print(f"report: {', '.join(map(str, files))}", file=sys.stderr)
@@ -39,6 +49,13 @@ def main(argv: Sequence[str]) -> None:
     if found:
         sys.stdout.flush()
         sys.exit(1)
+    if refused:
+        raise refused[0] if len(every) == 1 else InputError(_not_audited(len(refused), len(every)))
+
+
+def _not_audited(number: int, of: int) -> str:
+    others = "" if number == of else ", and nothing was found in the others"
+    return f"{number} of {of} updates could not be audited, as said above{others}"
 
 
 if __name__ == "__main__":

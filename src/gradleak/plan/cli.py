@@ -187,7 +187,7 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
             main(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except InputError as error:
-        print(f"{name}: error: {_spelling.flags(str(error))}", file=sys.stderr)
+        print(f"{name}: error: {as_typed(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{name}: {_interrupted()}", file=sys.stderr)
@@ -204,6 +204,11 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
             file=sys.stderr,
         )
         sys.exit(2)
+
+
+def as_typed(error: InputError) -> str:
+    """Return the message of an error, with options named as they were typed."""
+    return _spelling.flags(str(error))
 
 
 def _interrupted() -> str:

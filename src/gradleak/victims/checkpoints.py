@@ -152,6 +152,7 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: holds {type(content).__name__}, not a state dict; save model.state_dict()")
     if not content:
         raise InputError(f"{path}: holds an empty dictionary; save model.state_dict()")
+    content = {name: value for name, value in content.items() if value is not None}  # as gradients of frozen parameters
     other = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
     if other is not None:
         raise InputError(f"{path}: {other!r} is not a tensor; save model.state_dict() alone or as 'state_dict'")

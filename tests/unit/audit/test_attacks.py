@@ -6,8 +6,10 @@ import pytest
 import torch
 from tests.unit.audit.conftest import SIZE, B, Convolutional, batch, certified, gradient, network
 
-from gradleak.audit import audit_update, defenses, labels, simulated
+from gradleak.audit import audit_update, defenses, labels, run, scale, simulated
+from gradleak.audit.document import verdict
 from gradleak.audit.time_limit import TimeUp, limited
+from gradleak.errors import InputError
 
 
 @pytest.fixture
@@ -164,3 +166,63 @@ def test_entries_that_a_defense_of_the_client_let_through_are_counted(attack, se
     entries = {name: int((g.abs() > 1e-7).sum()) for name, g in update.items()}
     others = 1 - entries["0.weight"] / sum(entries.values())
     assert result.metrics["unchanged"] == pytest.approx(others, abs=0.02)
+
+
+@pytest.mark.parametrize("stop", [None, KeyboardInterrupt])
+def test_the_scale_takes_no_more_than_the_time_and_ctrl_c_keeps_what_there_is(attack, sent, monkeypatch, stop):
+    """With ten thousand classes the last layer needs minutes to tell it."""
+
+    def last_layer(_head, gradients, _size):
+        if not gradients:
+            return
+        if stop is not None:
+            raise stop
+        time.sleep(60)
+
+    model, update, _, y = sent
+    monkeypatch.setattr(scale, "by_last_layer", last_layer)
+    monkeypatch.setattr(scale, "_by_pairings", lambda *_: None)
+    began = time.perf_counter()
+    result = attack(model, update, minutes=0.03)
+    assert time.perf_counter() - began < 20
+    assert result.scale_source == "assumed"
+    assert result.certified_labels == certified(y)
+    assert result.interrupted == (stop is not None)
+
+
+def test_a_truth_in_the_type_of_the_model_is_compared(attack, sent):
+    model, update, x, y = sent
+    result = attack(model.double(), update, images=x.double(), labels=y, batch_size=B)
+    assert result.metrics["falsely_certified_images"] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": torch.ones(B, dtype=torch.bool)},
+        {"labels": torch.ones(B, 1, dtype=torch.int64)},
+        {"images": torch.full((B, SIZE), torch.nan)},
+        {"images": torch.ones(B, SIZE, dtype=torch.uint8)},
+    ],
+)
+def test_a_truth_that_cannot_be_one_is_refused(attack, sent, wrong):
+    model, update, x, y = sent
+    with pytest.raises(InputError, match=r"^truth: (labels|images) (are|have)"):
+        attack(model, update, **{"images": x, "labels": y} | wrong)
+
+
+def test_an_attack_that_did_not_finish_is_part_of_the_verdict(attack, sent, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    model, update, _, _ = sent
+    monkeypatch.setattr(run, "exact", interrupted)
+    result = attack(model, update, update_is="gradient")
+    assert verdict(result) == "Nothing found; exact inversion was interrupted"
+
+
+def test_without_time_the_sign_needs_more_of_it(attack, sent):
+    model, update, _, _ = sent
+    update |= {"6.bias": update["6.bias"].abs() * torch.tensor([1.0, -1.0]).repeat(10)}  # signs that tell nothing
+    with pytest.raises(InputError, match=r"ran out of time, tell; .* or give more time with --minutes"):
+        attack(model, update, minutes=1e-6)

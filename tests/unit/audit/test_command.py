@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from gradleak.capture import layout
 from gradleak.commands.audit import main
 from gradleak.errors import InputError
+from gradleak.plan import cli
 
 MODEL = f"""
 from torch import nn
@@ -30,6 +31,9 @@ def build():
 
 def wrong():
     return 3
+
+def ends():
+    raise SystemExit(0)
 
 def fails():
     raise ValueError("no\\nsuch file")
@@ -113,7 +117,10 @@ def test_a_status_of_0_says_that_nothing_was_found_at_the_level_asked_for(files,
         (["--model=your.py:build", "--update=update.pt"], "your.py: no such file"),
         (["--model=my.py:wrong", "--update=update.pt"], "returns a int; return a torch.nn.Module"),
         (["--model=my.py:fails", "--update=update.pt"], "the call fails: ValueError: no such file"),
+        (["--model=my.py:ends", "--update=update.pt"], "the call fails: SystemExit: 0"),
         (["--before=before.pt"], "give both"),
+        (["--update=update.pt", "--device=cuda"], "--device: audits run on the CPU"),
+        (["--update=update.pt", "--checkpoint=before.pt", "--input-shape="], "--input-shape is missing"),
         ([], "give either update, or before and after|give either --update, or --before and --after"),
         (["--update=update.pt", "--checkpoint=before.pt", "--input-shape=7"], r"its pass of images \[2, 7\] fails"),
         (["--update=update.pt", "--checkpoint=before.pt", "--loss=hinge"], "--loss: use cross-entropy"),
@@ -164,9 +171,75 @@ def test_a_captured_folder_is_audited_client_by_client(files):
 
 def test_facts_of_a_capture_that_cannot_be_are_named(files):
     layout.start(Path("updates"))
-    layout.write(Path("updates"), 1, "a", torch.load("update.pt"), kind="gradient", facts={"momentum": 2})
-    with pytest.raises(InputError, match=r"updates: round 1, client a: momentum: .*less than 1"):
+    layout.write(Path("updates"), 1, "a", torch.load("update.pt"), kind="delta", facts={"momentum": 2})
+    with pytest.raises(InputError, match=r"updates/round-0001/client-a\.safetensors: momentum: .*less than 1"):
         main(["--model=my.py:build", "--checkpoint=before.pt", "--update=updates", f"--input-shape={SIZE}"])
+
+
+def captured(*given: str, status: int, **clients: tuple[dict, dict]) -> None:
+    """Store updates in round 1, each with its facts, from the weights in before.pt, and audit them."""
+    layout.start(Path("updates"))
+    for client, (update, facts) in clients.items():
+        layout.write(Path("updates"), 1, client, update, kind="delta", before=torch.load("before.pt"), facts=facts)
+    argv = ["--model=my.py:build", "--update=updates", f"--input-shape={SIZE}", "--no-matching", "--no-defenses"]
+    with pytest.raises(SystemExit) as raised:
+        cli.run(main, [*argv, "--no-pdf", "--no-progress", *given])
+    assert raised.value.code == status
+
+
+@pytest.fixture
+def delta(files):
+    return {name: -0.1 * g for name, g in torch.load("update.pt").items()}
+
+
+def test_one_update_that_cannot_be_read_does_not_end_the_audit_of_the_others(files, delta, capsys):
+    bad = delta | {"0.bias": torch.full_like(delta["0.bias"], torch.nan)}
+    known = {"lr": 0.1, "batch_size": B, "local_steps": 1}
+    layout.start(Path("updates"))
+    layout.write(Path("updates"), 1, "a", delta, kind="delta")
+    Path("updates/round-0001/client-a.safetensors").write_bytes(b"cut off")
+    captured(status=1, b=(bad, known), c=(delta, known | {"optimizer": "lamb"}), d=(delta, known))
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not audited: ")]
+    assert len(errors) == 3
+    assert "client-a.safetensors: is damaged" in errors[0]
+    assert "0.bias has" in errors[1]
+    assert "lamb" in errors[2]
+    assert [path.parent.name for path in Path("audit").rglob("audit.json")] == ["client-d"]
+
+
+def test_status_0_says_that_every_update_was_audited(files, delta, capsys):
+    nothing = {name: torch.zeros_like(g) for name, g in delta.items()}
+    bad = delta | {"0.bias": torch.full_like(delta["0.bias"], torch.nan)}
+    captured(status=2, a=(bad, {}), b=(nothing, {}))
+    assert "1 of 2 updates could not be audited, as said above, and nothing was found" in capsys.readouterr().err
+
+
+def test_an_empty_batch_is_no_error_and_no_batch_size(files, delta):
+    nothing = {name: torch.zeros_like(g) for name, g in delta.items()}
+    empty = {"num_examples": 0, "batch_size": 0, "lr": 0.0}
+    captured(status=1, a=(nothing, empty), b=(delta, empty), c=(delta, empty | {"local_steps": 1}))
+    records = [json.loads(Path(f"audit/round-0001/client-{client}/audit.json").read_text()) for client in "abc"]
+    assert records[0]["found"] == "no data"
+    for record in records:
+        assert "The capture says no examples." in record["remarks"]
+    for record in records[1:]:  # facts that what was sent contradicts
+        assert record["certified_labels"] == {str(c): n for c, n in files.items()}
+
+
+def test_reports_stay_in_their_folder_whatever_clients_are_called(files, delta):
+    captured(status=1, **{"..": (delta, {}), "../../out": (delta, {}), "site/1": (delta, {})})
+    assert sorted(path.parent.name for path in Path().rglob("audit.json")) == [
+        "client-..",
+        "client-..%2F..%2Fout",
+        "client-site%2F1",
+    ]
+
+
+def test_a_report_replaces_the_one_before(files):
+    Path("audit").mkdir()
+    Path("audit/audit.pdf").write_text("of an earlier audit, with pictures")
+    run("--checkpoint=before.pt", "--update=update.pt", "--no-pictures")
+    assert not Path("audit/audit.pdf").exists()
 
 
 def test_help_does_not_import_torch():

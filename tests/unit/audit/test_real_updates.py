@@ -238,10 +238,20 @@ def test_nan_is_named_with_its_parameter(attack, sent):
     bad[3] = torch.nan
     with pytest.raises(InputError, match=r"update of 4\.bias has 1 NaN"):
         attack(model, {**update, "4.bias": bad})
-    broken = Convolutional(nn.BatchNorm2d(4))
-    broken.get_buffer("norm.running_var")[2] = -1
-    with pytest.raises(InputError, match=r"norm\.running_var has negative entries"):
-        attack(broken, update)
+
+
+@pytest.mark.parametrize("value", [-1, torch.nan])
+def test_running_statistics_that_cannot_be_matter_to_a_client_that_used_them(attack, value):
+    """As a client's Gaussian noise on all arrays leaves them."""
+    model, (x, y) = Convolutional(nn.BatchNorm2d(4)), batch(shape=(3, 8, 8))
+    update = gradient(model, x, y)
+    model.get_buffer("norm.running_var")[2] = value
+    result = attack(model, update, input_shape=(3, 8, 8), images=x, labels=y)
+    assert result.certified_labels == certified(y)
+    assert result.metrics["falsely_certified_images"] == 0
+    assert any(remark.startswith("norm: its running statistics cannot be") for remark in result.remarks)
+    with pytest.raises(InputError, match=r"norm\.running_var has (negative|NaN)"):
+        attack(model, update, input_shape=(3, 8, 8), bn_eval=True)
 
 
 @pytest.mark.parametrize("outside", [-1, CLASSES])
@@ -308,3 +318,21 @@ def test_a_head_without_bias_leaves_the_methods_of_its_weight(attack):
     ran = {each.name for each in result.attacks if each.status == "ok"}
     assert ran == {"gi", "idlg", "rlg"}
     assert result.estimated_labels["gi"].keys() == certified(y).keys()
+
+
+@pytest.mark.parametrize("told", [B, None])
+def test_class_weights_certify_no_image_more_than_once(attack, told):
+    model, (x, y) = network(), batch()
+    weights = 1.0 + torch.arange(CLASSES) % 3
+    result = attack(model, gradient(model, x, y, nn.CrossEntropyLoss(weights)), labels=y, images=x, batch_size=told)
+    assert result.metrics["falsely_certified_labels"] == 0
+    assert result.certified_labels == certified(y)
+
+
+@pytest.mark.parametrize("told", [B, None])
+def test_repeated_images_are_counted_if_they_make_up_the_batch(attack, told):
+    model, (x, y) = network(), batch()
+    rows = torch.tensor([0, 0, 0, 1, 1, 2])
+    result = attack(model, gradient(model, x[rows], y[rows]), labels=y[rows], images=x[rows], batch_size=told)
+    assert result.metrics["falsely_certified_labels"] == 0
+    assert sum(result.certified_labels.values()) == (B if told else 3)
