@@ -13,6 +13,9 @@ from gradleak.errors import InputError
 
 _COARSE = (torch.float16, torch.bfloat16)
 
+_APART = 0.5
+"""Distance to the weights, relative to their norm, from which an update is taken for none."""
+
 _MAJORITY = 2
 """How many times more entries of the last layer's bias must have one sign than the other to tell the update's sign."""
 
@@ -64,6 +67,26 @@ def check_finite(tensors: Mapping[str, Tensor], own_names: Mapping[str, str]) ->
                 f"the update of {own_names[name]} has {bad} NaN or infinite entries of {tensor.numel()}; "
                 "a training with such a step is lost, and nothing can be told from it"
             )
+
+
+def check_change(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights in place of a gradient or a change of weights: nothing would be found in them.
+
+    Args:
+        tensors: what was sent, by name; finite.
+        weights: those that the server sent, by the same names.
+        source: where the update comes from, for messages.
+
+    Raises:
+        InputError: the update hardly differs from the weights that it should start from.
+    """
+    apart = sum(float((t.double() - weights[name].double()).square().sum()) for name, t in tensors.items())
+    size = sum(float(weights[name].double().square().sum()) for name in tensors)
+    if apart < _APART**2 * size:
+        raise InputError(
+            f"{source}: holds weights, not a gradient or a change of weights; give --before and --after, or subtract "
+            "the weights that the server sent"
+        )
 
 
 def trained(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

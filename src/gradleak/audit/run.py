@@ -8,6 +8,7 @@ from gradleak.audit.as_gradient import (
     AsGradient,
     Assumption,
     as_gradient,
+    check_change,
     check_finite,
     sign_of,
     trained,
@@ -31,6 +32,9 @@ from gradleak.victims.layers import linear_chain
 
 _EXACT_SHARE = 0.7
 """Share of the time that exact inversion may take; the others need seconds, matching what is left."""
+
+_FEWEST = 2
+"""Classes at least."""
 
 _SCALE_SHARE = 0.5
 """Share of the time left in which the last layer may tell the scale: with many classes it takes minutes."""
@@ -59,9 +63,13 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
     example = Observation({}, own, None, input_shape=shape).example()
     chain = linear_chain(own, example)
     head = head_of(own, example)
+    if head.out_features < _FEWEST:
+        raise InputError(f"model {type(own).__name__}: its last layer has 1 output; cross-entropy needs one per class")
     counts = None if truth is None else truth.counts(head.out_features)
     matched = match(update, own)
     check_finite(matched.tensors, matched.own_names)
+    weights = {name: parameter.detach() for name, parameter in trainable(own).items()}
+    check_change(matched.tensors, weights, update.source)
     sent = trained(matched.tensors)
     still = [matched.own_names[name] for name in matched.tensors if name not in sent]
     remarks = [*update.remarks, *replaced, *matched.remarks]

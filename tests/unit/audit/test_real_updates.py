@@ -336,3 +336,17 @@ def test_repeated_images_are_counted_if_they_make_up_the_batch(attack, told):
     result = attack(model, gradient(model, x[rows], y[rows]), labels=y[rows], images=x[rows], batch_size=told)
     assert result.metrics["falsely_certified_labels"] == 0
     assert sum(result.certified_labels.values()) == (B if told else 3)
+
+
+def test_weights_in_place_of_an_update_are_refused(attack, sent):
+    model, update, _ = sent
+    after = {name: p.detach() - 0.1 * update[name] for name, p in model.named_parameters()}
+    with pytest.raises(InputError, match=r"^update: holds weights, .* give --before and --after"):
+        attack(model, after)
+
+
+def test_a_single_output_has_no_classes(attack):
+    model = nn.Sequential(nn.Linear(SIZE, 40), nn.ReLU(), nn.Linear(40, 1))
+    update = {name: torch.ones_like(p) for name, p in model.named_parameters()}
+    with pytest.raises(InputError, match="its last layer has 1 output"):
+        attack(model, update)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -277,3 +278,13 @@ def test_bad_arguments_are_refused_before_the_training(tmp_path, model, facts, l
 def test_a_model_without_gradients(tmp_path):
     with pytest.raises(InputError, match=re.escape("call capture.gradient after loss.backward()")):
         Capture(tmp_path / "updates").gradient(network())
+
+
+def test_facts_can_be_numbers_of_numpy_and_torch(tmp_path):
+    capture = Capture(tmp_path / "updates")
+    with capture.update(nn.Linear(2, 2), lr=torch.tensor(0.5), num_examples=np.int64(3)):
+        pass
+    (update,) = layout.rounds(str(tmp_path / "updates"))
+    assert (update.facts["lr"], update.facts["num_examples"]) == (0.5, 3)
+    with pytest.raises(InputError, match=r"^model: is a str; give a torch\.nn\.Module$"):
+        capture.gradient("net")  # pyright: ignore[reportArgumentType]
