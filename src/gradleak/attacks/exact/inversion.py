@@ -36,7 +36,7 @@ class Inversion:
         labels: [k] int64.
         multiplicity: [k] int64, how often each is in the batch, at least.
         mixture: [k] int64; an input is certified as a weighted mean of at most so many inputs of the batch, which the
-            noise of the gradient cannot tell apart.
+            noise of the gradient cannot tell apart. Weights may be negative.
         error: [k] stated relative error of each input, |h - h true| / |h true|; not above it where certified.
         inputs_certified: [k] bool.
         labels_certified: [k] bool: label and multiplicity.
