@@ -56,10 +56,10 @@ def test_without_certificates_ilrg_restores_the_labels():
 
 
 def test_counts_take_images_that_are_found_but_not_certified():
-    found = labels(methods=("consistency", "ilrg"), precision="bfloat16", batch_size=32, num_tries=3)
-    assert max(found["consistency", "certified"]) < 0.9
+    found = labels(methods=("consistency", "ilrg"), precision="bfloat16", batch_size=48, num_tries=3)
+    assert max(found["consistency", "certified"]) < 1
     assert found["consistency", "exact_match"] == [1.0, 1.0, 1.0]
-    assert sum(found["ilrg", "exact_match"]) < 3
+    assert sum(found["ilrg", "exact_match"]) == 0
     assert found["consistency", "falsely_certified"] == [0.0, 0.0, 0.0]
 
 
