@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -17,7 +18,8 @@ def test_the_example_runs_as_documented(tmp_path):
         (tmp_path / name).write_text(code, encoding="utf-8")
     (commands,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     first, command = commands.strip().splitlines()
-    program = f"{sys.executable} -c 'from gradleak.commands.main import main; main()'"
+    python = shlex.quote(sys.executable)
+    program = f"{python} -c 'from gradleak.commands.main import main; main()'"
 
     def run(line: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(ROOT / "src"), str(tmp_path)])
@@ -31,7 +33,7 @@ def test_the_example_runs_as_documented(tmp_path):
             env={**os.environ, "PYTHONPATH": path},
         )
 
-    made = run(first.replace("python", sys.executable))
+    made = run(first.replace("python", python, 1))
     assert made.returncode == 0, made.stderr
     done = run(command.replace("gradleak", program, 1))
     assert done.returncode == 1, done.stderr
