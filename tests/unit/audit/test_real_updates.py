@@ -261,25 +261,6 @@ def test_class_ids_outside_the_head_are_named_early(attack, sent, outside):
         attack(model, update, labels=torch.cat([y[1:], torch.tensor([outside])]))
 
 
-@pytest.mark.parametrize("told", [B, None])
-@pytest.mark.parametrize("seed", range(3))
-def test_mixup_certifies_nothing_false(attack, seed, told):
-    model, x = network(), batch()[0]
-    y = torch.randperm(CLASSES, generator=torch.Generator().manual_seed(seed))[:B]
-    soft = 0.6 * nn.functional.one_hot(y, CLASSES) + 0.4 * nn.functional.one_hot(y.roll(1), CLASSES)
-    result = attack(model, gradient(model, 0.6 * x + 0.4 * x.roll(1, 0), soft), batch_size=told, update_is="gradient")
-    assert result.certified_labels == {}
-
-
-def test_label_smoothing_is_corrected_for(attack):
-    model, (x, y) = network(), batch()
-    update = gradient(model, x, y, lambda logits, y: cross_entropy(logits, y, label_smoothing=0.2))
-    told = {"batch_size": B, "update_is": "gradient"}
-    result = attack(model, update, loss="cross-entropy,label-smoothing=0.2", **told)
-    assert result.estimated_labels["ilrg-estimate"] == certified(y)
-    assert attack(model, update, loss="unknown", **told).certified_labels == {}
-
-
 def test_more_images_than_classes(attack):
     model, (x, y) = network(), batch(30)
     result = attack(model, gradient(model, x, y), batch_size=30, update_is="gradient", labels=y)
@@ -318,24 +299,6 @@ def test_a_head_without_bias_leaves_the_methods_of_its_weight(attack):
     ran = {each.name for each in result.attacks if each.status == "ok"}
     assert ran == {"gi", "idlg", "rlg"}
     assert result.estimated_labels["gi"].keys() == certified(y).keys()
-
-
-@pytest.mark.parametrize("told", [B, None])
-def test_class_weights_certify_no_image_more_than_once(attack, told):
-    model, (x, y) = network(), batch()
-    weights = 1.0 + torch.arange(CLASSES) % 3
-    result = attack(model, gradient(model, x, y, nn.CrossEntropyLoss(weights)), labels=y, images=x, batch_size=told)
-    assert result.metrics["falsely_certified_labels"] == 0
-    assert result.certified_labels == certified(y)
-
-
-@pytest.mark.parametrize("told", [B, None])
-def test_repeated_images_are_counted_if_they_make_up_the_batch(attack, told):
-    model, (x, y) = network(), batch()
-    rows = torch.tensor([0, 0, 0, 1, 1, 2])
-    result = attack(model, gradient(model, x[rows], y[rows]), labels=y[rows], images=x[rows], batch_size=told)
-    assert result.metrics["falsely_certified_labels"] == 0
-    assert sum(result.certified_labels.values()) == (B if told else 3)
 
 
 def test_weights_in_place_of_an_update_are_refused(attack, sent):
