@@ -59,7 +59,6 @@ test: lint tex
 	pytest -q -n 2 tests/dag
 	pytest -q tests/e2e
 	@$(MAKE) --no-print-directory test-slurm
-	@$(MAKE) --no-print-directory test-flower
 
 # The tests start and stop their own Slurm; where that is impossible they are skipped with the reason.
 test-slurm: env $(VENV)/slurm
@@ -72,7 +71,7 @@ $(VENV)/slurm: requirements-slurm.lock | $(VENV)/.ready
 	  --constraint requirements-slurm.lock snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep
 	@touch $@
 
-# With the newest release of Flower that is known to work, and the oldest.
+# With the newest release of Flower that is known to work, and the oldest. Not part of `make test`: it downloads Ray twice.
 FLOWERS := $(VENV)/flower $(VENV)/flower-oldest
 test-flower: env $(FLOWERS:=/.ready)
 	for flower in $(FLOWERS); do \
