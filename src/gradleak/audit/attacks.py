@@ -98,7 +98,9 @@ def attack(target: Target, read: AsGradient, found: Exact | None, scale: Scale, 
     measured = {} if target.counts is None else measure.label_floors(target.counts)
     truth = target.truth
     if truth is not None and (images := truth.images) is not None and scale.factor is not None:
-        share = runner.quietly(lambda: target.simulated(observation).unchanged(images, truth.labels))
+        share = runner.measured(
+            "what a defense let through", lambda: target.simulated(observation).unchanged(images, truth.labels)
+        )
         measured |= {} if share is None else {"unchanged": share}
     return replace(
         result,

@@ -90,7 +90,11 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
     remarks += matched.of_buffers() if read.kind == "delta" else []
     inversion = None if found is None else found.inversion
     known = {"batch_size": told.batch_size, "scale_is_rate": read.scale_is_rate}
-    scale = runner.quietly(lambda: scale_of(inversion, head, read.gradients, **known), limited_to=_SCALE_SHARE)
+    scale = runner.measured(
+        "the scale of the update",
+        lambda: scale_of(inversion, head, read.gradients, **known),
+        limited_to=_SCALE_SHARE,
+    )
     if scale is None:  # too many classes for the time that is left
         scale = scale_of(inversion, head, {}, **known)
     if read.signs_only:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from gradleak.audit.findings import Attack, Status
 from gradleak.audit.time_limit import Clock, TimeUp, limited
 from gradleak.errors import InputError
+from gradleak.notes import note
 
 T = TypeVar("T")
 
@@ -63,17 +64,18 @@ class Runner:
         except InputError as error:
             status, why = "not applicable", str(error)
         except Exception as error:  # an attack must not take the others with it
-            status, why = "failed", " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            status, why = "failed", _reason(error)
         else:
             self.attacks.append(Attack(name, "ok", time.perf_counter() - began))
             return result
         self.attacks.append(Attack(name, status, time.perf_counter() - began, why))
         return None
 
-    def quietly(self, measure: Callable[[], T], *, limited_to: float | None = None) -> T | None:
-        """Return a measurement, or None where it fails or the user stops it; it is not noted as an attack.
+    def measured(self, what: str, measure: Callable[[], T], *, limited_to: float | None = None) -> T | None:
+        """Return a measurement, or None where it fails, which a line says, or the user stops it; it is no attack.
 
         Args:
+            what: it is, for that line.
             measure: returns it.
             limited_to: share of the time left that it may take; without a limit by default.
         """
@@ -88,8 +90,8 @@ class Runner:
             pass
         except KeyboardInterrupt:
             self.interrupted = True
-        except Exception:  # of the user's model, such as BatchNorm on a single image
-            pass
+        except Exception as error:  # of the user's model, such as BatchNorm on a single image
+            note(f"{what} could not be measured: {_reason(error)}")
         return None
 
     def skip(self, name: str, status: Status, why: str) -> None:
@@ -99,3 +101,7 @@ class Runner:
     def note(self, **changes: object) -> None:
         """Add to what is noted of the last attack."""
         self.attacks[-1] = replace(self.attacks[-1], **changes)  # pyright: ignore[reportArgumentType]
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

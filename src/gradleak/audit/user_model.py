@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gradleak.capture import bare_model
 from gradleak.errors import InputError
 from gradleak.victims import checkpoints
-
-_WRAPPED = ("module", "_module", "_orig_mod")
-"""Where DataParallel, Opacus and ``torch.compile`` keep the model."""
 
 _VARIANCE = "running_var"
 
@@ -111,17 +109,7 @@ def _call(where: str, function: Any) -> nn.Module:
         raise InputError(f"--model {where}: the call fails: {_reason(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"--model {where}: returns a {type(model).__name__}; return a torch.nn.Module")
-    return unwrapped(model)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model inside DataParallel, Opacus and ``torch.compile``."""
-    while True:
-        inner = [part for name in _WRAPPED if isinstance(part := getattr(model, name, None), nn.Module)]
-        others = [name for name, _ in model.named_parameters() if not name.startswith(tuple(f"{n}." for n in _WRAPPED))]
-        if not inner or others:
-            return model
-        model = inner[0]
+    return bare_model(model)
 
 
 def copied(model: nn.Module, *, running_statistics: bool) -> tuple[nn.Module, tuple[str, ...]]:
@@ -141,7 +129,7 @@ def copied(model: nn.Module, *, running_statistics: bool) -> tuple[nn.Module, tu
         InputError: it cannot be copied, or a weight is NaN or infinite, or a needed variance is negative; the line
             names it.
     """
-    model = unwrapped(model)
+    model = bare_model(model)
     try:
         own = copy.deepcopy(model).cpu().eval()
     except Exception as error:

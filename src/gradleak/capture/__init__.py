@@ -71,7 +71,7 @@ class Capture:
         Raises:
             InputError: a bad argument, the client has sent in this round already, or a file cannot be written.
         """
-        bare = _bare(model)
+        bare = bare_model(model)
         before = _state(bare)
         client, number = self._place(str(client), round, bare, before, facts)
         known = dict(facts)
@@ -99,7 +99,7 @@ class Capture:
         Raises:
             InputError: no parameter has a gradient; or as for :meth:`update`.
         """
-        bare = _bare(model)
+        bare = bare_model(model)
         sent = {_name(name): value.grad for name, value in bare.named_parameters() if value.grad is not None}
         if not sent:
             raise InputError("no parameter has a gradient; call capture.gradient after loss.backward()")
@@ -128,8 +128,12 @@ class Capture:
         return client, number
 
 
-def _bare(model: nn.Module) -> nn.Module:
-    """Return the model inside wrappers."""
+def bare_model(model: nn.Module) -> nn.Module:
+    """Return the model inside DataParallel, Opacus and ``torch.compile``.
+
+    Raises:
+        InputError: this is no model.
+    """
     if not isinstance(model, nn.Module):
         raise InputError(f"model: is a {type(model).__name__}; give a torch.nn.Module")
     while True:

@@ -279,15 +279,20 @@ def _read(path: Path, kind: type[_Entry]) -> tuple[dict[str, Tensor], _Entry]:
 
 
 def _serialised(tensors: Mapping[str, Tensor], entry: Tensors, what: str) -> bytes:
-    # clone: safetensors refuses tensors that share memory, as tied weights do.
+    plain = {name: _plain(tensor, f"{what}: {name}") for name, tensor in tensors.items()}
     try:
-        plain = {name: _plain(tensor) for name, tensor in tensors.items()}
         return save(plain, {_KEY: entry.model_dump_json(exclude_unset=True)})
-    except (SafetensorError, RuntimeError, NotImplementedError, KeyError, ValueError) as error:
+    except SafetensorError as error:
         raise InputError(f"{what}: cannot be stored as safetensors ({reason(error)})") from error
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def _plain(tensor: Tensor, what: str) -> Tensor:
+    """Return a dense copy: safetensors refuses tensors that share memory, as tied weights do."""
+    if tensor.is_meta:
+        raise InputError(f"{what} has no values: it is on the device meta")
+    if tensor.is_nested or tensor.is_quantized or tensor.dtype in (torch.complex32, torch.complex128):
+        kind = "nested" if tensor.is_nested else str(tensor.dtype)
+        raise InputError(f"{what} is {kind}, which safetensors does not store; convert it before")
     tensor = tensor.detach()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()

@@ -56,7 +56,3 @@ def main(argv: Sequence[str]) -> None:
 def _not_audited(number: int, of: int) -> str:
     others = "" if number == of else ", and nothing was found in the others"
     return f"{number} of {of} updates could not be audited, as said above{others}"
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -8,7 +8,8 @@ from tests.unit.audit.conftest import SIZE, B, Convolutional, batch, certified, 
 
 from gradleak.audit import audit_update, defenses, labels, run, scale, simulated
 from gradleak.audit.document import verdict
-from gradleak.audit.time_limit import TimeUp, limited
+from gradleak.audit.runner import Runner
+from gradleak.audit.time_limit import Clock, TimeUp, limited
 from gradleak.errors import InputError
 
 
@@ -226,3 +227,15 @@ def test_without_time_the_sign_needs_more_of_it(attack, sent):
     update |= {"6.bias": update["6.bias"].abs() * torch.tensor([1.0, -1.0]).repeat(10)}  # signs that tell nothing
     with pytest.raises(InputError, match=r"ran out of time, tell; .* or give more time with --minutes"):
         attack(model, update, minutes=1e-6)
+
+
+def test_a_measurement_that_fails_says_so_and_ends_nothing(capsys):
+    runner = Runner(Clock(60), progress=False)
+
+    def fails():
+        raise ValueError("one value per channel")
+
+    assert runner.measured("a share", fails) is None
+    assert runner.measured("another", lambda: 3) == 3
+    assert capsys.readouterr().err == "note: a share could not be measured: ValueError: one value per channel\n"
+    assert not runner.attacks

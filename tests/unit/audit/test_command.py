@@ -59,16 +59,18 @@ def files(tmp_path, monkeypatch):
     return certified(y)
 
 
+ARGV = [
+    "--model=my.py:build",
+    f"--input-shape={SIZE}",
+    "--no-matching",
+    "--no-defenses",
+    "--no-pdf",
+    "--no-progress",
+]
+
+
 def run(*given: str, status: int = 1) -> dict:
-    argv = [
-        "--model=my.py:build",
-        f"--input-shape={SIZE}",
-        "--no-matching",
-        "--no-defenses",
-        "--no-pdf",
-        "--no-progress",
-        *given,
-    ]
+    argv = [*ARGV, *given]
     if status:
         with pytest.raises(SystemExit) as raised:
             main(argv)
@@ -130,17 +132,8 @@ def test_a_status_of_0_says_that_nothing_was_found_at_the_level_asked_for(files,
     ],
 )
 def test_bad_input_is_one_line(files, given, message):
-    argv = [
-        "--model=my.py:build",
-        f"--input-shape={SIZE}",
-        "--no-matching",
-        "--no-defenses",
-        "--no-pdf",
-        "--no-progress",
-        *given,
-    ]
     with pytest.raises(InputError, match=message) as raised:
-        main(argv)
+        main([*ARGV, *given])
     assert "\n" not in str(raised.value)
     assert not Path("audit").exists()
 
@@ -253,7 +246,8 @@ def test_help_does_not_import_torch():
 
 @pytest.mark.slow
 def test_ctrl_c_writes_what_there_is(files):
-    command = [sys.executable, "-m", "gradleak.commands.audit", "--model=my.py:build", "--checkpoint=before.pt"]
+    command = [sys.executable, "-c", "from gradleak.commands.main import main; main()", "audit"]
+    command += ["--model=my.py:build", "--checkpoint=before.pt"]
     command += ["--update=update.pt", f"--input-shape={SIZE}", "--no-defenses", "--no-pdf", "--minutes=3"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stderr is not None

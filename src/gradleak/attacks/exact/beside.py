@@ -74,5 +74,4 @@ def pull(span: Span, affine: Affine, m: int) -> Known:
     last = torch.cat([affine.origin, affine.origin.new_ones(1)])
     offsets = scale * (last @ span.right)
     rows = scale[:, None] * (span.right[:-1].T @ affine.basis)
-    ones = offsets.new_ones(m, len(offsets))
-    return Known(rows, offsets, ones, ones[:, 0] if len(offsets) else offsets.new_ones(m))
+    return Known(rows, offsets, offsets.new_ones(m, len(offsets)), offsets.new_ones(m))

@@ -71,7 +71,7 @@ class Forward:
         """See :class:`gradleak.attacks.exact.levenberg.Problem`."""
         residuals, _ = self._residuals(s)
         total = sum((f.square().sum(1) for f in residuals), s.new_zeros(len(s)))
-        return total if self.known is None else total + (self.known.weights * self.known.residuals(s).square()).sum(1)
+        return total if self.known is None else total + self.known.cost(s)
 
     def normal(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`gradleak.attacks.exact.levenberg.Problem`.
@@ -91,8 +91,7 @@ class Forward:
             gradient += (f[:, None, :-1] @ T)[:, 0]
             hessian += T.mT @ T - K.mT @ K
         if self.known is not None:
-            p = self.known.residuals(s)
-            cost += (self.known.weights * p.square()).sum(1)
-            gradient += (self.known.weights * p) @ self.known.rows
+            cost += self.known.cost(s)
+            gradient += self.known.gradient(s)
             hessian += self.known.gram()
         return cost, gradient, hessian

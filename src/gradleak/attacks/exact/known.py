@@ -39,12 +39,19 @@ class Known:
         """Return [m, k] of unknowns s [m, q]."""
         return s @ self.rows.T + self.offsets
 
+    def cost(self, s: Tensor) -> Tensor:
+        """Return the weighted sum of their squares at unknowns s [m, q], [m]."""
+        return (self.weights * self.residuals(s).square()).sum(1)
+
+    def gradient(self, s: Tensor) -> Tensor:
+        """Return J^T f [m, q] at unknowns s [m, q]."""
+        return (self.weights * self.residuals(s)) @ self.rows
+
     def gram(self) -> Tensor:
         """Return J^T J [m, q, q]."""
         return self.rows.T @ (self.weights[..., None] * self.rows)
 
     def excess(self, s: Tensor) -> Tensor:
         """Return the root mean square of the residuals at unknowns s [m, q], over their deviations, [m]."""
-        square = self.weights * self.residuals(s).square()
         count = (self.weights > 0).sum(1).clamp(min=1)
-        return (square.sum(1) / (self.variance * count)).sqrt()
+        return (self.cost(s) / (self.variance * count)).sqrt()

@@ -43,7 +43,7 @@ _KNOWN = 1e-2
 
 @dataclass(frozen=True)
 class Peeling:
-    """A search in one gradient.
+    """The images of one gradient: searched for, tested, taken out, and in the end solved for beside one another.
 
     Attributes:
         network: the layers.
@@ -74,7 +74,7 @@ class Peeling:
             way = max(ways, key=lambda each: (gave[each], -tried[each]))
             h = self._polished(search.candidates(found, way, tried[way], generator), found)
             if len(h):
-                found = self._accept(self._examined(h, found), found)
+                found = self._accept(examine(self.network, self.spans, h, self._known(h, found)), found)
             now = 0 if found is None else len(found)
             gave[way] = max(now - before, 0)
             if now > before:
@@ -101,19 +101,16 @@ class Peeling:
         affine = Affine(self.spans[0].right)
         return equations(self.network, self.spans, affine, found, h, of_themselves=of_themselves)
 
-    def _examined(self, h: Tensor, found: Evidence | None, *, of_themselves: bool = False) -> Evidence:
-        """Return what speaks for candidates h [k, in], beside images found."""
-        return examine(self.network, self.spans, h, self._known(h, found, of_themselves=of_themselves))
-
     def again(self, found: Evidence) -> Evidence:
         """Return images solved for once more, each beside all others, where that makes them more certain."""
-        h = found.inputs
-        now = self._examined(h, found, of_themselves=True)
+        h, known = found.inputs, self._known(found.inputs, found, of_themselves=True)
+        now = examine(self.network, self.spans, h, known)
         good = _passes(now)
         if bool((good & (now.error <= _SMALL) & (now.forward < _AT_ROOT)).all()):
             return self._apart(now)
-        problem, affine, s = whole_problem(self.network, self.spans, h, self._known(h, found, of_themselves=True))
-        new = self._examined(affine.inputs(settled(problem, affine, s)), found, of_themselves=True)
+        problem, affine, s = whole_problem(self.network, self.spans, h, known)
+        h = affine.inputs(settled(problem, affine, s))
+        new = examine(self.network, self.spans, h, self._known(h, found, of_themselves=True))
         better = (
             _passes(new)
             & (new.labels == found.labels)

@@ -80,14 +80,17 @@ class _Behind:
         return torch.where(self.active, a - self.h, a.clamp(min=0))
 
     def cost(self, s: Tensor) -> Tensor:
-        return self._residuals(s).square().sum(1) + (self.known.weights * self.known.residuals(s).square()).sum(1)
+        return self._residuals(s).square().sum(1) + self.known.cost(s)
 
     def normal(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        f, p = self._residuals(s), self.known.residuals(s)
+        f = self._residuals(s)
         counts = (self.active | (f > 0)).to(s.dtype)
-        cost = f.square().sum(1) + (self.known.weights * p.square()).sum(1)
-        gradient = f @ self.slope + (self.known.weights * p) @ self.known.rows
-        return cost, gradient, self.slope.T @ (counts[..., None] * self.slope) + self.known.gram()
+        cost = f.square().sum(1) + self.known.cost(s)
+        return (
+            cost,
+            f @ self.slope + self.known.gradient(s),
+            self.slope.T @ (counts[..., None] * self.slope) + self.known.gram(),
+        )
 
 
 def behind(layer: Layer, affine: Affine, h: Tensor, s: Tensor, known: Known) -> Tensor:

@@ -23,7 +23,8 @@ def draw(request: Request) -> Figure:
     if not cells:
         raise InputError(f"figure {request.name}: no run of its experiments has snapshots")
     figure, panels, columns = grid(len(cells), 2.0)
-    methods = pictures.methods()
+    # Exact inversion, for example, has no iterations.
+    methods = [name for name in pictures.methods() if any(snapshots(cell, name) for cell in cells)]
     for axes, cell in zip(panels, cells, strict=True):
         _panel(axes, request, pictures, cell, methods)
         set_title(axes, request.labels.setting(cell), columns)
@@ -38,7 +39,7 @@ def draw(request: Request) -> Figure:
 
 
 def _panel(axes: Axes, request: Request, pictures: Reconstructions, cell: dict[str, Any], methods: list[str]) -> None:
-    here = pictures.methods(cell)
+    here = [name for name in pictures.methods(cell) if name in methods]
     for place, method in enumerate(here):
         number = methods.index(method)
         iterations = pictures.snapshots(cell, method)

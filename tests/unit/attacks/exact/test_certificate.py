@@ -37,6 +37,7 @@ def test_pairings_of_images_that_are_nearly_alike(seed):
     problem = draw(seed)
     inversion = problem.invert()
     true, _ = problem.true_errors(inversion)
+    assert bool(inversion.inputs_certified.any())
     assert bool((true <= inversion.error)[inversion.inputs_certified].all())
 
 

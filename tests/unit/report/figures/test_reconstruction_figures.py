@@ -143,6 +143,13 @@ def test_psnr_over_iterations_has_a_panel_per_setting(frame, made_up_images):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["IG", "IG (iLRG labels)"]
 
 
+def test_psnr_over_iterations_leaves_out_attacks_without_any(frame, made_up_images):
+    exact = made_up_images("mnist", "fcn", 12, method="consistency", model_seeds=(1, 2), iterations=())
+    figure = build("psnr_over_iterations", pd.concat([exact, frame]), NONE, LABELS)
+    assert len(figure.axes[0].get_lines()) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["IG", "IG (iLRG labels)"]
+
+
 def test_psnr_over_iterations_needs_snapshots(made_up_images):
     with pytest.raises(InputError, match="figure psnr_over_iterations: no run of its experiments has snapshots"):
         build("psnr_over_iterations", made_up_images("mnist", "fcn", 2, iterations=()), NONE, LABELS)
