@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward, error_tangents, outside
+from gradleak.attacks.exact.fitting_labels import fitting_labels
 from gradleak.attacks.exact.kinks import EXCESS, settled_errors
 from gradleak.attacks.exact.known import Known
 from gradleak.attacks.exact.network import Network, Pass, augmented
@@ -126,7 +127,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: Known | N
     noise = spans[0].input_noise(t)  # of an entry of h
     rows = fixing_rows(spans) if looks_forward(spans) else []
     before, spread = spreads(network, passed, noise)
-    labels, margin = _labels(network, spans, passed) if network.num_classes > 2 else _signs(network, spans, passed, t)
+    labels, margin = fitting_labels(network, spans, telling_columns(spans), passed, t)
     errors = settled_errors(
         network,
         [spans[i].left if i in telling_columns(spans) else None for i in range(len(spans))],
@@ -290,43 +291,3 @@ def _backward(
         expected = torch.sqrt(noise + ((of_errors + own) * delta.norm(dim=1)).square())
         ratio = torch.maximum(ratio, outside(delta, span.left).norm(dim=1) / expected)
     return ratio
-
-
-def _labels(network: Network, spans: Sequence[Span], passed: Pass) -> tuple[Tensor, Tensor]:
-    """Return the labels [k] whose errors fit best, and the margin to the second best [k].
-
-    The errors of the last two layers are enough to tell labels apart, and cheap for all of them.
-    """
-    k, C = passed.logits.shape
-    last = len(spans) - 1
-    columns = [i for i in telling_columns(spans) if i >= last - 1]
-    head = network.layers[-1].weight
-    worst = passed.logits.new_zeros(k, C)
-    each = max(1, _CHUNK // (C * max(spans[i].left.shape[0] for i in (last, max(last - 1, 0)))))
-    for part in torch.arange(k, device=worst.device).split(each):
-        delta = passed.probabilities[part, None] - torch.eye(C, dtype=worst.dtype, device=worst.device)  # [n, C, C]
-        if last in columns:
-            worst[part] = torch.maximum(worst[part], _share_outside(delta, spans[last].left))
-        if last - 1 in columns:
-            before = passed.slopes[-1][part, None] * (delta @ head)
-            worst[part] = torch.maximum(worst[part], _share_outside(before, spans[last - 1].left))
-    order = worst.topk(2, dim=1, largest=False)
-    return order.indices[:, 0], order.values[:, 1] / order.values[:, 0].clamp(min=1e-300)
-
-
-def _signs(network: Network, spans: Sequence[Span], passed: Pass, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the labels [k] of two classes, whose errors differ in sign and size alone: the true one pairs above 0.
-
-    The column spaces cannot tell them apart, so the margin is infinite where one pairs above 0 and the other below.
-    """
-    pairs = []
-    for y in (0, 1):
-        labels = torch.full((len(t),), y, device=t.device)
-        coordinates = network.errors(passed, labels)[0] @ spans[0].left
-        pairs.append((coordinates / spans[0].values * t).sum(1))
-    apart = (pairs[0] > 0) != (pairs[1] > 0)
-    return (pairs[1] > 0).long(), torch.where(apart, torch.inf, 0.0).to(t.dtype)
-
-
-def _share_outside(delta: Tensor, left: Tensor) -> Tensor:
-    return outside(delta, left).norm(dim=-1) / delta.norm(dim=-1).clamp(min=1e-300)

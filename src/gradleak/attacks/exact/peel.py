@@ -40,6 +40,12 @@ _ROUNDS = 4
 _KNOWN = 1e-2
 """Predicted relative error of delta up to which an image counts as found, though its input is not fixed yet."""
 
+_VAGUE = 1e-1
+"""The same of images that are added in the end, when nothing is searched for beside them any more."""
+
+_ALIKE = 0.1
+"""Distance, relative, from any image found that a vague one needs."""
+
 
 @dataclass(frozen=True)
 class Peeling:
@@ -67,6 +73,7 @@ class Peeling:
             return None
         search = Search(self.network, self.spans)
         ways = search.ways()
+        vague: list[Tensor] = []
         tried = dict.fromkeys(ways, 0)  # rounds since a way last gave an image
         gave: dict[float | None, float] = dict.fromkeys(ways, torch.inf)  # images of its last round
         while (0 if found is None else len(found)) < rank and fruitless < _FRUITLESS:
@@ -74,7 +81,9 @@ class Peeling:
             way = max(ways, key=lambda each: (gave[each], -tried[each]))
             h = self._polished(search.candidates(found, way, tried[way], generator), found)
             if len(h):
-                found = self._accept(examine(self.network, self.spans, h, self._known(h, found)), found)
+                new = examine(self.network, self.spans, h, self._known(h, found))
+                found = self._accept(new, found, up_to=_KNOWN)
+                vague.append(h[_passes(new) & (new.of_errors >= _KNOWN)])
             now = 0 if found is None else len(found)
             gave[way] = max(now - before, 0)
             if now > before:
@@ -85,7 +94,18 @@ class Peeling:
                 found, settled = self.again(found), True
             if now == before and now == rank - 1:
                 break  # the last one has no unknown: another start changes nothing
-        return found
+        return self._with_vague(vague, found)
+
+    def _with_vague(self, vague: list[Tensor], found: Evidence | None) -> Evidence | None:
+        """Return the images found with inputs that passed, but whose errors are too vague to take them out."""
+        if not vague or (found is not None and len(found) == self.spans[0].rank):
+            return found
+        h = self._polished(distinct(torch.cat(vague), _ALIKE), found)
+        if found is not None and len(h):
+            h = h[(torch.cdist(h, found.inputs) > _ALIKE * h.norm(dim=1, keepdim=True)).all(1)]
+        if not len(h):
+            return found
+        return self._accept(examine(self.network, self.spans, h, self._known(h, found)), found, up_to=_VAGUE)
 
     def _polished(self, h: Tensor, found: Evidence | None) -> Tensor:
         """Take last steps in the spans of the whole gradient: what was taken out before disturbs no more."""
@@ -143,9 +163,9 @@ class Peeling:
         kept = torch.nonzero(fixed & ~contradicted(pairings(self.network, self.spans, last))).flatten()
         return (last.select(kept), wander(problem, affine, s)[kept]) if len(kept) else None
 
-    def _accept(self, new: Evidence, found: Evidence | None) -> Evidence | None:
+    def _accept(self, new: Evidence, found: Evidence | None, *, up_to: float) -> Evidence | None:
         """Return the images found so far with those of some candidates that pass, the strongest first."""
-        new = new.select(torch.nonzero(_passes(new) & (new.of_errors < _KNOWN)).flatten())
+        new = new.select(torch.nonzero(_passes(new) & (new.of_errors < up_to)).flatten())
         new = new.select(new.strength.argsort())
         together = self._apart(new if found is None else found.joined(new))
         return together if len(together) else None

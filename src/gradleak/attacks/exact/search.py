@@ -9,6 +9,7 @@ from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.backward import Backward
 from gradleak.attacks.exact.beside import pull
 from gradleak.attacks.exact.evidence import Evidence, fixing_rows, looks_forward, telling_columns
+from gradleak.attacks.exact.fitting_labels import label_shares
 from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.levenberg import minimise_in_parts
 from gradleak.attacks.exact.network import Layer, Network, augmented
@@ -89,8 +90,10 @@ class Search:
     ) -> tuple[Tensor, Tensor]:
         """Return where starts [m, q] lead, and their sums of squares; without those that meet on the way."""
         if not looks_forward(self.spans):
-            labels = self._start_labels(rests, affine, chosen)
-            lefts = [rests[i][0] if i in telling_columns(self.spans) else None for i in range(len(rests))]
+            columns = telling_columns(self.spans)
+            lefts = [rest[0] if i in columns else None for i, rest in enumerate(rests)]
+            labels, shares, _ = label_shares(self.network, lefts, self.network.forward(affine.inputs(chosen)))
+            labels = labels.gather(1, shares.argmin(1, keepdim=True))[:, 0]  # that fit each start best
             return minimise_in_parts(Backward(self.network, affine, lefts, labels), chosen, steps=25, tolerance=1e-18)
         rights = [rests[i][1] for i in fixing_rows(self.spans)]
         units = self._units(chosen.shape[1]) if len(rights) == 1 else None
@@ -139,20 +142,6 @@ class Search:
             else (span.left, span.right, span.left * span.values)
             for span, delta, h in zip(self.spans, found.errors, inputs, strict=True)
         ]
-
-    def _start_labels(self, rests: list[tuple[Tensor, Tensor, Tensor]], affine: Affine, chosen: Tensor) -> Tensor:
-        """Return the label [m] whose errors fit each start best in what is left of the column spaces."""
-        passed = self.network.forward(affine.inputs(chosen))
-        C = self.network.num_classes
-        worst = chosen.new_zeros(len(chosen), C)
-        for y in range(C):
-            labels = torch.full((len(chosen),), y, device=chosen.device)
-            for i, delta in enumerate(self.network.errors(passed, labels)):
-                if i in telling_columns(self.spans):
-                    U = rests[i][0]
-                    share = (delta - (delta @ U) @ U.T).norm(dim=1) / delta.norm(dim=1)
-                    worst[:, y] = torch.maximum(worst[:, y], share)
-        return worst.argmin(1)
 
 
 def distinct(h: Tensor, tolerance: float) -> Tensor:
