@@ -13,7 +13,7 @@ from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.levenberg import minimise
 from gradleak.attacks.exact.observed import see
-from gradleak.attacks.exact.smoothing import WIDTHS, smoothed
+from gradleak.attacks.exact.smoothing import BLURS, smoothed
 from gradleak.attacks.exact.spans import decompose
 from gradleak.attacks.exact.starts import row_starts
 from gradleak.clients.observation import observe_full
@@ -26,7 +26,7 @@ REACHED = 0.05
 
 
 def main() -> None:
-    """Print the starts that reach an image, and how many images they reach, for each width of the blur."""
+    """Print the starts that reach an image, and how many images they reach, for each sequence of widths of the blur."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, help="weights of the victim (default: untrained)")
     parser.add_argument("--dataset", default="mnist-sample")
@@ -45,8 +45,8 @@ def main() -> None:
     )
     data = datasets.load(spec.dataset, split=spec.split, root=spec.data_root, download=False)
     model = make_victim(spec, data)
-    print("width  starts  reach an image  images reached  (sums over tries)")
-    totals = {width: [0, 0, 0] for width in WIDTHS}
+    print("widths      starts  reach an image  images reached  (sums over tries)")
+    totals = {widths: [0, 0, 0] for widths in BLURS}
     for trial in range(given.tries):
         chosen = draw_batch(spec, data, trial)
         images, labels = data.fetch(chosen), data.labels[chosen]
@@ -58,9 +58,9 @@ def main() -> None:
         affine = Affine(first.right)
         starts = row_starts(first.left * first.values, affine)
         truth = images.flatten(1).double()
-        for width, total in totals.items():
+        for widths, total in totals.items():
             s = starts
-            if width:
+            for width in widths:
                 blurred = smoothed(seen.network, affine.inputs(starts[:64]), width)
                 s, _ = minimise(Forward(blurred, affine, [second.right]), s, steps=12)
             s, _ = minimise(Forward(seen.network, affine, [second.right]), s, steps=25, tolerance=1e-18)
@@ -68,8 +68,8 @@ def main() -> None:
             reached = nearest.indices[nearest.values < REACHED]
             for place, number in enumerate((len(s), len(reached), len(reached.unique()))):
                 total[place] += number
-    for width, (number, reaching, reached) in totals.items():
-        print(f"{width:5.2f}  {number:6d}  {reaching:14d}  {reached:14d}")
+    for widths, (number, reaching, reached) in totals.items():
+        print(f"{', '.join(map(str, widths)) or 'none':10}  {number:6d}  {reaching:14d}  {reached:14d}")
 
 
 if __name__ == "__main__":

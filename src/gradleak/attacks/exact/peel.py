@@ -75,7 +75,7 @@ class Peeling:
         ways = search.ways()
         vague: list[Tensor] = []
         tried = dict.fromkeys(ways, 0)  # rounds since a way last gave an image
-        gave: dict[float | None, float] = dict.fromkeys(ways, torch.inf)  # images of its last round
+        gave: dict[tuple[float, ...] | None, float] = dict.fromkeys(ways, torch.inf)  # images of its last round
         while (0 if found is None else len(found)) < rank and fruitless < _FRUITLESS:
             before = 0 if found is None else len(found)
             way = max(ways, key=lambda each: (gave[each], -tried[each]))

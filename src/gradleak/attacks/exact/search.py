@@ -13,7 +13,7 @@ from gradleak.attacks.exact.fitting_labels import label_shares
 from gradleak.attacks.exact.forward import Forward
 from gradleak.attacks.exact.levenberg import minimise_in_parts
 from gradleak.attacks.exact.network import Layer, Network, augmented
-from gradleak.attacks.exact.smoothing import WIDTHS, smoothed
+from gradleak.attacks.exact.smoothing import BLURS, smoothed
 from gradleak.attacks.exact.spans import Span
 from gradleak.attacks.exact.sparse import behind, rectifies, sparse_inputs
 from gradleak.attacks.exact.starts import mixed_starts, row_starts
@@ -41,13 +41,15 @@ class Search:
     network: Network
     spans: tuple[Span, ...]
 
-    def ways(self) -> tuple[float | None, ...]:
-        """Return the ways to search: a width of the blur, or None for the sparse search."""
+    def ways(self) -> tuple[tuple[float, ...] | None, ...]:
+        """Return the ways to search: widths of the blur one after the other, or None for the sparse search."""
         if not (looks_forward(self.spans) and self.network.layers[0].has_kinks):
-            return (0.0,)
-        return (None, *WIDTHS) if rectifies(self.network.layers[0]) else WIDTHS
+            return ((),)
+        return (None, *BLURS) if rectifies(self.network.layers[0]) else BLURS
 
-    def candidates(self, found: Evidence | None, way: float | None, attempt: int, generator: torch.Generator) -> Tensor:
+    def candidates(
+        self, found: Evidence | None, way: tuple[float, ...] | None, attempt: int, generator: torch.Generator
+    ) -> Tensor:
         """Return inputs [k, in] of a round of starts, as precise as what is left of the spans; they need not be images.
 
         Args:
@@ -86,7 +88,7 @@ class Search:
         affine: Affine,
         chosen: Tensor,
         usual: Tensor,
-        width: float,
+        widths: tuple[float, ...],
     ) -> tuple[Tensor, Tensor]:
         """Return where starts [m, q] lead, and their sums of squares; without those that meet on the way."""
         if not looks_forward(self.spans):
@@ -99,12 +101,12 @@ class Search:
         units = self._units(chosen.shape[1]) if len(rights) == 1 else None
         single = torch.float32
         chosen = chosen.to(single)
-        if width:
+        for width in widths:
             blurred = smoothed(self.network, affine.inputs(usual[:64]), width, units)
             first = Forward(blurred, affine, rights, units=units, dtype=single)
             chosen = distinct(minimise_in_parts(first, chosen, steps=12, gain=1e-2)[0], 1e-2)
         problem = Forward(self.network, affine, rights, units=units, dtype=single)
-        chosen, cost = minimise_in_parts(problem, chosen, steps=15 if width else 25, tolerance=1e-9, gain=1e-2)
+        chosen, cost = minimise_in_parts(problem, chosen, steps=15 if widths else 25, tolerance=1e-9, gain=1e-2)
         return chosen.double(), cost
 
     def _units(self, unknowns: int) -> Tensor | None:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gradleak.attacks.exact.network import Layer, Network
 
-WIDTHS = (0.35, 0.1, 0.0)
-"""Standard deviations of the blur over that of a unit's outputs from start to start. No one is
-best for every victim, so the search takes the one whose last round gave most."""
+BLURS: tuple[tuple[float, ...], ...] = ((0.7, 0.35), (0.1,), ())
+"""Standard deviations of the blur over that of a unit's outputs from start to start, one after the other. No sequence
+is best for every victim, so the search takes the one whose last round gave most."""
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -26,7 +26,7 @@ def smoothed(network: Network, h: Tensor, width: float, units: Tensor | None = N
     Args:
         network: the layers.
         h: [n, in] inputs, whose outputs say how wide the blur is.
-        width: one of :data:`WIDTHS`.
+        width: one of a sequence of :data:`BLURS`.
         units: outputs of the first layer that will be asked for; all by default.
     """
     layers = []
