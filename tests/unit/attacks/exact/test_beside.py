@@ -10,6 +10,7 @@ from torch import nn
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.beside import equations, pull
 from gradleak.attacks.exact.evidence import examine
+from gradleak.attacks.exact.inversion import invert
 from gradleak.attacks.exact.network import augmented
 from gradleak.attacks.exact.spans import decomposed
 
@@ -61,3 +62,16 @@ def test_the_pull_is_a_tenth_of_what_noise_does_to_an_input():
     known = pull(spans[0], affine, len(h))
     noise = spans[0].noise * h.shape[1] ** 0.5 * (t / spans[0].values).norm(dim=1)
     assert torch.allclose(known.residuals(s).norm(dim=1), 0.1 * noise, rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [20, 28])
+def test_an_image_whose_error_is_too_vague_to_take_it_out_is_given_in_the_end_without_a_certificate(batch_size):
+    parameters, x, y = trained_relu(batch_size, shift=1.0, steps=200, seed=4)
+    gradients = [each.double() for each in gradients_of(parameters, nn.ReLU(), x, y, torch.float32)]
+    network = network_of(parameters, nn.ReLU(), torch.float32)
+    inversion = invert(network, gradients, precision=torch.float32, batch_size=batch_size)
+    distances = torch.cdist(x.double(), inversion.inputs) / x.double().norm(dim=1, keepdim=True)
+    assert bool((distances.amin(1) < 2e-2).all())
+    vague = inversion.error > 0.1
+    assert int(vague.sum()) == 1
+    assert not bool(inversion.labels_certified[vague].any())
