@@ -3,17 +3,21 @@
 It is a statement about true images, so it is no part of any attack.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
-from gradleak.attacks.exact.evidence import fixing_rows, looks_forward
-from gradleak.attacks.exact.forward import Forward
+from gradleak.attacks.exact.beside import equations
+from gradleak.attacks.exact.evidence import examine, looks_forward
 from gradleak.attacks.exact.observed import see
+from gradleak.attacks.exact.peel import passes
+from gradleak.attacks.exact.settle import whole_problem
 from gradleak.clients.observation import Observation
 from gradleak.plan.metric_facts import PSNR_CAP
 
-LAW_CONSTANT = 1.1
+LAW_CONSTANT = 0.8
 """dB that images gain by being clamped to valid pixels: the one number of the law that is fitted
 (``bench/precision_law.py``)."""
 
@@ -22,8 +26,10 @@ def predicted_psnr(observation: Observation, images: Tensor, std: Tensor) -> Ten
     """Return the PSNR in dB to which exact inversion can recover each image, to first order in the gradient's errors.
 
     Rounding turns the row spaces of the gradients. Let h be the true image, h0 its projection onto the inputs that the
-    first layer's row space allows, and f the part of the second layer's input at h0 outside that layer's row space,
-    with the derivative J by the coordinates M in the first. The root closest to h is one Gauss-Newton step away,
+    first layer's row space allows, and f what must vanish at h0: the part of the second layer's input outside that
+    layer's row space, and the pairings with all other images that pass the attack's tests, weighed by their noise
+    (:func:`gradleak.attacks.exact.beside.equations`). With J the derivative of f by the coordinates M in the first row
+    space, the root closest to h is one Gauss-Newton step away,
 
         h' = h0 - M J^+ f,    PSNR = c - 10 log10( mean over pixels j of (s_j (h'_j - h_j))^2 ),
 
@@ -48,7 +54,12 @@ def predicted_psnr(observation: Observation, images: Tensor, std: Tensor) -> Ten
     h = images.flatten(1).to(spans[0].right)
     affine = Affine(spans[0].right)
     s = (h - affine.origin) @ affine.basis
-    _, slope, curvature = Forward(seen.network, affine, [spans[i].right for i in fixing_rows(spans)]).normal(s)
+    h0 = affine.inputs(s)
+    shown = examine(seen.network, spans, h0)
+    known = equations(seen.network, spans, affine, shown, h0, of_themselves=True)
+    known = replace(known, weights=known.weights * passes(shown))
+    problem = whole_problem(seen.network, spans, h0, known, pulled=False)[0]
+    _, slope, curvature = problem.normal(s)
     step = torch.linalg.pinv(curvature, rtol=1e-14, hermitian=True) @ slope[..., None]
     off = (affine.inputs(s - step[..., 0]) - h) * std.to(h).expand(images.shape[1:]).flatten()
     return (LAW_CONSTANT - 10 * off.square().mean(1).log10()).clamp(max=PSNR_CAP).cpu()

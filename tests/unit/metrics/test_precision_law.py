@@ -68,3 +68,25 @@ def test_the_attack_recovers_images_as_well_as_the_law_says(precision, least):
     predicted, psnr = made.metrics["predicted_psnr"][found], made.metrics["psnr"][found]
     assert float((psnr - predicted).abs().max()) < 3
     assert float(predicted.median()) > least
+
+
+def test_images_beside_one_another_in_a_trained_victim(tmp_path):
+    spec = Reconstruct(
+        dataset="mnist-sample",
+        model="fcn",
+        stage="iter300",
+        batch_size=24,
+        num_clients=1,
+        method="consistency",
+        attack="consistency",
+        device="cpu",
+        progress=False,
+        data_root=Path("none"),
+        checkpoint_dir=tmp_path,
+    )
+    made = run(spec).reconstructions[0]
+    psnr, predicted = made.metrics["psnr"], made.metrics["predicted_psnr"]
+    told = (psnr < 100) & (predicted < 100) & (psnr > 40)
+    assert int(told.sum()) >= 3
+    assert float((psnr - predicted)[told].abs().max()) < 4
+    assert bool((psnr >= 40)[predicted >= 40].all())

@@ -83,7 +83,7 @@ class Peeling:
             if len(h):
                 new = examine(self.network, self.spans, h, self._known(h, found))
                 found = self._accept(new, found, up_to=_KNOWN)
-                vague.append(h[_passes(new) & (new.of_errors >= _KNOWN)])
+                vague.append(h[passes(new) & (new.of_errors >= _KNOWN)])
             now = 0 if found is None else len(found)
             gave[way] = max(now - before, 0)
             if now > before:
@@ -125,14 +125,14 @@ class Peeling:
         """Return images solved for once more, each beside all others, where that makes them more certain."""
         h, known = found.inputs, self._known(found.inputs, found, of_themselves=True)
         now = examine(self.network, self.spans, h, known)
-        good = _passes(now)
+        good = passes(now)
         if bool((good & (now.error <= _SMALL) & (now.forward < _AT_ROOT)).all()):
             return self._apart(now)
         problem, affine, s = whole_problem(self.network, self.spans, h, known)
         h = affine.inputs(settled(problem, affine, s))
         new = examine(self.network, self.spans, h, self._known(h, found, of_themselves=True))
         better = (
-            _passes(new)
+            passes(new)
             & (new.labels == found.labels)
             & (~good | (new.error < now.error) | (new.forward < now.forward - 1))
         )
@@ -159,13 +159,13 @@ class Peeling:
         h, known = found.inputs, self._known(found.inputs, found, of_themselves=True)
         problem, affine, s = whole_problem(self.network, self.spans, h, known, pulled=False)
         last = examine(self.network, self.spans, h, known)
-        fixed = _passes(last) & (last.error < 1)
+        fixed = passes(last) & (last.error < 1)
         kept = torch.nonzero(fixed & ~contradicted(pairings(self.network, self.spans, last))).flatten()
         return (last.select(kept), wander(problem, affine, s)[kept]) if len(kept) else None
 
     def _accept(self, new: Evidence, found: Evidence | None, *, up_to: float) -> Evidence | None:
         """Return the images found so far with those of some candidates that pass, the strongest first."""
-        new = new.select(torch.nonzero(_passes(new) & (new.of_errors < up_to)).flatten())
+        new = new.select(torch.nonzero(passes(new) & (new.of_errors < up_to)).flatten())
         new = new.select(new.strength.argsort())
         together = self._apart(new if found is None else found.joined(new))
         return together if len(together) else None
@@ -182,5 +182,6 @@ class Peeling:
         return found.select(torch.nonzero(~contradicted(pairings(self.network, self.spans, found))).flatten())
 
 
-def _passes(new: Evidence) -> Tensor:
+def passes(new: Evidence) -> Tensor:
+    """Return which candidates are taken for images, [k] bool."""
     return (new.forward < _NEAR) & (new.backward < _NEAR) & (new.margin > _MARGIN)
