@@ -75,7 +75,7 @@ def test_images_beside_one_another_in_a_trained_victim(tmp_path):
         dataset="mnist-sample",
         model="fcn",
         stage="iter300",
-        batch_size=24,
+        batch_size=40,
         num_clients=1,
         method="consistency",
         attack="consistency",
@@ -87,6 +87,6 @@ def test_images_beside_one_another_in_a_trained_victim(tmp_path):
     made = run(spec).reconstructions[0]
     psnr, predicted = made.metrics["psnr"], made.metrics["predicted_psnr"]
     told = (psnr < 100) & (predicted < 100) & (psnr > 40)
-    assert int(told.sum()) >= 3
-    assert float((psnr - predicted)[told].abs().max()) < 4
+    assert int(told.sum()) >= 10
+    assert float((psnr - predicted)[told].abs().median()) < 0.7  # 1.1 without the equations that images give
     assert bool((psnr >= 40)[predicted >= 40].all())
