@@ -50,7 +50,7 @@ class Document(BaseModel):
     Attributes:
         schema_version: version of its columns, :data:`gradleak.records.SCHEMA`.
         made_on: machines and code, most jobs first.
-        parts: part -> how many of its jobs are done, of how many, and their seconds together.
+        parts: part -> how many of its jobs are done (``done``), of how many (``of``), and their ``seconds`` together.
         train: a line for each trained victim.
         rows: label restoration, the result of :func:`gradleak.report.statistics.summarise`; null where it has no value.
         exact: a line for each batch that was inverted exactly.
@@ -93,11 +93,17 @@ def makers(records: Sequence[Mapping[str, Any]]) -> list[Maker]:
 
 
 def summary_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the metrics that were published, summarised over initialisations, as rows of the file."""
-    rows: Any = frame
+    """Return the metrics that were published, summarised over initialisations, as rows of the file.
+
+    Runs of one setting may have tries in common, of which one counts.
+    """
+    rows: Any = frame.drop_duplicates([*KEYS, "model_seed", "seed", "trial", "client"])
     pairs = pd.MultiIndex.from_tuples(VALUES.values())
     chosen = rows[pd.MultiIndex.from_frame(rows[["method", "metric"]]).isin(pairs) & (rows["trial"] >= 0)]
-    return json.loads(summarise(chosen).to_json(orient="records", double_precision=15)) if len(chosen) else []
+    if chosen.empty:
+        return []
+    summary = summarise(chosen)
+    return summary.astype(object).where(summary.notna(), None).to_dict("records")
 
 
 def write(path: Path, document: Document) -> None:

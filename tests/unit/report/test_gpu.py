@@ -125,5 +125,5 @@ def test_a_damaged_file_is_refused_in_one_line(file, changes, message):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="none.json: cannot be read"):
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         gpu.load(tmp_path / "none.json")

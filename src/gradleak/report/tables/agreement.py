@@ -110,12 +110,13 @@ def _with_gpu(paired: pd.DataFrame, request: Request) -> pd.DataFrame:
     if request.gpu is None:
         return paired
     keys = ["source_log", "method", "metric"]
-    there = covered(request.gpu.summary, request.published)
+    there: Any = covered(request.gpu.summary, request.published)
     fresh = verdicts(there["published"], there["fresh_low"], there["fresh_high"])
     there["explained"] = np.where((there["verdict"] == DIFFERS) & (fresh == AGREES), FRESH, "")
     theirs = there[[*keys, *_OF_GPU]].rename(columns={name: f"gpu_{name}" for name in _OF_GPU})
     both = paired.merge(theirs, on=keys, how="left")
-    alone = there[~pd.MultiIndex.from_frame(there[keys]).isin(pd.MultiIndex.from_frame(paired[keys]))]
+    known: Any = paired[keys]
+    alone: Any = there[~pd.MultiIndex.from_frame(there[keys]).isin(pd.MultiIndex.from_frame(known))]
     alone = alone[[*request.published.columns, "measured_on"]].merge(theirs, on=keys)
     alone = alone.assign(basis=MISSING_HERE, verdict=NOT_RUN)
     if alone.empty:
