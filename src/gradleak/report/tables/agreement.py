@@ -143,13 +143,15 @@ def not_run(cells: Iterable[dict[str, Any]], labels: Labels) -> str:
         labels: names in tables and figures.
 
     Returns:
-        A text such as ``Needs ImageNet: ResNet-50, ImageNet: B=64, 128``; empty if there is none.
+        A text such as ``Needs ImageNet: ResNet-50: B=64, 128``; empty if there is none.
     """
     groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
     count = 0
     for cell in cells:
-        victim = labels.setting(cell, without=(*_SIZE, *_CIRCUMSTANCES))
-        groups.setdefault(needs(cell), {}).setdefault(victim, []).append(cell)
+        need = needs(cell)
+        data = ("dataset",) if "ImageNet" in need else ()  # named once, and not after the images of it that were used
+        victim = labels.setting(cell, without=(*_SIZE, *_CIRCUMSTANCES, *data))
+        groups.setdefault(need, {}).setdefault(victim, []).append(cell)
         count += 1
     if not count:
         return ""
