@@ -25,6 +25,7 @@ from gradleak.attacks.labels.ilrg import ilrg
 from gradleak.clients.observation import Observation, observe_full
 from gradleak.clients.round_inputs import draw_batch, make_victim
 from gradleak.data import datasets
+from gradleak.devices import choose_device
 from gradleak.metrics.images import first_inputs, nearest_error
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.victims.training import train
@@ -106,17 +107,21 @@ def attack(spec: RestoreLabels, trials: list[int], *, head: bool) -> Iterator[di
     if victim is not None and not victim.weights.exists():
         train(victim)
     data = datasets.load(spec.dataset, split=spec.split, root=spec.data_root, download=False)
-    model = make_victim(spec, data)
+    device = choose_device(spec.device)
+    model = make_victim(spec, data).to(device)
     for trial in tqdm(trials, desc=f"{spec.model_id} {spec.stage} B={spec.batch_size} seed {spec.model_seed}"):
         chosen = draw_batch(spec, data, trial)
-        images, labels = data.fetch(chosen), data.labels[chosen]
+        images, labels = data.fetch(chosen).to(device), data.labels[chosen].to(device)
         observation = observe_full(model, images, labels)
         begin = time.perf_counter()
         whole = see(observation)
         seen = whole.head() if head else whole
         inversion = seen.invert(spec.batch_size)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begin
-        truth = whole.network.forward(first_inputs(model, images).double()).inputs[seen.first - whole.first]
+        first = first_inputs(model, images).to(device).double()
+        truth = whole.network.forward(first).inputs[seen.first - whole.first]
         line = {"trial": trial, "images": len(labels), "seconds": seconds, "kind": inversion.kind}
         yield {**line, **judged(truth, labels, inversion), **counted(observation, seen, inversion, labels)}
 
@@ -140,7 +145,7 @@ def judged(truth: Tensor, labels: Tensor, inversion: Inversion) -> dict[str, Any
 
 def counted(observation: Observation, seen: Seen, inversion: Inversion, labels: Tensor) -> dict[str, float]:
     """Return how well the class counts are restored: by exact inversion with iLRG for the rest, and by iLRG alone."""
-    truth = torch.bincount(labels, minlength=seen.network.num_classes)
+    truth = torch.bincount(labels.cpu(), minlength=seen.network.num_classes)
     values: dict[str, float] = {}
     for name, guess in (("", counts_of(observation, seen, inversion)), ("ilrg_", ilrg(observation))):
         assert guess.counts is not None

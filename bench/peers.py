@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +31,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from gradleak.attacks.images.engine import Matching, reconstruct
-from gradleak.attacks.images.problem import Problem
+from gradleak.attacks.images.problem import Found, Problem
 from gradleak.attacks.labels.base import build as build_method
 from gradleak.clients.client import Client
 from gradleak.clients.local_training import LocalTraining
@@ -52,17 +53,19 @@ PACKAGES = (
 STRATEGIES = ("iDLG", "analytic", "yin", "wainakh-simple", "wainakh-whitebox", "bias-corrected")
 METHODS = ("idlg", "gi", "rlg", "ilrg")
 TV = 0.2
+CPU = torch.device("cpu")
 
 
-def install(folder: Path) -> None:
-    """Install the peers into ``folder`` unless they exist, and append it to Python's path."""
+def install(folder: Path) -> bool:
+    """Install the peers into ``folder`` unless there, append it to Python's path, and return whether that worked."""
     if not (folder / "breaching").is_dir():
         uv = shutil.which("uv")
         installer = [uv, "pip", "install"] if uv else [sys.executable, "-m", "pip", "install"]
         command = [*installer, "--quiet", "--no-deps", "--target", str(folder), *PACKAGES]
         if subprocess.run(command, check=False).returncode:
-            raise SystemExit("peers.py: breaching cannot be installed here; nothing was compared")
+            return False
     sys.path.append(str(folder))
+    return True
 
 
 class Peer:
@@ -72,14 +75,15 @@ class Peer:
         model: the victim.
         data: the data set of the images, for shape and normalisation.
         settings: dotted settings of its configuration for gradient inversion.
+        device: that of the model.
     """
 
-    def __init__(self, model: Victim, data: ImageDataset, settings: list[str]) -> None:
+    def __init__(self, model: Victim, data: ImageDataset, settings: list[str], device: torch.device = CPU) -> None:
         import breaching  # pyright: ignore[reportMissingImports]
 
         with contextlib.redirect_stdout(io.StringIO()):
             self.config = breaching.get_attack_config("invertinggradients", overrides=settings)
-        setup = {"device": torch.device("cpu"), "dtype": torch.float32}
+        setup = {"device": device, "dtype": torch.float32}
         loss = torch.nn.CrossEntropyLoss()
         self.attacker = breaching.attacks.prepare_attack(model, loss, self.config, setup)
         facts = data.facts
@@ -108,8 +112,14 @@ class Peer:
             return self.attacker._recover_label_information(sent, self.payload, self.models)
 
 
-def timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """Return the CPU seconds and the result of a call."""
+def timed(work: Callable[[], Tensor], device: torch.device = CPU) -> tuple[float, Tensor]:
+    """Return the seconds and the result of a call: CPU seconds or, on a GPU, wall time until it is idle."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        result = work()
+        torch.cuda.synchronize(device)
+        return time.perf_counter() - begin, result
     begin = time.process_time()
     result = work()
     return time.process_time() - begin, result
@@ -122,19 +132,52 @@ def spread(values: list[float], form: str) -> str:
 
 def psnr(data: ImageDataset, guess: Tensor, truth: Tensor) -> float:
     """Return the mean over the images, whose order is known from the given labels, on the scale where white is 1."""
-    std = torch.tensor(data.facts.std).reshape(-1, 1, 1)
+    std = torch.tensor(data.facts.std, device=truth.device).reshape(-1, 1, 1)
     error = ((guess - truth) * std).square().flatten(1).mean(1)
     return float((-10 * error.log10()).mean())
 
 
-def compare_images(name: str, *, batch: int, restarts: int, iterations: int, pairs: int) -> None:
-    """Alternate both attacks on new batches and print times per iteration, their ratio, and PSNR."""
-    data = datasets.load("cifar100-sample")
+@dataclass(frozen=True)
+class Attack:
+    """What both programs reconstruct.
+
+    Attributes:
+        model: kind of the victim, with random weights.
+        batch: images of a batch.
+        restarts: starts of each.
+        iterations: of each start.
+        data: the data set.
+        device: where both run.
+    """
+
+    model: str
+    batch: int
+    restarts: int
+    iterations: int
+    data: ImageDataset
+    device: torch.device = CPU
+
+
+def reconstructed(attack: Attack, pairs: Sequence[int], *, beside: bool = True) -> Iterator[dict[str, Any]]:
+    """Reconstruct batches by one program and then the other, and yield times and results of each batch.
+
+    Args:
+        attack: what is reconstructed.
+        pairs: numbers of the batches.
+        beside: whether ``breaching`` is installed.
+
+    Yields:
+        The number of the pair; milliseconds per iteration and PSNR in dB of both, those of ``breaching`` None without
+        it.
+    """
+    data, device, restarts, iterations = attack.data, attack.device, attack.restarts, attack.iterations
     facts = data.facts
-    model = build_model(name, num_classes=data.num_classes, channels=3, image_size=facts.image_size, seed=1)
+    model = build_model(attack.model, num_classes=data.num_classes, channels=3, image_size=facts.image_size, seed=1)
+    model = model.to(device)
     client = Client(model, LocalTraining())
     settings = [f"optim.max_iterations={iterations}", f"restarts.num_trials={restarts}"]
-    peer = Peer(model, data, [*settings, f"regularization.total_variation.scale={TV}", "optim.callback=1000000"])
+    settings += [f"regularization.total_variation.scale={TV}", "optim.callback=1000000"]
+    peer = Peer(model, data, settings, device) if beside else None
     matching = Matching(
         objective="sim",
         optimizer="adam",
@@ -146,40 +189,50 @@ def compare_images(name: str, *, batch: int, restarts: int, iterations: int, pai
         tv_weight=TV,
         log_every=iterations,
     )
-    mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (facts.mean, facts.std))
-    ours, theirs, quality = [], [], []
-    for pair in range(-1, pairs):
+    mean, std = (torch.tensor(values, device=device).reshape(-1, 1, 1) for values in (facts.mean, facts.std))
+    for pair in (-1, *pairs):  # the first warms both up
         generator = torch.Generator().manual_seed(1000 + pair)
         # Distinct labels, so that images have an order.
         distinct = torch.tensor([data.labels.tolist().index(label) for label in data.labels.unique().tolist()])
-        chosen = distinct[torch.randperm(len(distinct), generator=generator)[:batch]]
-        images, labels = data.fetch(chosen), data.labels[chosen]
+        chosen = distinct[torch.randperm(len(distinct), generator=generator)[: attack.batch]]
+        images, labels = data.fetch(chosen).to(device), data.labels[chosen].to(device)
         targets = one_hot(labels, data.num_classes).float()[None]
         observed = client.send_many(images[None], targets)
-        start = torch.randn(1, restarts, *images.shape, generator=generator)
-        problem = Problem(
-            client,
-            observed,
-            start,
-            targets,
-            torch.zeros(1, restarts, *targets.shape[1:]),
-            -mean / std,
-            (1 - mean) / std,
-        )
-        gradients = [g[0] for g in observed]
-        one = start[0, 0] if restarts == 1 else None  # otherwise all of its trials would have the same start
+        start = torch.randn(1, restarts, *images.shape, generator=generator).to(device)
+        logits = torch.zeros(1, restarts, *targets.shape[1:], device=device)
+        problem = Problem(client, observed, start, targets, logits, -mean / std, (1 - mean) / std)
         torch.manual_seed(pair + 1)
-        seconds, found = timed(lambda problem=problem: reconstruct(problem, matching).images[0])
-        peer_seconds, peer_found = timed(lambda g=gradients, y=labels, s=one: peer.images(g, y, s))
-        if pair < 0:  # the first pair warms both up
-            continue
-        ours.append(1000 * seconds / iterations)
-        theirs.append(1000 * peer_seconds / iterations)
-        quality.append((psnr(data, found, images), psnr(data, peer_found, images)))
-    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-    print(f"{name}, B={batch}, restarts {restarts}, {iterations} iterations, {pairs} pairs")
-    print(f"  ms per iteration, gradleak   {spread(ours, '.2f')}, PSNR {spread([q for q, _ in quality], '.2f')} dB")
-    print(f"  ms per iteration, breaching  {spread(theirs, '.2f')}, PSNR {spread([q for _, q in quality], '.2f')} dB")
+        seconds, found = timed(lambda problem=problem: _whole(reconstruct(problem, matching)), device)
+        line = {"pair": pair, "ms": 1000 * seconds / iterations, "psnr": psnr(data, found, images)}
+        line |= {"breaching_ms": None, "breaching_psnr": None}
+        if peer is not None:
+            gradients = [g[0] for g in observed]
+            one = start[0, 0] if restarts == 1 else None  # otherwise all of its trials would have the same start
+            seconds, found = timed(lambda g=gradients, y=labels, s=one: peer.images(g, y, s), device)
+            line |= {"breaching_ms": 1000 * seconds / iterations, "breaching_psnr": psnr(data, found, images)}
+        if pair >= 0:
+            yield line
+
+
+def _whole(found: Found) -> Tensor:
+    """Return the images [n, c, h, w] of one problem, unless the user stopped it: then its time says nothing."""
+    if found.interrupted:
+        raise KeyboardInterrupt
+    return found.images[0]
+
+
+def compare_images(attack: Attack, pairs: int) -> None:
+    """Alternate both attacks on new batches and print times per iteration, their ratio, and PSNR."""
+    lines = list(reconstructed(attack, range(pairs)))
+    ours, theirs, mine, other = (
+        [line[name] for line in lines] for name in ("ms", "breaching_ms", "psnr", "breaching_psnr")
+    )
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    print(
+        f"{attack.model}, B={attack.batch}, restarts {attack.restarts}, {attack.iterations} iterations, {pairs} pairs"
+    )
+    print(f"  ms per iteration, gradleak   {spread(ours, '.2f')}, PSNR {spread(mine, '.2f')} dB")
+    print(f"  ms per iteration, breaching  {spread(theirs, '.2f')}, PSNR {spread(other, '.2f')} dB")
     print(f"  time, gradleak / breaching   {spread(ratios, '.3f')}", flush=True)
 
 
@@ -246,10 +299,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as scratch:
-        install(options.peers or Path(scratch))
+        if not install(options.peers or Path(scratch)):
+            raise SystemExit("peers.py: breaching cannot be installed here; nothing was compared")
+        sample = datasets.load("cifar100-sample")
         for name, batch, restarts in (("lenet5", 1, 1), ("lenet5", 8, 1), ("lenet5", 1, 8), ("resnet18", 4, 1)):
             iterations = options.iterations if name == "lenet5" else max(1, options.iterations // 10)
-            compare_images(name, batch=batch, restarts=restarts, iterations=iterations, pairs=options.pairs)
+            compare_images(Attack(name, batch, restarts, iterations, sample), options.pairs)
         for dataset, name, batch in (("mnist-sample", "fcn", 24), ("cifar100-sample", "lenet5", 16)):
             compare_labels(dataset, name, batch=batch, tries=options.tries)
 

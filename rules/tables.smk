@@ -2,6 +2,16 @@
 from gradleak.report.snakemake_log import packed
 
 
+# Only if someone has measured on a GPU (bench/gpu.sh); the agreement table alone shows it.
+MEASURED_ON_GPU = Path("paper/published/gpu.json")
+
+
+def measured_on_gpu(wildcards):
+    """Return the figures of a GPU, if there are any and the table shows them."""
+    shown = GRID.config.tables[wildcards.table].kind == "agreement"
+    return [str(MEASURED_ON_GPU)] if shown and MEASURED_ON_GPU.is_file() else []
+
+
 rule table:
     input:
         experiments=lambda wildcards: [
@@ -12,6 +22,7 @@ rule table:
         published="paper/published/ilrg.csv",
         images="paper/published/images.csv",
         rerun="paper/published/rerun.csv",
+        gpu=measured_on_gpu,
         template="paper/templates/table.tex.j2",
         page="workflow/report/table.html.j2",
     output:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import torch.utils.deterministic
 
 from gradleak.errors import InputError
 
@@ -33,8 +34,6 @@ def choose_device(name: str, *, share: bool = False) -> torch.device:
     Raises:
         InputError: cuda was requested but there is no GPU.
     """
-    # TensorFloat-32 keeps 10 bits of each factor, and the attacks differentiate twice and compare gradients.
-    torch.backends.cudnn.allow_tf32 = False
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("--device cuda: this machine has no usable GPU; use --device cpu or auto")
@@ -42,6 +41,7 @@ def choose_device(name: str, *, share: bool = False) -> torch.device:
         if name == "auto":
             print("device: cpu (no usable GPU)", file=sys.stderr)
         return torch.device("cpu")
+    make_exact()
     if share:
         return torch.device("cuda", os.getpid() % torch.cuda.device_count())
     if not _held:
@@ -49,6 +49,20 @@ def choose_device(name: str, *, share: bool = False) -> torch.device:
         ids = [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
         _held.append(claim(ids, Path(tempfile.gettempdir()) / f"gradleak-gpus-{os.getuid()}"))
     return torch.device("cuda", _held[0][0])
+
+
+def make_exact() -> None:
+    """Let a GPU compute in full precision, and the same job always the same numbers.
+
+    TensorFloat-32 keeps 10 bits of each factor, and the attacks differentiate twice and compare gradients. An operation
+    that has no deterministic form prints torch's warning.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it costs time, and nothing reads such memory
 
 
 def claim(ids: Sequence[str], folder: Path) -> "tuple[int, FileLock]":

@@ -63,8 +63,12 @@ def stamp() -> str:
     return f"{state['commit']}{'+dirty' if state['dirty'] else ''}" if state["commit"] else ""
 
 
-def hardware() -> dict[str, Any]:
-    """Return the processor's name and the number of cores this process may use."""
+def hardware(device: str = "cpu") -> dict[str, Any]:
+    """Return the processor's name and the number of cores this process may use; with a GPU, its name and libraries.
+
+    Args:
+        device: where the job ran.
+    """
     name = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -73,7 +77,19 @@ def hardware() -> dict[str, Any]:
                 break
     except OSError:
         pass
-    return {"processor": name, "cores": len(os.sched_getaffinity(0)), "host": platform.node()}
+    return {"processor": name, "cores": len(os.sched_getaffinity(0)), "host": platform.node(), **_gpu(device)}
+
+
+def _gpu(device: str) -> dict[str, Any]:
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    return {
+        "gpu": torch.cuda.get_device_name(device),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
 
 
 def packages() -> dict[str, str]:
@@ -136,7 +152,7 @@ def write_sidecar(path: Path, spec: _Spec, clock: Clock, *, run: str, device: st
         **commit(),
         "packages": packages(),
         "device": device,
-        "hardware": hardware(),
+        "hardware": hardware(device),
         "started": clock.started.isoformat(timespec="seconds"),
         "seconds": round(clock.seconds(), 3),
         "peak_memory_mb": round(peak_memory_mb(), 1),

@@ -1,11 +1,13 @@
 """A GPU is held by one job and released when it ends; the tests need no GPU."""
 
+import os
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+import torch.utils.deterministic
 
 from gradleak import devices
 from gradleak.devices import choose_device, claim
@@ -79,3 +81,46 @@ def test_the_fallback_to_the_cpu_prints_a_note(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     with pytest.raises(InputError, match="no usable GPU; use --device cpu or auto"):
         choose_device("cuda")
+
+
+@pytest.fixture
+def flags():
+    """Restore torch's flags of precision and determinism, and return their present values."""
+
+    def now() -> tuple[bool, ...]:
+        backends = torch.backends
+        return (
+            backends.cuda.matmul.allow_tf32,
+            backends.cudnn.allow_tf32,
+            backends.cudnn.benchmark,
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+
+    before, fill = now(), torch.utils.deterministic.fill_uninitialized_memory
+    yield now
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[:3]
+    torch.use_deterministic_algorithms(before[3], warn_only=before[4])
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_gpu_computes_in_full_precision_and_deterministically(monkeypatch, tmp_path, flags, share):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: type("Properties", (), {"uuid": "x"}))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(devices, "_held", [])
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+    choose_device("cuda", share=share)
+    assert flags() == (False, False, False, True, True)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # without it, matrix products are not deterministic
+    for _, lock in devices._held:
+        lock.release()
+
+
+def test_a_cpu_keeps_its_flags(flags):
+    before = flags()
+    choose_device("cpu")
+    assert flags() == before

@@ -5,7 +5,7 @@ from typing import Any
 
 from gradleak.plan import plugins
 from gradleak.records import write_text
-from gradleak.report import published, published_images
+from gradleak.report import gpu, published, published_images
 from gradleak.report.snakemake_log import logged, unpacked
 from gradleak.report.summary import read_experiments
 from gradleak.report.tables.base import Labels, build
@@ -25,6 +25,7 @@ with logged(snakemake.log[0], "build_table") as log:
         images=published_images.load(Path(snakemake.input.images)),
         policies=unpacked(snakemake.params["policies"]),
         metrics=unpacked(snakemake.params["metrics"]),
+        gpu=gpu.load(Path(snakemake.input.gpu[0])) if snakemake.input.gpu else None,
         draft=view["draft"],
         caption=view["caption"],
         name=name,

@@ -247,7 +247,7 @@ def observe_head(
     present = counts.clamp(min=1)[:, None]
     sent = trainable(model)
     gradients = {
-        name: (total / B).to(head.weight.dtype).cpu()
+        name: (total / B).to(head.weight.dtype)
         for name, total in zip(HEAD, (weight, bias), strict=True)
         if name in sent
     }

@@ -30,7 +30,8 @@ def run(spec: DiffusionReconstruct) -> Result:
     prior = load_prior(spec.prior, channels=facts.channels, image_size=facts.image_size, device=round_.device)
     check_unseen(spec, round_, prior)
     seed = spec.seed if spec.dummy_seed is None else spec.dummy_seed
-    generator = torch.Generator(round_.device).manual_seed(int(stream("denoising", seed).integers(2**63)))
+    # On the CPU, so that the noise is the same on every device.
+    generator = torch.Generator().manual_seed(int(stream("denoising", seed).integers(2**63)))
     guidance = Guidance(
         kind=spec.guidance,
         sampler=spec.sampler,

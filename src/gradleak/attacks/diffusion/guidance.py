@@ -69,11 +69,23 @@ class _Run:
         """[-1, 1] -> the victim's normalised input."""
         return self.problem.low + (x + 1) / 2 * (self.problem.high - self.problem.low)
 
-    def match(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the matching loss [K] of images in [-1, 1] and the whole objective; record starts that diverge."""
-        loss, whole = self.loss(self.normalised(x), self.logits)
-        self.diverged |= ~torch.isfinite(loss.detach())
-        return loss, whole
+    def match(self, x: Tensor) -> Tensor:
+        """Return the matching loss [K] of images in [-1, 1]; record starts that diverge."""
+        loss, _ = self.loss(self.normalised(x), self.logits)
+        self.diverged |= ~torch.isfinite(loss)
+        return loss
+
+    def derivatives(self, x: Tensor, of: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return the matching loss [K] and the whole objective, and the derivatives of the latter; record divergence.
+
+        Args:
+            x: images in [-1, 1], a function of ``of``.
+            of: what to differentiate with respect to, besides the logits.
+        """
+        seen = self.normalised(x)
+        loss, whole, by_seen, by_logits = self.loss.derivatives(seen, self.logits)
+        self.diverged |= ~torch.isfinite(loss)
+        return loss, whole, torch.autograd.grad(seen, of, by_seen)[0], by_logits
 
     def step_labels(self, gradient: Tensor | None, lr: float) -> None:
         if gradient is None:
@@ -134,30 +146,27 @@ def _advance(run: _Run, prior: Prior, scheduler: Any, t: Tensor, part: float) ->
         loss = run.diverged.new_zeros(len(run.x), dtype=run.x.dtype)
         for _ in range(guidance.match_steps):
             x = run.x.detach().requires_grad_()
-            loss, whole = run.match(x)
-            by_x, by_logits = run.loss.derivatives(whole, x, run.logits)
+            loss, _, by_x, by_logits = run.derivatives(x, x)
             run.x = (x - _between(guidance.match_lr, part) * _unit(by_x)).detach()
             run.step_labels(by_logits, _between(guidance.label_lr, part))
         # The published scheme clamps here. Euler's iterates exceed the pixel range by the noise level, so they are not
         # clamped.
         within = run.x if guidance.sampler.startswith("euler") else run.x.clamp(-1, 1)
         run.x = _denoise(run, prior, scheduler, t, within.detach())
-        return loss.detach()
+        return loss
     if guidance.kind == "none":
         run.x = _denoise(run, prior, scheduler, t, run.x.detach())
-        with torch.no_grad():
-            return run.match(run.x.clamp(-1, 1))[0]
+        return run.match(run.x.clamp(-1, 1))
     x = run.x.detach().requires_grad_()
     flat = x.flatten(0, 1)
     noise = prior.noise(flat, t)
     keep = scheduler.alphas_cumprod[t].to(x)
     clean = ((flat - (1 - keep).sqrt() * noise) / keep.sqrt()).clamp(-1, 1).reshape(x.shape)
-    loss, whole = run.match(clean)
-    by_x, by_logits = run.loss.derivatives(whole, x, run.logits)
+    loss, whole, by_x, by_logits = run.derivatives(clean, x)
     moved = _step(run, scheduler, noise.detach(), t, flat.detach()).reshape(x.shape)
-    run.x = (moved - _posterior_step(run, by_x, whole.detach())).detach()
+    run.x = (moved - _posterior_step(run, by_x, whole)).detach()
     run.step_labels(by_logits, _between(guidance.label_lr, part))
-    return loss.detach()
+    return loss
 
 
 def _posterior_step(run: _Run, by_x: Tensor, whole: Tensor) -> Tensor:
@@ -197,8 +206,7 @@ def _step(run: _Run, scheduler: Any, noise: Tensor, t: Tensor, flat: Tensor) -> 
 
 def _found(run: _Run, trace: list[Tensor], snapshots: dict[int, Tensor], *, interrupted: bool) -> Found:
     x = run.x.detach().clamp(-1, 1)
-    with torch.no_grad():
-        loss = run.match(x)[0]
+    loss = run.match(x)
     loss = torch.where(run.diverged, torch.inf, loss)
     images = run.normalised(x)
     logits = run.logits.detach()
@@ -221,13 +229,13 @@ def _refined(run: _Run, result: Found, progress: bool) -> Found:
         boxed=True,
         tv_weight=guidance.tv_weight,
         log_every=max(1, guidance.refine // 5),
-        at_once=guidance.at_once,
+        at_once=run.loss.at_once,
     )
     better = reconstruct(start, matching, progress=progress)
     offset = len(result.trace)
     snapshots = {**result.snapshots, **{offset + at: shown for at, shown in better.snapshots.items()}}
     with torch.no_grad():
-        sent = problem.client.send_many(better.images, better.targets, at_once=guidance.at_once)
+        sent = problem.client.send_many(better.images, better.targets, at_once=run.loss.at_once)
         loss = run.loss.objective(sent, problem.observed)  # IG's own loss has another objective and is not comparable
     return replace(
         better,

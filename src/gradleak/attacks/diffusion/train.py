@@ -60,8 +60,7 @@ def train(spec: TrainPrior) -> Trained:
     """Train a UNet2DModel to predict the noise in images [-1, 1] and write it where ``spec.folder`` says.
 
     Writes ``loss.csv``, ``samples.png``, ``seen.npy`` (the images it was trained on), ``prior.json`` and the diffusers
-    folder, whose last file comes last. A killed training resumes from its last saved state. On a GPU the forward pass
-    is bfloat16 autocast.
+    folder, whose last file comes last. A killed training resumes from its last saved state.
 
     Raises:
         InputError: missing data, images that cannot be halved as often as the UNet needs, or no image left to learn
@@ -118,6 +117,9 @@ class _Run:
             norm_num_groups=8,
         )
         self.unet.to(device)
+        self.is_coarse = spec.train_precision == "bfloat16"
+        if self.is_coarse:
+            self.unet.to(memory_format=torch.channels_last)
         self.schedule: Any = DDPMScheduler(num_train_timesteps=1000, clip_sample=True)
         self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=spec.lr)
         self.rate = get_cosine_schedule_with_warmup(self.optimizer, max(1, spec.steps // 20), spec.steps)
@@ -153,7 +155,7 @@ class _Run:
         noise = torch.from_numpy(rng.standard_normal(tuple(images.shape), dtype=np.float32)).to(self.device)
         times = torch.from_numpy(rng.integers(1000, size=len(images))).to(self.device)
         self.unet.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_coarse):
             guess = self.unet(self.schedule.add_noise(images, noise, times), times).sample
         loss = functional.mse_loss(guess.float(), noise)
         self.optimizer.zero_grad(set_to_none=True)

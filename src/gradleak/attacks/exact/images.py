@@ -55,8 +55,7 @@ def invert_images(
         inputs += [problem.start.new_zeros(0, 0)] * (P - len(inputs))
     targets = one_hot(labels, C).to(problem.start)
     loss = Loss(replace(problem, start=images[:, None], targets=targets), objective, at_once=at_once)
-    with torch.no_grad():
-        match, _ = loss(images, targets)
+    match, _ = loss(images, targets)
     return Found(
         images=images,
         targets=targets,

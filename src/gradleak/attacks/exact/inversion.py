@@ -80,8 +80,8 @@ def invert(
     kind = "forward" if looks_forward(spans) else "head" if len(spans) == 1 else "backward"
     certain = None if found is None else peeling.certain(found)
     if certain is None:
-        none = torch.zeros(0, dtype=torch.int64)
-        inputs = torch.zeros(0, network.layers[0].weight.shape[1], dtype=torch.float64)
+        weight = network.layers[0].weight
+        none, inputs = weight.new_zeros(0, dtype=torch.int64), weight.new_zeros(0, weight.shape[1])
         error, no = inputs[:, 0], none.bool()
         return Inversion(inputs, none, none, none, error, no, no, rank, float(batch_size or 0), kind)
     found, wandering = certain

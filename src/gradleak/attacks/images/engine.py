@@ -88,12 +88,9 @@ class _Run:
 
     def evaluate(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the matching loss [K] and the derivatives of the whole objective with respect to x and the logits."""
-        x, logits = self.x.detach().requires_grad_(), self.logits.detach().requires_grad_()
-        match, whole = self.loss(x, logits)
-        by_x, by_logits = self.loss.derivatives(whole, x, logits)
-        self.value = whole.detach()
-        self._note(match.detach())
-        return match.detach(), by_x, torch.zeros_like(logits) if by_logits is None else by_logits
+        match, self.value, by_x, by_logits = self.loss.derivatives(self.x, self.logits)
+        self._note(match)
+        return match, by_x, torch.zeros_like(self.logits) if by_logits is None else by_logits
 
     def _note(self, match: Tensor) -> None:
         """Keep the best iterates so far by the matching loss, which the server can see."""

@@ -1,5 +1,6 @@
 """Input, objective and result of gradient matching, independent of the solver."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from gradleak.attacks.images import regularisers as priors
 from gradleak.attacks.images.objectives import Objective
 from gradleak.clients.client import Client
+from gradleak.errors import InputError
+from gradleak.notes import note
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,13 @@ class Found:
         )
 
 
+_TOO_SMALL = "the memory of the GPU does not suffice for"
+
+
 class Loss:
     """The objective, for K = P R starts side by side.
+
+    If a GPU's memory does not suffice, it goes on with a quarter of the starts at a time, and a line says so.
 
     Args:
         problem: the problems.
@@ -131,11 +139,13 @@ class Loss:
         l2_weight: float = 0.0,
         at_once: int | None = None,
     ) -> None:
-        R = problem.start.shape[1]
-        self.client, self.objective, self.at_once = problem.client, objective, at_once
+        P, R = problem.start.shape[:2]
+        self.client, self.objective = problem.client, objective
+        self.at_once = min(at_once or P * R, P * R)
         self.tv_weight, self.l2_weight = tv_weight, l2_weight
         self.target = tuple(g.repeat_interleave(R, dim=0) for g in problem.observed)
         self.labels = None if problem.targets is None else problem.targets.repeat_interleave(R, dim=0)
+        self._is_reduced = False
 
     def __call__(self, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return the matching loss and the whole objective, each [K].
@@ -143,9 +153,47 @@ class Loss:
         Args:
             x: [K, n, c, h, w], normalised.
             logits: [K, n, C], of the labels; unused if these are known.
+
+        Raises:
+            InputError: the memory does not suffice for fewer starts either.
         """
-        targets = torch.softmax(logits, dim=-1) if self.labels is None else self.labels
-        match = self.objective(self.client.send_many(x, targets, at_once=self.at_once), self.target)
+
+        def of(part: slice) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                return self._of(part, x[part], logits[part])
+
+        match, whole = self._in_parts(len(x), of)
+        return match, whole
+
+    def derivatives(self, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return both, and the derivatives of the objective by x and the logits (None if labels are known).
+
+        The starts that go through the model together have a graph of their own, which is freed before the next ones
+        have theirs: it is what takes the memory.
+
+        Args:
+            x: see :meth:`__call__`.
+            logits: see :meth:`__call__`.
+
+        Raises:
+            InputError: see :meth:`__call__`.
+        """
+        free = self.labels is None
+
+        def of(part: slice) -> tuple[Tensor, ...]:
+            variables = [x[part].detach().requires_grad_(), logits[part].detach().requires_grad_(free)]
+            with torch.enable_grad():
+                match, whole = self._of(part, *variables)
+                slopes = torch.autograd.grad(whole.sum(), variables if free else variables[:1])
+            return match.detach(), whole.detach(), *slopes
+
+        match, whole, *slopes = self._in_parts(len(x), of)
+        return match, whole, slopes[0], slopes[1] if free else None
+
+    def _of(self, part: slice, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the matching loss and the whole objective of some starts."""
+        targets = torch.softmax(logits, dim=-1) if self.labels is None else self.labels[part]
+        match = self.objective(self.client.send_many(x, targets), tuple(g[part] for g in self.target))
         whole = match
         if self.tv_weight:
             whole = whole + self.tv_weight * priors.total_variation(x)
@@ -153,9 +201,18 @@ class Loss:
             whole = whole + self.l2_weight * priors.energy(x)
         return match, whole
 
-    def derivatives(self, whole: Tensor, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the derivatives of the objective with respect to x and the logits (None if labels are known)."""
-        if self.labels is not None:
-            return torch.autograd.grad(whole.sum(), x)[0], None
-        by_x, by_logits = torch.autograd.grad(whole.sum(), (x, logits))
-        return by_x, by_logits
+    def _in_parts(self, count: int, of: Callable[[slice], tuple[Tensor, ...]]) -> list[Tensor]:
+        while True:
+            try:
+                parts = [of(slice(first, first + self.at_once)) for first in range(0, count, self.at_once)]
+                return [torch.cat(each) for each in zip(*parts, strict=True)] if len(parts) > 1 else list(parts[0])
+            except torch.OutOfMemoryError:
+                if self.at_once == 1:
+                    raise InputError(f"{_TOO_SMALL} one start; give smaller batches or a smaller model") from None
+                if self._is_reduced:
+                    raise InputError(f"{_TOO_SMALL} {self.at_once} starts; give a smaller --at-once") from None
+            # Outside the handler, whose exception holds the tensors of the failed pass.
+            before, self.at_once = self.at_once, max(1, self.at_once // 4)
+            self._is_reduced = True
+            note(f"{_TOO_SMALL} {before} starts at a time: from now on {self.at_once}")
+            torch.cuda.empty_cache()

@@ -7,7 +7,13 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gradleak.plan.jobs.images import ImageAttack
-from gradleak.plan.jobs.options import BatchOptions, DatasetOptions, RuntimeOptions
+from gradleak.plan.jobs.options import (
+    TRAIN_PRECISION,
+    BatchOptions,
+    DatasetOptions,
+    RuntimeOptions,
+    TrainPrecision,
+)
 from gradleak.plan.jobs.spec import Names, runtime
 
 _BATCHES = re.compile(
@@ -37,6 +43,7 @@ class TrainPrior(RuntimeOptions, DatasetOptions):
     train_batch_size: int = Field(default=64, ge=1, description="images per step")
     lr: float = Field(default=2e-3, gt=0, description="peak learning rate of AdamW; cosine decay after a short warm-up")
     ema: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights, which are saved")
+    train_precision: TrainPrecision = Field(default="float32", description=TRAIN_PRECISION)
     seed: int = Field(default=12, ge=0, description="seed of weights, noise and order")
     prior_dir: Path = runtime(Path("results/priors"), "where priors are kept")
 

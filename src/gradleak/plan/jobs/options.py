@@ -14,6 +14,12 @@ from gradleak.plan.model_options import DEFAULTS, check_images, check_options
 Activation = Literal["relu", "silu", "gelu", "leaky_relu", "sigmoid"]
 """Values of the option; each model accepts some of them."""
 
+TrainPrecision = Literal["float32", "bfloat16"]
+"""Types in which a training runs its forward pass; weights and their updates are always float32."""
+
+TRAIN_PRECISION = "type of the training's forward pass; bfloat16 (autocast, channels last) is for speed on a GPU"
+"""Description of the option."""
+
 
 class RuntimeOptions(Spec):
     """Where a job runs, where its files are, and which plug-ins it loads."""

@@ -7,7 +7,14 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gradleak.plan import catalogue
-from gradleak.plan.jobs.options import RuntimeOptions, TrainSplitOptions, VictimOptions, check_model
+from gradleak.plan.jobs.options import (
+    TRAIN_PRECISION,
+    RuntimeOptions,
+    TrainPrecision,
+    TrainSplitOptions,
+    VictimOptions,
+    check_model,
+)
 from gradleak.plan.jobs.spec import Spec, digest_of, runtime
 
 
@@ -50,6 +57,7 @@ class TrainingOptions(Spec):
     warmup: bool = Field(default=False, description="raise the learning rate linearly over the first tenth")
     train_batch_size: int = Field(default=128, ge=1, description="batch size of the training")
     augment: bool = Field(default=False, description="augment the training images by random crops and flips")
+    train_precision: TrainPrecision = Field(default="float32", description=TRAIN_PRECISION)
 
     @field_validator("stage", "length")
     @classmethod

@@ -1,7 +1,7 @@
 """Every published figure beside the measurement at its exact setting, and whether they agree."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -33,6 +33,22 @@ _IDENTITY = 1e-10
 
 _SIZE, _CIRCUMSTANCES = ("batch_size",), ("distribution", "stage", "defense")
 """Parts of a setting besides victim and data."""
+
+NOT_RUN = "not run"
+"""Verdict in the CSV form on figures that the grid does not measure."""
+
+MISSING_HERE = "missing"
+"""Basis of a figure that only a GPU measured."""
+
+_OF_GPU = ("mean", "n_initialisations", "n_trials", "n_diverged", "pi_low", "pi_high", "verdict", "explained")
+"""Columns of a GPU's figures."""
+
+_GPU_COLUMNS = (
+    Column("n", "GPU"),
+    Column("measured", "GPU", align="r"),
+    Column("interval", "GPU"),
+    Column("verdict", "GPU", align="l"),
+)
 
 CAPTION = (
     "Every published figure beside the measurement at its exact setting. Verdict: whether it lies in the 95 % "
@@ -89,6 +105,26 @@ def _with_lost(paired: pd.DataFrame, request: Request) -> pd.DataFrame:
     return request.published[keys].merge(pd.concat([paired, pd.DataFrame(lost)], ignore_index=True), on=keys)
 
 
+def _with_gpu(paired: pd.DataFrame, request: Request) -> pd.DataFrame:
+    """Add what a GPU measured, in columns ``gpu_...``, and the figures that it alone measured (basis ``missing``)."""
+    if request.gpu is None:
+        return paired
+    keys = ["source_log", "method", "metric"]
+    there: Any = covered(request.gpu.summary, request.published)
+    fresh = verdicts(there["published"], there["fresh_low"], there["fresh_high"])
+    there["explained"] = np.where((there["verdict"] == DIFFERS) & (fresh == AGREES), FRESH, "")
+    theirs = there[[*keys, *_OF_GPU]].rename(columns={name: f"gpu_{name}" for name in _OF_GPU})
+    both = paired.merge(theirs, on=keys, how="left")
+    known: Any = paired[keys]
+    alone: Any = there[~pd.MultiIndex.from_frame(there[keys]).isin(pd.MultiIndex.from_frame(known))]
+    alone = alone[[*request.published.columns, "measured_on"]].merge(theirs, on=keys)
+    alone = alone.assign(basis=MISSING_HERE, verdict=NOT_RUN)
+    if alone.empty:
+        return both
+    # in the order of the published file
+    return request.published[keys].merge(pd.concat([both, alone], ignore_index=True), on=keys)
+
+
 def needs(cell: Mapping[str, Any]) -> str:
     """Return what a published setting that was not run needs besides time; empty if nothing."""
     wants = []
@@ -107,13 +143,15 @@ def not_run(cells: Iterable[dict[str, Any]], labels: Labels) -> str:
         labels: names in tables and figures.
 
     Returns:
-        A text such as ``Needs ImageNet: ResNet-50, ImageNet: B=64, 128``; empty if there is none.
+        A text such as ``Needs ImageNet: ResNet-50: B=64, 128``; empty if there is none.
     """
     groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
     count = 0
     for cell in cells:
-        victim = labels.setting(cell, without=(*_SIZE, *_CIRCUMSTANCES))
-        groups.setdefault(needs(cell), {}).setdefault(victim, []).append(cell)
+        need = needs(cell)
+        data = ("dataset",) if "ImageNet" in need else ()  # named once, and not after the images of it that were used
+        victim = labels.setting(cell, without=(*_SIZE, *_CIRCUMSTANCES, *data))
+        groups.setdefault(need, {}).setdefault(victim, []).append(cell)
         count += 1
     if not count:
         return ""
@@ -143,7 +181,7 @@ def _natural(cell: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def build(request: Request) -> Table:
     """Build the table: a line per published figure, in the order of the published file; logs not run in the note."""
-    paired: Any = pair(request)
+    paired: Any = _with_gpu(pair(request), request)
     figures: Any = request.published
     lines: list[Line] = []
     missing: list[dict[str, Any]] = []
@@ -167,32 +205,37 @@ def build(request: Request) -> Table:
         Column("Verdict", align="l"),
         Column("mean", "Rerun", align="r"),
         Column("verdict", "Rerun", align="l"),
+        *(() if request.gpu is None else _GPU_COLUMNS),
     )
     nothing = "" if len(paired) else "No published setting is measured exactly by these experiments."
     note = " ".join(filter(None, (nothing, not_run(missing, request.labels))))
     keys = ["source_log", "method", "metric"]
     others = figures[~pd.MultiIndex.from_frame(figures[keys]).isin(pd.MultiIndex.from_frame(paired[keys]))]
-    numbers = pd.concat([paired, others.assign(verdict="not run")], ignore_index=True)
-    return Table(CAPTION, note, columns, tuple(lines), numbers, long=True)
+    numbers = pd.concat([paired, others.assign(verdict=NOT_RUN)], ignore_index=True)
+    caption = CAPTION if request.gpu is None else f"{CAPTION} GPU: measured on {request.gpu.where}."
+    return Table(caption, note, columns, tuple(lines), numbers, long=True)
 
 
 def _line(request: Request, row: dict[str, Any]) -> Line:
     def shown(value: float) -> str:
         return figure(row["metric"], value)
 
+    name = request.labels.method.get(row["method"], row["method"])
+    start = (name, metric_facts.label(row["metric"]))
+    elsewhere = () if request.gpu is None else _on_gpu(row, shown)
+    if row["basis"] == MISSING_HERE:
+        return Line((*start, "", "", "", shown(row["published"]), "", "", "", "", *elsewhere))
     m = row["n_initialisations"]
     if row["basis"] == NOT_APPLICABLE:
         n, measured = WITHHELD, WITHHELD
     else:
-        n = f"{m}×{row['n_trials'] // max(m, 1)}" + (f" ({row['n_diverged']} div.)" if row["n_diverged"] else "")
-        measured = shown(row["mean"])
+        n, measured = _tries(row), shown(row["mean"])
     difference = shown(row["difference"])
     sign = "+" if row["difference"] > 0 and difference.strip("0.") else ""
     has_rerun = pd.notna(row["rerun_mean"])
     return Line(
         (
-            request.labels.method.get(row["method"], row["method"]),
-            metric_facts.label(row["metric"]),
+            *start,
             n,
             measured,
             f"[{shown(row['pi_low'])}, {shown(row['pi_high'])}]" if m > 1 else "—",
@@ -201,5 +244,22 @@ def _line(request: Request, row: dict[str, Any]) -> Line:
             " ".join(filter(None, (row["verdict"], row["explained"]))),
             shown(row["rerun_mean"]) if has_rerun else "",
             row["rerun_verdict"] if has_rerun else "",
+            *elsewhere,
         )
     )
+
+
+def _on_gpu(row: dict[str, Any], shown: Callable[[float], str]) -> tuple[str, ...]:
+    """Return the cells of :data:`_GPU_COLUMNS`."""
+    there = {name: row[f"gpu_{name}"] for name in _OF_GPU}
+    if pd.isna(there["n_trials"]):
+        return "", "", "", ""
+    interval = f"[{shown(there['pi_low'])}, {shown(there['pi_high'])}]" if there["n_initialisations"] > 1 else "—"
+    judged = " ".join(filter(None, (there["verdict"], there["explained"])))
+    return _tries(there), shown(there["mean"]), interval, judged
+
+
+def _tries(row: Mapping[str, Any]) -> str:
+    """Return initialisations times tries that count, and how many diverged: ``3×20 (1 div.)``."""
+    m, tries, diverged = (int(row[name]) for name in ("n_initialisations", "n_trials", "n_diverged"))
+    return f"{m}×{tries // max(m, 1)}" + (f" ({diverged} div.)" if diverged else "")

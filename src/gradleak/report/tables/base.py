@@ -12,6 +12,7 @@ from gradleak.plan import catalogue, plugins
 from gradleak.records import CELL, NOT_APPLICABLE
 from gradleak.report import published_images, settings
 from gradleak.report.attacks import Attacks, attacks_with, check_attacks
+from gradleak.report.gpu import Elsewhere
 from gradleak.report.published import NO_VERDICT, Match, match
 from gradleak.report.settings import Cell
 from gradleak.report.summary import Measured, Value
@@ -165,6 +166,7 @@ class Request:
         published_images: one row per published reconstruction, see :func:`gradleak.report.published_images.load`.
         policies: run id -> how an image attack gets its labels; other runs are not compared in pairs.
         metrics: metrics to show in place of the table's own; empty for its own.
+        gpu: what a GPU measured elsewhere, see :func:`gradleak.report.gpu.load`; None if nothing.
     """
 
     measured: Measured
@@ -176,6 +178,7 @@ class Request:
     published_images: pd.DataFrame = field(default_factory=published_images.empty)
     policies: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
+    gpu: Elsewhere | None = None
 
     def attacks(self, metrics: Sequence[str], also: Sequence[str] = ()) -> Attacks:
         """Return the attacks with any of some metrics, in the order of the configuration, each with its metrics.
@@ -220,6 +223,7 @@ def build(
     images: pd.DataFrame | None = None,
     policies: Mapping[str, str] | None = None,
     metrics: Sequence[str] = (),
+    gpu: Elsewhere | None = None,
     draft: bool = False,
     caption: str | None = None,
     name: str | None = None,
@@ -235,6 +239,7 @@ def build(
         images: the result of :func:`gradleak.report.published_images.load`; none if omitted.
         policies: run id -> how an image attack gets its labels; without it nothing is compared in pairs.
         metrics: metrics to show in place of the table's own.
+        gpu: the result of :func:`gradleak.report.gpu.load`; none if omitted.
         draft: show missing cells as ``?`` instead of refusing them.
         caption: replaces the table's own.
         name: the table's name in messages (default: ``kind``).
@@ -248,7 +253,7 @@ def build(
         rerun = pd.DataFrame(columns=[*columns, *(f"rerun_{part}" for part in ("mean", "sd", "n", "low", "high"))])
     images = published_images.empty() if images is None else images
     request = Request(
-        Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {}, tuple(metrics)
+        Measured(frame), published, rerun, labels, draft, name or kind, images, policies or {}, tuple(metrics), gpu
     )
     with plugins.guarded("tables", kind, f"table {request.name}"):
         table: object = builder(request)

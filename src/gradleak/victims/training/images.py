@@ -48,10 +48,12 @@ class Images:
     Args:
         data: the data set.
         device: device of the batches.
+        layout: their layout in memory.
     """
 
-    def __init__(self, data: ImageDataset, device: torch.device):
+    def __init__(self, data: ImageDataset, device: torch.device, layout: torch.memory_format = torch.contiguous_format):
         self._data = data
+        self._layout = layout
         self._device = device
         self._array = data.array.to(device) if isinstance(data, ArrayDataset) else None
         self._labels = data.labels.to(device)
@@ -73,9 +75,7 @@ class Images:
         if augment is not None:
             pixels = crop_and_flip(pixels, augment)
         images = pixels.float().div_(255).sub_(self._mean).div_(self._std)
-        if self._device.type == "cuda":
-            images = images.contiguous(memory_format=torch.channels_last)
-        return images, self._labels[there]
+        return images.contiguous(memory_format=self._layout), self._labels[there]
 
     def in_order(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all images once, ``size`` at a time."""

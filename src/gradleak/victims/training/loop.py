@@ -3,6 +3,7 @@
 import csv
 import math
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,9 @@ from gradleak.victims.training.state import State
 
 _LOOK = 50
 """Steps between two checks of the loss; a check waits for the device."""
+
+_PAUSE = 20.0
+"""Seconds between two saved states on a GPU, where an epoch can take less time than writing a state."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ def train(spec: TrainVictim) -> Trained:
     stage before the end of a shared schedule keeps its state, from which a later stage continues.
 
     Each epoch is a new permutation of the images in use (``spec.train_images``, all by default) in batches of
-    ``spec.train_batch_size``; an incomplete last batch is dropped. On a GPU the forward pass is bfloat16 autocast in
-    channels_last; the accuracy is always that of the float32 model in eval mode.
+    ``spec.train_batch_size``; an incomplete last batch is dropped. With ``spec.train_precision`` bfloat16 the
+    forward pass is autocast, channels last; the accuracy is always that of the float32 model in eval mode.
 
     Recipe: Ma et al. 2023 (released iLRG code): SGD with Nesterov momentum 0.9, see :class:`TrainingOptions`.
 
@@ -88,9 +92,9 @@ def train(spec: TrainVictim) -> Trained:
         seed=spec.seed,
         **spec.model_options(),
     ).to(device)
-    if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
-    images, held_out = (Images(part, device) for part in parts)
+    layout = torch.channels_last if spec.train_precision == "bfloat16" else torch.contiguous_format
+    model = model.to(memory_format=layout)
+    images, held_out = (Images(part, device, layout) for part in parts)
     runner = _Runner(spec, steps, model, images, among, held_out, chunk_size(parts[1].facts.image_size), device)
     # The caller's generators are restored; dropout draws from the global ones.
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
@@ -119,6 +123,8 @@ class _Runner:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.history: list[tuple[int, str, str, float]] = []
         self.resumed_from = 0
+        self.pause = _PAUSE if device.type == "cuda" else 0.0
+        self.saved = time.perf_counter()
         self.dropout = any(isinstance(module, nn.Dropout) for module in model.modules())
         self.path = states.state_path(spec)
 
@@ -147,7 +153,7 @@ class _Runner:
                     shown.set_postfix_str(f"loss {self._finite(float(loss), done):.3f}", refresh=False)
                 if done % self.plan.every == 0:
                     self._note(done)
-                    if done < self.plan.stop:
+                    if done < self.plan.stop and time.perf_counter() - self.saved >= self.pause:
                         self._save(done)
                 shown.update()
         if self.spec.schedule == "shared":
@@ -165,7 +171,7 @@ class _Runner:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.spec, step, self.plan.total)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.train_precision == "bfloat16"):
             loss = functional.cross_entropy(self.model(images), labels)
         loss.backward()
         self.optimizer.step()
@@ -206,6 +212,7 @@ class _Runner:
             ),
             self.path,
         )
+        self.saved = time.perf_counter()
 
     def _resume(self) -> None:
         state = states.newest(self.spec, stop=self.plan.stop, num_images=len(self.among))
