@@ -9,7 +9,7 @@ from torch import Tensor
 from gradleak.attacks.exact.evidence import looks_forward, telling_columns
 from gradleak.attacks.exact.network import Network
 from gradleak.attacks.exact.pairing import multiplicities, pairings
-from gradleak.attacks.exact.peel import Peeling
+from gradleak.attacks.exact.peel import KNOWN, Peeling
 from gradleak.attacks.exact.spans import decomposed
 from gradleak.attacks.exact.whole import contradicts
 
@@ -90,7 +90,8 @@ def invert(
     stated = torch.maximum(STATED * torch.maximum(found.error, found.unseen), 2 * wandering)
     certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
     firm = (found.forward < CERTAIN_NEAR) & (found.backward < CERTAIN_NEAR) & (found.margin > CERTAIN_MARGIN)
-    if len(found) == rank and contradicts(network, spans, found, times.certain, times.batch_size):
+    all_known = len(found) == rank and bool((found.of_errors < KNOWN).all())
+    if all_known and contradicts(network, spans, found, times.certain, times.batch_size):
         certifiable = False
     labels_certified = times.told & firm & certifiable & (stated <= NEARLY) & bool(telling_columns(spans))
     inputs_certified = (stated <= COUNTS) & labels_certified

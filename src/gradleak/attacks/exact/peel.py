@@ -37,7 +37,7 @@ _AT_ROOT = 1.5
 _ROUNDS = 4
 """How often at most all images are solved for beside one another before the last time."""
 
-_KNOWN = 1e-2
+KNOWN = 1e-2
 """Predicted relative error of delta up to which an image counts as found, though its input is not fixed yet."""
 
 _VAGUE = 1e-1
@@ -82,8 +82,8 @@ class Peeling:
             h = self._polished(search.candidates(found, way, tried[way], generator), found)
             if len(h):
                 new = examine(self.network, self.spans, h, self._known(h, found))
-                found = self._accept(new, found, up_to=_KNOWN)
-                vague.append(h[passes(new) & (new.of_errors >= _KNOWN)])
+                found = self._accept(new, found, up_to=KNOWN)
+                vague.append(h[passes(new) & (new.of_errors >= KNOWN)])
             now = 0 if found is None else len(found)
             gave[way] = max(now - before, 0)
             if now > before:
