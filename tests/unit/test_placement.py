@@ -177,3 +177,17 @@ def test_the_pairs_of_the_bench():
         data = datasets.load("cifar100-sample")
         (line,) = peers.reconstructed(peers.Attack("lenet5", 2, 2, 1, data, GPU), [0], beside=False)
     assert line["psnr"] > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_real_gpu_gives_the_labels_and_images_of_the_cpu():
+    options = {**SMALL, "model": "lenet5", "batch_size": 4, "num_tries": 2}
+    of_labels: Any = RestoreLabels(**options, methods=("ilrg", "idlg", "gi", "rlg", "consistency"))
+    of_images: Any = Reconstruct(**{**options, "num_clients": 1, "iterations": 3, **IG, "restarts": 2})
+    for spec, run in ((of_labels, labels.restore), (of_images, images.run)):
+        here, there = (run(spec.model_copy(update={"device": device})) for device in ("cpu", "cuda"))
+        assert there.device.startswith("cuda")
+        for got, want in zip(there.rows, here.rows, strict=True):
+            if got.metric in ("leacc", "lnacc", "psnr"):
+                assert got.value == pytest.approx(want.value, abs=1e-2), got
