@@ -1,7 +1,6 @@
 # A table is a view of experiments, written four times: numbers (CSV), HTML, Markdown and LaTeX.
 from gradleak.report.snakemake_log import packed
 
-
 # Only if someone has measured on a GPU (bench/gpu.sh); the agreement table alone shows it.
 MEASURED_ON_GPU = Path("paper/published/gpu.json")
 

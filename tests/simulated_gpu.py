@@ -38,31 +38,44 @@ class OnGPU(Tensor):
             storage_offset=inner.storage_offset(),
             dtype=inner.dtype,
             layout=inner.layout,
-            device="cpu",
+            device=torch.device("cpu"),
             requires_grad=False,
             dispatch_device=True,
         )
 
     def __init__(self, inner: Tensor) -> None:
-        self.inner = inner
+        self.content = inner
 
     def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return f"OnGPU({self.inner})"
+        return f"OnGPU({self.content})"
 
     def tolist(self) -> Any:
-        return self.inner.tolist()
+        return self.content.tolist()
 
-    def new_tensor(self, data: Any, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+    def new_tensor(self, data: Any, dtype: torch.dtype | None = None, **_: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return torch.tensor(data, dtype=dtype or self.dtype, device=GPU)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return super().__getitem__(_indices(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(_indices(index), value)
 
     def numpy(self, **_: Any) -> Any:
         raise TypeError("can't convert a tensor on a GPU to numpy")
 
-    __array__ = numpy
+    __array__ = numpy  # pyright: ignore[reportAssignmentType]
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return run(func, args, kwargs or {})
+
+
+def _indices(index: Any) -> Any:
+    """Return an index whose lists are tensors: torch would make them where this tensor seems to be, without values."""
+    if isinstance(index, tuple):
+        return tuple(map(_indices, index))
+    return torch.tensor(index, dtype=None if index else torch.int64) if isinstance(index, list) else index
 
 
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -75,6 +88,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     there = [each for each in tensors if isinstance(each, OnGPU)]
     here = [each for each in tensors if not isinstance(each, OnGPU) and each.dim()]
     name = func.name()
+    assert not any(each.device == GPU for each in here), f"{name}: a tensor without values"
     if there and here and not name.startswith(_MOVES):
         raise RuntimeError(f"{name}: tensors on two devices, on the CPU {[list(each.shape) for each in here]}")
     if asked:
@@ -87,7 +101,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         SEEN.add((name, tensors[0].dtype))
     inner_args, inner_kwargs = tree_map(_on_cpu, (args, kwargs))
     out = func(*inner_args, **inner_kwargs)
-    known = {id(each.inner): each for each in there}  # an operation in place returns its argument
+    known = {id(each.content): each for each in there}  # an operation in place returns its argument
 
     def placed(value: Any) -> Any:
         if not isinstance(value, Tensor) or not result_there:
@@ -99,7 +113,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 def _on_cpu(value: Any) -> Any:
     if isinstance(value, OnGPU):
-        return value.inner
+        return value.content
     return torch.device("cpu") if isinstance(value, torch.device) else value
 
 

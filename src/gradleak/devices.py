@@ -29,7 +29,8 @@ def choose_device(name: str, *, share: bool = False) -> torch.device:
 
     Args:
         name: the option ``--device``.
-        share: for jobs so small that many fit on one GPU: they lock none and are spread over all.
+        share: for jobs so small that many fit on one GPU: they lock none and are spread over all. In a process that
+            holds a GPU they run on that one.
 
     Raises:
         InputError: cuda was requested but there is no GPU.
@@ -42,7 +43,7 @@ def choose_device(name: str, *, share: bool = False) -> torch.device:
             print("device: cpu (no usable GPU)", file=sys.stderr)
         return torch.device("cpu")
     make_exact()
-    if share:
+    if share and not _held:
         return torch.device("cuda", os.getpid() % torch.cuda.device_count())
     if not _held:
         # A GPU is locked by its own id: a cluster gives each job a CUDA_VISIBLE_DEVICES that begins at 0.

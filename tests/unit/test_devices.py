@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,28 @@ from gradleak.errors import InputError
 
 HOLD = "import sys, time; from pathlib import Path; from gradleak.devices import claim\n"
 HOLD += "place, lock = claim(['a', 'b'], Path(sys.argv[1])); print(place, flush=True); time.sleep(300)"
+
+
+@pytest.fixture(autouse=True)
+def flags():
+    """Restore torch's flags of precision and determinism, and return their present values."""
+
+    def now() -> tuple[Any, ...]:
+        backends = torch.backends
+        return (
+            backends.cuda.matmul.allow_tf32,
+            backends.cudnn.allow_tf32,
+            backends.cudnn.benchmark,
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+
+    deterministic: Any = torch.utils.deterministic  # its attributes are those of an object in place of the module
+    before, fill = now(), deterministic.fill_uninitialized_memory
+    yield now
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[:3]
+    torch.use_deterministic_algorithms(before[3], warn_only=before[4])
+    deterministic.fill_uninitialized_memory = fill
 
 
 @pytest.fixture
@@ -73,6 +96,20 @@ def test_a_process_has_one_gpu_and_small_jobs_share(monkeypatch, tmp_path):
     devices._held.pop()[1].release()
 
 
+def test_small_jobs_of_a_process_that_holds_a_gpu_run_on_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    identified = type("Properties", (), {"uuid": property(lambda self: str(id(self)))})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: identified())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(devices, "_held", [])
+    monkeypatch.setattr("os.getpid", lambda: 2)
+    assert choose_device("cuda", share=True) == torch.device("cuda", 2)
+    held = choose_device("cuda")
+    assert choose_device("cuda", share=True) == held == torch.device("cuda", 0)
+    devices._held.pop()[1].release()
+
+
 def test_the_fallback_to_the_cpu_prints_a_note(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
@@ -81,27 +118,6 @@ def test_the_fallback_to_the_cpu_prints_a_note(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     with pytest.raises(InputError, match="no usable GPU; use --device cpu or auto"):
         choose_device("cuda")
-
-
-@pytest.fixture
-def flags():
-    """Restore torch's flags of precision and determinism, and return their present values."""
-
-    def now() -> tuple[bool, ...]:
-        backends = torch.backends
-        return (
-            backends.cuda.matmul.allow_tf32,
-            backends.cudnn.allow_tf32,
-            backends.cudnn.benchmark,
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
-
-    before, fill = now(), torch.utils.deterministic.fill_uninitialized_memory
-    yield now
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[:3]
-    torch.use_deterministic_algorithms(before[3], warn_only=before[4])
-    torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
 @pytest.mark.parametrize("share", [True, False])

@@ -30,11 +30,11 @@ def test_the_simulated_gpu_refuses_what_a_gpu_refuses():
         assert x[torch.tensor([1])].device == GPU  # and indices
         assert x.cpu().device.type == "cpu"
         with pytest.raises(RuntimeError, match=r"two devices, on the CPU \[\[3\]\]"):
-            x + torch.zeros(3)
+            x.add(torch.zeros(3))
         with pytest.raises(TypeError, match="numpy"):
             x.numpy()
         assert not seen
-        torch.ones(2, 2) @ torch.ones(2, 2)
+        torch.ones(2, 2).mm(torch.ones(2, 2))
         assert seen == {("aten::mm", torch.float32)}
 
 
@@ -137,7 +137,8 @@ def test_priors_and_their_attacks(tmp_path):
         prior = priors.train(training)
         assert not [name for name, _ in seen if "conv" in name], seen
         for guidance, sampler in (("alternate", "euler-ancestral"), ("dps", "ddpm")):
-            spec = DiffusionReconstruct(**attack, prior=str(prior.folder), guidance=guidance, sampler=sampler)
+            guided = {**attack, "guidance": guidance, "sampler": sampler}
+            spec = DiffusionReconstruct(**guided, prior=str(prior.folder))
             made = diffusion.run(spec)
             assert made.device == str(GPU)
             assert bool(made.reconstructions[0].guess.isfinite().all())
@@ -152,11 +153,41 @@ def test_auxiliary_starts():
         assert images.run(spec).device == str(GPU)
 
 
-def test_the_measurements_of_the_bench():
-    spec = RestoreLabels(**SMALL, model="lenet5", batch_size=2, num_tries=1)
-    with simulated_gpu():
+@pytest.mark.parametrize(
+    ("options", "certified"),
+    [
+        ({"batch_size": 16}, 16),
+        ({"batch_size": 8, "activation": "sigmoid"}, 8),
+        ({"batch_size": 8, "precision": "bfloat16"}, 8),
+        ({"batch_size": 8, "n_hidden": 0}, 8),
+        ({"batch_size": 8, "n_dim": 4}, 0),  # too narrow: nothing is found
+    ],
+    ids=str,
+)
+def test_exact_inversion(options, certified):
+    spec = RestoreLabels(dataset="mnist-sample", model="fcn", num_tries=1, **options)
+    with simulated_gpu() as seen:
         (line,) = exact_inversion.attack(spec, [0], head=False)
-        assert line["false"] == 0
+    assert (line["certified"], line["false"]) == (certified, 0)
+    assert not [name for name, _ in seen if "svd" in name or "cholesky" in name], seen
+
+
+def test_the_pairs_of_the_bench():
+    with simulated_gpu():
         data = datasets.load("cifar100-sample")
         (line,) = peers.reconstructed(peers.Attack("lenet5", 2, 2, 1, data, GPU), [0], beside=False)
-        assert line["psnr"] > 0
+    assert line["psnr"] > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_real_gpu_gives_the_labels_and_images_of_the_cpu():
+    options = {**SMALL, "model": "lenet5", "batch_size": 4, "num_tries": 2}
+    of_labels: Any = RestoreLabels(**options, methods=("ilrg", "idlg", "gi", "rlg", "consistency"))
+    of_images: Any = Reconstruct(**{**options, "num_clients": 1, "iterations": 3, **IG, "restarts": 2})
+    for spec, run in ((of_labels, labels.restore), (of_images, images.run)):
+        here, there = (run(spec.model_copy(update={"device": device})) for device in ("cpu", "cuda"))
+        assert there.device.startswith("cuda")
+        for got, want in zip(there.rows, here.rows, strict=True):
+            if got.metric in ("leacc", "lnacc", "psnr"):
+                assert got.value == pytest.approx(want.value, abs=1e-2), got

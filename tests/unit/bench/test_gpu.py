@@ -169,7 +169,7 @@ def test_the_trainings_are_those_of_the_published_schedule_in_bfloat16():
 
 
 def test_the_rows_cover_every_published_figure_of_a_victim_trained_for_epochs():
-    figures = gpu_plan.published.load(gpu_plan.PUBLISHED)
+    figures: Any = gpu_plan.published.load(gpu_plan.PUBLISHED)
     logs = figures[figures["stage_unit"] == "epoch"]
     wanted = set(logs[[*gpu_plan.CELL]].itertuples(index=False, name=None))
     runs = gpu_plan.rows(gpu_plan.FULL, PLACE)

@@ -60,7 +60,7 @@ def test_the_large_grids_run_every_published_row_at_its_size(name, rows):
 def test_the_cpu_grid_runs_imagenet_at_the_smallest_batch_on_validation_images():
     expanded = grid.expand(configuration.load(merged("config.yaml", "cpu.yaml"), NO_FILES), NO_FILES)
     runs = [spec for spec in expanded.runs.values() if spec.dataset == "imagenet"]
-    smallest = PUBLISHED[(PUBLISHED["dataset"] == "imagenet") & (PUBLISHED["batch_size"] == 24)]
+    smallest: Any = PUBLISHED[(PUBLISHED["dataset"] == "imagenet") & (PUBLISHED["batch_size"] == 24)]
     wanted = set(smallest[[*CELL]].itertuples(index=False, name=None))
     assert {astuple(spec.setting()) for spec in runs} == wanted
     assert {(spec.split, spec.num_tries) for spec in runs} == {("val", 20)}
