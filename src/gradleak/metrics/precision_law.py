@@ -57,7 +57,7 @@ def predicted_psnr(observation: Observation, images: Tensor, std: Tensor) -> Ten
     h0 = affine.inputs(s)
     shown = examine(seen.network, spans, h0)
     known = equations(seen.network, spans, affine, shown, h0, of_themselves=True)
-    known = replace(known, weights=known.weights * passes(shown))
+    known = replace(known, weights=known.weights.masked_fill(~passes(shown), 0.0))
     problem = whole_problem(seen.network, spans, h0, known, pulled=False)[0]
     _, slope, curvature = problem.normal(s)
     step = torch.linalg.pinv(curvature, rtol=1e-14, hermitian=True) @ slope[..., None]

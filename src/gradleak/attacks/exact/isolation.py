@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.levenberg import NONE, Problem, minimise
+from gradleak.attacks.exact.uncertainty import eigen
 
 _PUSHES = (1e-2, -1e-2, 1e-4, -1e-4)
 """Lengths of the pushes, relative to the input."""
@@ -22,12 +23,14 @@ _SAME = 0.1
 
 def weakly_isolated(hessian: Tensor) -> Tensor:
     """Return the numbers of the roots, of J^T J [k, q, q], that a push may lead elsewhere."""
-    values = torch.linalg.eigvalsh(hessian)
+    values, _ = eigen(hessian)
     return torch.nonzero(~(values[:, 0] >= _FIRM * values[:, -1])).flatten()
 
 
 def wander(problem: Problem, affine: Affine, s: Tensor, *, as_low: float = 10.0) -> Tensor:
     """Return how far from each root another one is that noise cannot tell from it, relative to the input's length: [k].
+
+    It is infinite where J^T J is not finite.
 
     Args:
         problem: whose roots they are.
@@ -38,11 +41,12 @@ def wander(problem: Problem, affine: Affine, s: Tensor, *, as_low: float = 10.0)
     if not s.shape[1] or not len(s):
         return s.new_zeros(len(s))
     cost, gradient, hessian = problem.normal(s)
-    values, vectors = torch.linalg.eigh(hessian)
+    values, vectors = eigen(hessian)
     step = (vectors.mT @ gradient[..., None])[..., 0] / values.clamp(min=1e-300)
     h = affine.inputs(s)
     size = h.norm(dim=1)
     farthest = step.norm(dim=1) / size  # that is still to go
+    farthest = farthest.masked_fill(~hessian.isfinite().all((1, 2)), torch.inf)
     weak = torch.nonzero(values[:, 0] < _FIRM * values[:, -1]).flatten()
     for push in _PUSHES if len(weak) else ():
         pushed = s[weak] + push * size[weak, None] * vectors[weak, :, 0]

@@ -56,7 +56,17 @@ class Uncertainty:
 
     def _decomposed(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return eigenvalues [m, q] and eigenvectors of J^T J, and J^T N J in their coordinates."""
-        odd = ~(self.gram.isfinite().all((1, 2)) & self.noisy.isfinite().all((1, 2)))
-        gram = torch.where(odd[:, None, None], torch.zeros_like(self.gram), self.gram)
-        values, vectors = torch.linalg.eigh(gram)
+        values, vectors = eigen(self.gram, self.noisy.isfinite().all((1, 2)))
         return values, vectors, vectors.mT @ self.noisy @ vectors
+
+
+def eigen(gram: Tensor, sound: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues [m, q] and eigenvectors [m, q, q] of J^T J, where LAPACK would fail for all because of one.
+
+    Args:
+        gram: [m, q, q]; of one that is not finite, as where a search has diverged, all eigenvalues are 0.
+        sound: [m] bool, others that are treated alike.
+    """
+    finite = gram.isfinite().all((1, 2)) if sound is None else gram.isfinite().all((1, 2)) & sound
+    values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], gram, torch.zeros_like(gram)))
+    return values, vectors
