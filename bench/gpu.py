@@ -200,8 +200,8 @@ def _trained(sidecar: Path) -> dict[str, Any]:
 def go(jobs: Iterable[Job], minutes: float) -> None:
     """Do the jobs that are not done, until the time is up.
 
-    A job that could not go on where it is cut is not begun if the one before took longer than the time that is left. One
-    that fails, such as a training that diverges, gets a line.
+    A job that could not go on where it is cut is not begun if the one before took longer than the time that is left.
+    One that fails, such as a training that diverges, gets a line.
     """
     clock, last = Clock(60 * minutes), 0.0
     with limited(60 * minutes) as limit:
