@@ -201,6 +201,7 @@ def go(jobs: Iterable[Job], minutes: float) -> None:
     """Do the jobs that are not done, until the time is up.
 
     A job that could not go on where it is cut is not begun if the one before took longer than the time that is left.
+    One that fails, such as a training that diverges, gets a line.
     """
     clock, last = Clock(60 * minutes), 0.0
     with limited(60 * minutes) as limit:
@@ -212,7 +213,10 @@ def go(jobs: Iterable[Job], minutes: float) -> None:
                     return
                 print(job.name, flush=True)
                 begun = clock.spent
-                job.run()
+                try:
+                    job.run()
+                except (InputError, torch.OutOfMemoryError) as error:  # the others are no worse for it
+                    print(f"{job.name}: {' '.join(str(error).split())}", file=sys.stderr)
                 last = clock.spent - begun
                 if limit.is_up:  # the job has hidden that it was cut
                     job.record.unlink(missing_ok=True)

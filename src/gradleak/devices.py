@@ -63,7 +63,8 @@ def make_exact() -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # it costs time, and nothing reads such memory
+    # Filling it costs time, and nothing reads such memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def claim(ids: Sequence[str], folder: Path) -> "tuple[int, FileLock]":

@@ -147,6 +147,18 @@ def test_no_job_begins_that_would_be_cut_and_cannot_go_on(tmp_path):
     assert [each.result() is not None for each in jobs] == [True, False, False]
 
 
+@pytest.mark.parametrize("error", [InputError("diverged: loss nan"), torch.OutOfMemoryError("CUDA\nout of memory")])
+def test_a_job_that_fails_gets_a_line_and_the_others_are_done(tmp_path, capsys, error):
+    def fails() -> None:
+        raise error
+
+    jobs = [job(tmp_path, "a", fails), job(tmp_path, "b")]
+    gpu.go(jobs, 1)
+    assert [each.result() is not None for each in jobs] == [False, True]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"a: {' '.join(str(error).split())}"
+
+
 def test_a_result_of_other_code_is_no_result(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('{"code": "0"}')
