@@ -1,6 +1,6 @@
 """Run Flower simulations on MNIST and CIFAR-100, audit every update, and record what was found for the paper.
 
-Each simulation is bench/flower_run.py, each audit a `gradleak audit` of its own, whose time and memory are measured. The
+Each simulation is bench/flower_run.py, each audit a `gradleak audit` of its own with its time and memory. The
 counters of LocalDpMod are measured by bench/flower_local_dp.py, with every release that --flower names.
 
 python bench/showcase.py --data-root data --work DIR --output paper/recorded/flower.json
@@ -22,15 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flower_run import DELTA
 from safetensors.torch import load_file
 
+from flower_run import DELTA
 from gradleak import provenance
 from gradleak.capture import layout
 from gradleak.records import write_text
 from gradleak.report.recorded import Audited, LocalDp, Showcase, Simulation
 
 HERE = Path(__file__).parent
+SHIPPED = "paper/recorded/flower.json"
 LR, STEPS = 0.1, 1
 LOCAL_DP = (None, (0.1, 0.0, 10.0), (1.0, 1.0, 10.0))
 """Nothing; clipping norm, sensitivity and epsilon of clipping alone, and with noise."""
@@ -168,7 +169,7 @@ def main() -> None:
     record = {
         "schema": 1,
         "recorded": datetime.now(UTC).date().isoformat(),
-        "command": f"python bench/{Path(__file__).name} --data-root data --work DIR --output paper/recorded/flower.json",
+        "command": f"python bench/showcase.py --data-root data --work DIR --output {SHIPPED}",
         "commit": f"{(commit['commit'] or 'unknown')[:12]}{'-dirty' if commit['dirty'] else ''}",
         "packages": versions(given.flower[0]),
         "processor": machine["processor"],
