@@ -58,17 +58,12 @@ def lacks(name: str, observation: Observation) -> str | None:
     except ValueError as error:
         raise InputError(str(error)) from error
     if lacking := observation.lacks(facts.needs):
-        return not_sent(lacking)
+        return f"the gradient of {' and '.join(lacking)}, which was not sent"
     if "present_classes" in facts.side and observation.side.present_classes is None:
         return "the classes that are in the batch (side.present_classes)"
     if "counts" in facts.gives and observation.batch_size is None:  # counts are the mean gradient times B
         return "the batch size (batch_size)"
     return None
-
-
-def not_sent(gradients: Iterable[str]) -> str:
-    """Return what to say of gradients that a method needs."""
-    return f"the gradient of {' and '.join(gradients)}, which was not sent"
 
 
 def invert(observation: Observation, batch_size: int | None = None) -> Inversion:
