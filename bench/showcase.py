@@ -71,7 +71,7 @@ def environment(flower: Path) -> dict[str, str]:
 def options(batch_size: int | str) -> list[str]:
     """Return the options of an audit, without its files."""
     told = ["--lr", str(LR), "--local-steps", str(STEPS), "--batch-size", str(batch_size)]
-    return [*told, "--no-matching", "--no-pdf", "--no-progress"]
+    return [*told, "--no-matching", "--no-defenses", "--no-pdf", "--no-progress"]
 
 
 def audited(model: Model, folder: Path, client: Path) -> tuple[Audited, str]:
@@ -93,6 +93,10 @@ def audited(model: Model, folder: Path, client: Path) -> tuple[Audited, str]:
         raise SystemExit(f"the audit of {client} failed")
     found: dict[str, Any] = json.loads((output / "audit.json").read_text(encoding="utf-8"))
     images = found["certified_images"]
+    if images and "falsely_certified_images" not in found["metrics"]:
+        raise SystemExit(
+            f"the certified inputs of {client} are mixtures of images, which nothing compares with the batch"
+        )
     result = Audited(
         round=sent.round,
         client=number,

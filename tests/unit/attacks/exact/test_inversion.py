@@ -117,6 +117,15 @@ def test_copies_count():
     assert int((inversion.multiplicity * inversion.labels_certified).sum()) == 10
 
 
+@pytest.mark.parametrize("scale", [0.99, 1.015])
+def test_a_norm_that_was_clipped_by_little_is_a_scale_not_a_mixture_of_images(scale):
+    parameters, x, y = batch(10)
+    inversion = attacked(parameters, nn.SiLU(), x, y, scale=scale)
+    assert inversion.batch_size == pytest.approx(10 / scale, rel=1e-3)
+    assert inversion.mixture.tolist() == inversion.multiplicity.tolist() == [1] * 10
+    assert right(inversion, x, y) == 10
+
+
 @pytest.mark.parametrize(("told", "scale", "seen"), [(None, 1.0, 10), (8, 1.0, 10), (20, 1.0, 10), (10, 10.0, 1)])
 def test_the_batch_size_is_read_off_the_gradient(told, scale, seen):
     parameters, x, y = batch(10)
