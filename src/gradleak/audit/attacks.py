@@ -193,6 +193,7 @@ def _with_certified(target: Target, found: Exact, result: Audit) -> Audit:
     """Add what exact inversion certifies."""
     inversion = found.inversion
     rows = torch.nonzero(inversion.inputs_certified).flatten()
+    rows = rows[inversion.labels[rows].argsort(stable=True)]  # by class
     inputs = inversion.inputs[rows].cpu()
     certified = [
         Certified(

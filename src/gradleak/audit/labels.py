@@ -17,7 +17,7 @@ Method = Callable[[Observation], LabelGuess]
 
 
 def methods(observation: Observation, found: Exact | None) -> dict[str, Method | str]:
-    """Return every label method by name, or why it does not apply.
+    """Return every label method that needs no side knowledge by name, or why it does not apply.
 
     Args:
         observation: what the server sees.
@@ -25,6 +25,8 @@ def methods(observation: Observation, found: Exact | None) -> dict[str, Method |
     """
     result: dict[str, Method | str] = {}
     for name in catalogue.names("attacks"):
+        if catalogue.find("attacks", name).side:
+            continue  # which a server of an audit never has
         lacking = lacks(name, observation)
         if lacking is not None:
             result[name] = f"needs {lacking}"
