@@ -1,12 +1,13 @@
 """Attacks on one update: each within the time, none in the way of the others, compared with the truth."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tests.unit.audit.conftest import SIZE, B, Convolutional, batch, certified, gradient, network
 
-from gradleak.audit import audit_update, defenses, labels, run, scale, simulated
+from gradleak.audit import audit_update, defenses, labels, matching, run, scale, simulated
 from gradleak.audit.document import verdict
 from gradleak.audit.runner import Runner
 from gradleak.audit.time_limit import Clock, TimeUp, limited
@@ -112,6 +113,22 @@ def test_matching_keeps_to_the_time(sent):
     result = audit_update(model, update, input_shape=(SIZE,), batch_size=B, minutes=0.05, defenses=False)
     assert time.perf_counter() - began < 10
     assert next(each.why for each in result.attacks if each.name == "gradient matching").split()[0].isdecimal()
+
+
+def test_matching_without_time_for_an_iteration_is_out_of_time(sent, monkeypatch):
+    def slow(problem, settings, **_):
+        try:
+            time.sleep(30)
+        except KeyboardInterrupt:  # as gradient matching takes it
+            return SimpleNamespace(loss=torch.tensor([torch.inf]), interrupted=True)
+
+    model, update, _, _ = sent
+    monkeypatch.setattr(matching, "reconstruct", slow)
+    began = time.perf_counter()
+    result = audit_update(model, update, input_shape=(SIZE,), batch_size=B, minutes=0.05, defenses=False)
+    assert time.perf_counter() - began < 15
+    assert statuses(result)["gradient matching"] == "out of time"
+    assert not result.interrupted
 
 
 def test_a_time_limit_ends_what_has_none():
