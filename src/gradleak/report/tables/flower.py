@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from gradleak.report.recorded import Counted, LocalDp, Showcase, Simulation
+from gradleak.report.recorded import Counted, Counters, LocalDp, Showcase, Simulation
 from gradleak.report.tables.base import Column, Line, Table
 from gradleak.report.tex import listing, number
 
@@ -40,7 +40,7 @@ def audits(showcase: Showcase) -> Table:
         Column("images", group="Certified"),
         Column("False"),
         Column("CPU seconds", align="r"),
-        Column("MiB", align="r"),
+        Column("Peak MiB", align="r"),
     )
     note = (
         "One number for each update: round 1 (untrained weights), then round 2. False: certificates that the "
@@ -52,7 +52,7 @@ def audits(showcase: Showcase) -> Table:
 def counters(showcase: Showcase) -> Table:
     """Build the table of what LocalDpMod does to step counters; releases with equal figures share their lines."""
     releases: dict[tuple[tuple[str, ...], ...], list[str]] = {}
-    for each in showcase.counters:
+    for each in sorted(showcase.counters, key=_release):
         releases.setdefault(tuple(map(_counted, each.rows)), []).append(each.flwr)
     lines: list[Line] = []
     for rows, versions in releases.items():
@@ -60,15 +60,17 @@ def counters(showcase: Showcase) -> Table:
         lines += [Line(cells) for cells in rows]
     columns = (
         Column("Batches", align="r"),
-        Column("counters", group="Norm of the change", align="r"),
-        Column("running statistics", group="Norm of the change", align="r"),
-        Column("parameters", group="Norm of the change", align="r"),
-        Column("as it is", group="Parameters' change that is sent", align="r"),
-        Column("counters left out", group="Parameters' change that is sent", align="r"),
+        Column("counters", group="Norm of the change of", align="r"),
+        Column("running statistics", group="Norm of the change of", align="r"),
+        Column("parameters", group="Norm of the change of", align="r"),
+        Column("by the mod", group="Change of parameters sent", align="r"),
+        Column("if counters were left out", group="Change of parameters sent", align="r"),
         Column("Noise on counters"),
     )
     numbers = [{"flwr": each.flwr} | row.model_dump() for each in showcase.counters for row in each.rows]
-    note = "The clipping norm is half the norm of the parameters' change, so clipping these alone would leave 50 %."
+    note = (
+        "The clipping norm is half the norm of the parameters' change; if that alone counted, half of it would be sent."
+    )
     return Table(
         "BatchNorm's step counters in the clipping norm of Flower's LocalDpMod (ResNet-18, untrained).",
         note,
@@ -98,7 +100,7 @@ def values(showcase: Showcase) -> dict[str, str]:
         "flower/versions": packages,
         "flower/audit": showcase.audit,
         "flower/command": showcase.command,
-        "flower/releases": listing([each.flwr for each in showcase.counters]),
+        "flower/releases": listing([each.flwr for each in sorted(showcase.counters, key=_release)]),
         "flower/noise": listing(sorted({number(each.local_dp.noise, 2) for each in of["noisy"] if each.local_dp})),
     }
 
@@ -112,7 +114,7 @@ def client(local_dp: LocalDp | None) -> str:
 
 
 def _model(simulation: Simulation) -> str:
-    what = "" if simulation.images_are == "images" else "; of images, their features"
+    what = "" if simulation.images_are == "images" else " (of certified images, the features)"
     return f"{simulation.model}, {_DATA.get(simulation.data, simulation.data)}, B={simulation.batch_size}{what}"
 
 
@@ -120,6 +122,10 @@ def _certified(simulations: list[Simulation]) -> str:
     """Return ``N of M``: certified instances of all updates."""
     certified = sum(update.certified_labels for each in simulations for update in each.updates)
     return f"{certified} of {sum(each.batch_size * len(each.updates) for each in simulations)}"
+
+
+def _release(counters: Counters) -> list[int]:
+    return [int(part) for part in counters.flwr.split(".") if part.isdecimal()]
 
 
 def _counted(row: Counted) -> tuple[str, ...]:
