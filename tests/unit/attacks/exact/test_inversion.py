@@ -64,6 +64,13 @@ def test_every_image_and_label_of_an_untrained_network(activation, B):
     assert float(inversion.error.max()) < 1e-2
 
 
+def test_double_precision_with_a_batch_size_that_single_precision_divides_inexactly():
+    parameters, x, y = batch(5)
+    parameters = [(W.double(), b.double()) for W, b in parameters]
+    inversion = attacked(parameters, nn.ReLU(), x.double(), y, dtype=torch.float64)
+    assert right(inversion, x, y) == 5
+
+
 def test_images_that_activate_fewer_units_than_there_are_unknowns_fix_one_another():
     ((W, b), *others), x, y = batch(20)
     parameters = [(W, b - (x @ W.T).std()), *others]
