@@ -146,7 +146,7 @@ def _leaks(audit: Audit) -> str:
         parts.append(f"Labels, certified (class: instances): {_counts(dict(audit.certified_labels))}.")
     if audit.certified_images:
         what = (
-            f"{len(audit.certified_images)} images, each as the model read it."
+            f"Also {len(audit.certified_images)} images, each as the model read it."
             if audit.images_are == "images"
             else f"Of {len(audit.certified_images)} images the {audit.images_are}; they are features, not pixels."
         )
@@ -197,15 +197,18 @@ def _stops(audit: Audit) -> str:
     if not tried:
         return "Defenses were not tried."
     ends = sorted((each for each in tried if not each.certified_labels), key=lambda each: each.change)
+    late = len(audit.defenses) - len(tried)
+    untried = f" For {late} of {len(audit.defenses)} there was no time." if late else ""
     if not ends:
-        return "None of the defenses that were tried ends all certificates, see the table below."
+        return f"None of the defenses that were tried ends all certificates, see the table below.{untried}"
     first = ends[0]
     left = "" if first.estimated is None else f"; {first.estimated:.0%} of iLRG's label counts stay the same"
     useless = [each.name for each in tried if each.certified_labels == sum(audit.certified_labels.values())]
     helpless = f" No effect on certified labels: {listing(useless)}." if useless else ""
     return (
         f"Of the defenses tried, {first.name} ({first.what}) ends all certificates at the least price: it changes the "
-        f"gradient by {first.change:.1%} of its norm{left}.{helpless} It ends what these attacks find, no more."
+        f"gradient by {first.change:.1%} of its norm{left}.{helpless}{untried} It ends what these attacks find, no "
+        "more."
     )
 
 

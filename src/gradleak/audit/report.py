@@ -148,11 +148,13 @@ def _escaped(text: object) -> str:
 
 
 def _columns(section: Section) -> str:
-    """Return widths of columns by the longest text in each."""
-    columns = zip(section.header, *section.rows, strict=True)
-    longest = [min(max(max(map(len, column)), 10), 60) for column in columns]
-    room = 0.98 - 0.025 * len(longest)
-    return "".join(f"L{{{room * each / sum(longest):.3f}}}" for each in longest)
+    """Return widths of columns: by the longest text in each, but with room for the longest word."""
+    columns = list(zip(section.header, *section.rows, strict=True))
+    words = [max(len(word) for text in column for word in text.split()) for column in columns]
+    texts = [max(map(len, column)) for column in columns]
+    sizes = [max(1.2 * min(word, 30), 0.7 * min(text, 40)) for word, text in zip(words, texts, strict=True)]
+    room = 0.98 - 0.025 * len(sizes)
+    return "".join(f"L{{{room * size / sum(sizes):.3f}}}" for size in sizes)
 
 
 def _saved(folder: Path, group: Pictures, pixels: Pixels) -> list[tuple[str, int]]:

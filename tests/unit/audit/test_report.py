@@ -103,6 +103,7 @@ def test_the_summary_names_the_cheapest_defense_that_ends_all_certificates(audit
     assert "not compared" not in sure
     assert stops.startswith("Of the defenses tried, dp-0.1")
     assert "No effect on certified labels: clip-1." in stops
+    assert "For 1 of 4 there was no time." in stops
 
 
 def test_false_certificates_are_said(audit):
