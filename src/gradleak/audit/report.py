@@ -27,6 +27,9 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _SHOWN = 64
 """Pictures of one attack at most."""
 
+_LONGEST_WORD = 40
+"""Letters of a word that TeX does not break."""
+
 _TEX_SECONDS = 120
 
 
@@ -140,11 +143,21 @@ def _pdf(doc: Document, pixels: Pixels) -> bytes | None:
 
 
 def _escaped(text: object) -> str:
-    """Escape text for TeX; a character that it cannot show, as in a name, becomes a question mark."""
+    """Escape text for TeX; a character that it cannot show, as in a name, becomes a question mark.
+
+    A word that is too long for a line may be broken anywhere.
+    """
+    return " ".join(
+        (r"\allowbreak{}" if len(word) > _LONGEST_WORD else "").join(map(_letter, word))
+        for word in str(text).split(" ")
+    )
+
+
+def _letter(letter: str) -> str:
     try:
-        return tex.escape(text)
+        return tex.escape(letter)
     except InputError:
-        return "".join(_escaped(letter) if len(str(text)) > 1 else "?" for letter in str(text))
+        return "?"
 
 
 def _columns(section: Section) -> str:

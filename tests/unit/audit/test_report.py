@@ -130,7 +130,7 @@ def test_without_a_truth_there_is_no_column_of_it(audit):
 @pytest.mark.latex
 @pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk")
 def test_a_pdf_is_made_whatever_the_names(audit, tmp_path):
-    odd = replace(audit, source="模型 \\ {x} $%#~^", model="Modèle")
+    odd = replace(audit, source="模型 \\ {x} $%#~^ " + "a_long_word-" * 20, model="Modèle")
     files = write(odd, tmp_path, pictures=True, pixels=Pixels())
     assert files[-1].name == "audit.pdf"
     assert files[-1].read_bytes().startswith(b"%PDF")
