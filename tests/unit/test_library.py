@@ -181,3 +181,14 @@ def test_wrong_arguments_are_one_line_at_the_door(sent, wrong, message):
         gradleak.invert(gradients)
     with pytest.raises(InputError, match="make one from a client's gradients with"):
         gradleak.restore_labels(gradients)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_may_be_in_a_mode_without_gradients(sent, mode):
+    model, gradients = sent
+    with mode():
+        observation = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4)
+        assert int(gradleak.invert(observation).labels_certified.sum()) == 4
+        assert gradleak.restore_labels(observation)["consistency"].certified is not None
+        audit = gradleak.audit_update(model, gradients, input_shape=(1, 12, 12), matching=False, defenses=False)
+    assert sum(audit.certified_labels.values()) == 4

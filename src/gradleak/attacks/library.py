@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import torch
+
 from gradleak.attacks.exact.inversion import Inversion
 from gradleak.attacks.exact.observed import see
 from gradleak.attacks.labels.base import build
@@ -14,6 +16,7 @@ from gradleak.plan.methods import method_parts
 from gradleak.victims.head import head_of
 
 
+@torch.inference_mode(mode=False)  # some methods differentiate
 def restore_labels(observation: Observation, methods: Iterable[str] | None = None) -> dict[str, LabelGuess]:
     """Restore the labels of a batch by several methods.
 
@@ -66,6 +69,7 @@ def lacks(name: str, observation: Observation) -> str | None:
     return None
 
 
+@torch.inference_mode(mode=False)  # the search differentiates
 def invert(observation: Observation, batch_size: int | None = None) -> Inversion:
     """Find every image of a batch by itself, with its label, from the gradients of the linear layers at a model's end.
 

@@ -43,7 +43,7 @@ def given_tensors(given: Mapping[str, Any], what: str) -> dict[str, Tensor]:
         if tensor.is_floating_point() and tensor.dtype not in _FLOATS:
             raise InputError(f"{what}: {name} is of {str(tensor.dtype).removeprefix('torch.')}; convert it to float32")
         tensor = tensor.detach()
-        tensors[name] = tensor if tensor.layout == torch.strided else tensor.to_dense()
+        tensors[str(name)] = tensor if tensor.layout == torch.strided else tensor.to_dense()
     return tensors
 
 

@@ -98,6 +98,7 @@ class Chain:
         return linear_inputs(self.model, [layer.weight for layer in self.layers], images)
 
 
+@torch.inference_mode(mode=False)  # tensors made in inference mode have no versions, which tell in-place changes
 def linear_chain(model: nn.Module, example: Tensor) -> Chain:
     """Trace a model's logits back through its final linear layers.
 

@@ -73,6 +73,11 @@ def test_what_is_unclear_is_one_line(tmp_path, content, message):
         audited(network(), tmp_path / "update.pt")
 
 
+def test_names_may_be_numbers(attack):
+    model, (x, y) = network(), batch()
+    assert attack(model, dict(enumerate(gradient(model, x, y).values()))).certified_labels == certified(y)
+
+
 def test_a_single_array_is_one_line(tmp_path):
     np.save(tmp_path / "update.npy", np.ones(3))
     with pytest.raises(InputError, match=r"update.npy: is a single array; save all of them by name"):
