@@ -136,7 +136,7 @@ def _matched(target: Target, observation: Observation, counts: Tensor | None, ru
     if matched is None:
         return None
     runner.interrupted |= matched.interrupted
-    why = f"{matched.iterations} iterations from {matching.STARTS} starts"
+    why = f"{matched.iterations} iterations from {matched.starts} start{'s' * (matched.starts > 1)}"
     if math.isfinite(matched.loss):
         true = None if target.truth is None else target.truth.images
         metrics = {} if true is None else measure.of_images(matched.images, true, target.pixels)

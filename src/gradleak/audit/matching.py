@@ -16,8 +16,8 @@ from gradleak.audit.time_limit import TimeUp, limited
 from gradleak.clients.observation import Observation
 from gradleak.streams import stream
 
-STARTS = 2
-"""Starts, of which the one with the smallest matching loss is kept."""
+_STARTS = 2
+"""Starts side by side; only one where torch.func cannot follow the model."""
 
 MOST_ITERATIONS = 4800
 """Iterations at most; as in the released code of Geiping et al. (NeurIPS 2020)."""
@@ -40,6 +40,7 @@ class Matched:
         labels: [B] int64.
         loss: one minus the cosine of the gradients.
         iterations: how many there was time for.
+        starts: of these the one with the smallest loss is kept.
         interrupted: whether the user stopped it.
     """
 
@@ -47,6 +48,7 @@ class Matched:
     labels: Tensor
     loss: float
     iterations: int
+    starts: int
     interrupted: bool
 
 
@@ -91,7 +93,11 @@ def match(
     torch.func.vmap(torch.func.grad(lambda x: x.sum()))(torch.ones(1, 1))  # torch imports parts of itself, for seconds
     seconds = max(seconds - (time.perf_counter() - began), _LEAST)
     with limited(seconds) as limit:
-        found = _in_time(problem, matching, seconds, progress=progress)
+        try:
+            found = _in_time(problem, matching, seconds, progress=progress)
+        except RuntimeError:  # a forward method that torch.func cannot follow: item(), checkpoints, its own derivatives
+            problem = replace(problem, start=problem.start[:, :1], label_start=problem.label_start[:, :1])
+            found = _in_time(problem, matching, seconds, progress=progress)
     if limit.is_up and not math.isfinite(float(found.loss[0])):
         raise TimeUp
     return Matched(
@@ -99,6 +105,7 @@ def match(
         labels=labels,
         loss=float(found.loss[0]),
         iterations=len(found.trace),
+        starts=problem.start.shape[1],
         interrupted=found.interrupted and not limit.is_up,
     )
 
@@ -118,7 +125,7 @@ def _problem(observation: Observation, labels: Tensor, told: Told, client: Simul
     shape, like = picture_shape(observation.input_shape), client.observed[0]
     starts = [
         start("randn", (len(labels), *shape), 1.0, stream("audit", told.seed, number), lambda: torch.empty(0))
-        for number in range(STARTS)
+        for number in range(_STARTS)
     ]
     mean, std = (
         torch.tensor(each or (default,), dtype=like.dtype).reshape(-1, 1, 1)
@@ -130,7 +137,7 @@ def _problem(observation: Observation, labels: Tensor, told: Told, client: Simul
         observed=tuple(gradient[None] for gradient in client.observed),
         start=torch.stack(starts)[None].to(like),
         targets=targets[None],
-        label_start=torch.zeros(1, STARTS, *targets.shape, dtype=like.dtype),
+        label_start=torch.zeros(1, _STARTS, *targets.shape, dtype=like.dtype),
         low=((0 - mean) / std).expand(shape[0], 1, 1),
         high=((1 - mean) / std).expand(shape[0], 1, 1),
         precision=observation.precision,

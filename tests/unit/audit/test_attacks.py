@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tests.unit.audit.conftest import SIZE, B, Convolutional, batch, certified, gradient, network
+from torch import nn
 
 from gradleak.audit import audit_update, defenses, labels, matching, run, scale, simulated
 from gradleak.audit.document import verdict
@@ -113,6 +114,26 @@ def test_matching_keeps_to_the_time(sent):
     result = audit_update(model, update, input_shape=(SIZE,), batch_size=B, minutes=0.05, defenses=False)
     assert time.perf_counter() - began < 10
     assert next(each.why for each in result.attacks if each.name == "gradient matching").split()[0].isdecimal()
+
+
+class Branching(nn.Module):
+    """Looks at its values, as ``torch.func.vmap`` forbids; its output is of another type."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x if x.mean().item() < 100 else x / 2).double()
+
+
+def test_matching_of_a_model_that_looks_at_its_values(sent, attack):
+    model, _, x, y = sent
+    branching = Branching(model)
+    result = attack(branching, gradient(branching, x, y), matching=True, minutes=0.1)
+    matched = next(each for each in result.attacks if each.name == "gradient matching")
+    assert (matched.status, matched.why.split(" from ")[1]) == ("ok", "1 start")
+    assert result.certified_labels == certified(y)
 
 
 def test_matching_without_time_for_an_iteration_is_out_of_time(sent, monkeypatch):
