@@ -49,9 +49,9 @@ rule recorded:
         table="paper/templates/table.tex.j2",
         macros="paper/templates/macros.tex.j2",
     output:
-        macros="results/paper/recorded.tex",
-        audits="results/paper/flower_audits.tex",
-        counters="results/paper/flower_counters.tex",
+        "results/paper/recorded.tex",
+        "results/paper/flower_audits.tex",
+        "results/paper/flower_counters.tex",
     log:
         "results/paper/recorded.log",
     message:

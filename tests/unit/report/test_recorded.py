@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gradleak.errors import InputError
-from gradleak.report import recorded, tex
+from gradleak.report import recorded
 from gradleak.report.tables import flower
-from gradleak.report.tables.render import to_latex, to_markdown
+from gradleak.report.tables.render import to_markdown
 
 SHIPPED = Path("recorded/flower.json")
 
@@ -45,11 +45,12 @@ def test_the_documentation_shows_the_recorded_tables(paper_folder):
 
 def test_both_tables_and_every_number_of_the_text_can_be_typeset(paper_folder):
     showcase = recorded.read(paper_folder / SHIPPED)
-    template = paper_folder / "templates/table.tex.j2"
-    assert r"\label{tab:flower_audits}" in to_latex(flower.audits(showcase), flower.AUDITS, template)
-    assert r"\label{tab:flower_counters}" in to_latex(flower.counters(showcase), flower.COUNTERS, template)
+    templates = {name: paper_folder / f"templates/{name}.tex.j2" for name in ("table", "macros")}
+    files = flower.files(showcase, **templates)
+    assert r"\label{tab:flower_audits}" in files["flower_audits.tex"]
+    assert r"\label{tab:flower_counters}" in files["flower_counters.tex"]
     values = flower.values(showcase)
-    assert tex.macros(values, paper_folder / "templates/macros.tex.j2")
+    assert all(rf"\SetValue{{{key}}}" in files["recorded.tex"] for key in values)
     text = (paper_folder / "sections/results/flower.tex").read_text(encoding="utf-8")
     quoted = {part.partition("}")[0] for part in text.split(r"\Get{")[1:]}
     assert quoted <= set(values)

@@ -1,9 +1,13 @@
 """Tables and numbers of the recorded Flower simulations; they come from no experiment of a grid."""
 
+from pathlib import Path
+
 import pandas as pd
 
+from gradleak.report import tex
 from gradleak.report.recorded import Counted, Counters, LocalDp, Showcase, Simulation
 from gradleak.report.tables.base import Column, Line, Table
+from gradleak.report.tables.render import to_latex
 from gradleak.report.tex import listing, number
 
 AUDITS, COUNTERS = "flower_audits", "flower_counters"
@@ -102,6 +106,21 @@ def values(showcase: Showcase) -> dict[str, str]:
         "flower/command": showcase.command,
         "flower/releases": listing([each.flwr for each in sorted(showcase.counters, key=_release)]),
         "flower/noise": listing(sorted({number(each.local_dp.noise, 2) for each in of["noisy"] if each.local_dp})),
+    }
+
+
+def files(showcase: Showcase, *, table: Path, macros: Path) -> dict[str, str]:
+    """Return what the paper reads of a record: name of a file -> its TeX.
+
+    Args:
+        showcase: the record.
+        table: the template ``table.tex.j2``.
+        macros: the template ``macros.tex.j2``.
+    """
+    return {
+        f"{AUDITS}.tex": to_latex(audits(showcase), AUDITS, table),
+        f"{COUNTERS}.tex": to_latex(counters(showcase), COUNTERS, table),
+        "recorded.tex": tex.macros(values(showcase), macros),
     }
 
 
