@@ -19,6 +19,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp.mod import LocalDpMod  # pyright: ignore
 from torch import Tensor, nn
 
+from gradleak.report.recorded import Counted, Counters
 from gradleak.victims.models.build import build
 
 BATCH_SIZE = 8
@@ -61,32 +62,48 @@ def through_mod(
     return mod(message, context, lambda *_: reply).content["arrays"].to_torch_state_dict()
 
 
+def measured(steps: int, lr: float) -> Counted:
+    """Return what the mod makes of one training."""
+    model = build("resnet18", num_classes=100, channels=3, image_size=32, seed=0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trained(model, steps, lr)
+    after = dict(model.state_dict())
+    parameters = [name for name, _ in model.named_parameters()]
+    counters = [name for name in before if name.endswith("num_batches_tracked")]
+    statistics = [name for name in before if name not in parameters and name not in counters]
+
+    changed = {name: after[name].double() - before[name].double() for name in before}
+    of = [norm([changed[name] for name in names]) for names in (counters, statistics, parameters)]
+    clipped = through_mod(before, after, of[2] / 2, noise=0.0)
+    noisy = through_mod(before, after, of[2] / 2, noise=1.0)
+    return Counted(
+        batches=steps,
+        counters=of[0],
+        statistics=of[1],
+        parameters=of[2],
+        sent=norm([clipped[name].double() - before[name].double() for name in parameters]) / of[2],
+        sent_without_counters=of[2] / 2 / norm([changed[name] for name in (*statistics, *parameters)]),
+        noise_on_counters=any(not torch.equal(noisy[name], after[name]) for name in counters),
+    )
+
+
 def main() -> None:
     """Print one row for each number of batches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 5, 20])
     parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--json", action="store_true", help="print JSON, for bench/showcase.py")
     given = parser.parse_args()
+    rows = tuple(measured(steps, given.lr) for steps in given.steps)
+    if given.json:
+        print(Counters(flwr=flwr.__version__, rows=rows).model_dump_json())
+        return
     print(f"flwr {flwr.__version__}")
     print("batches | counters | running statistics | parameters | sent | without counters | noise on counters")
-    for steps in given.steps:
-        model = build("resnet18", num_classes=100, channels=3, image_size=32, seed=0)
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        trained(model, steps, given.lr)
-        after = dict(model.state_dict())
-        parameters = [name for name, _ in model.named_parameters()]
-        counters = [name for name in before if name.endswith("num_batches_tracked")]
-        statistics = [name for name in before if name not in parameters and name not in counters]
-
-        changed = {name: after[name].double() - before[name].double() for name in before}
-        of = [norm([changed[name] for name in names]) for names in (counters, statistics, parameters)]
-        sent = through_mod(before, after, of[2] / 2, noise=0.0)
-        share = norm([sent[name].double() - before[name].double() for name in parameters]) / of[2]
-        uncounted = of[2] / 2 / norm([changed[name] for name in (*statistics, *parameters)])
-        noisy = through_mod(before, after, of[2] / 2, noise=1.0)
-        noised = any(not torch.equal(noisy[name], after[name]) for name in counters)
-        norms = " | ".join(f"{value:.3f}" for value in of)
-        print(f"{steps} | {norms} | {share:.5f} | {uncounted:.5f} | {'yes' if noised else 'no'}")
+    for row in rows:
+        norms = " | ".join(f"{value:.3f}" for value in (row.counters, row.statistics, row.parameters))
+        noised = "yes" if row.noise_on_counters else "no"
+        print(f"{row.batches} | {norms} | {row.sent:.5f} | {row.sent_without_counters:.5f} | {noised}")
 
 
 if __name__ == "__main__":

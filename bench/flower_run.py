@@ -21,6 +21,9 @@ from gradleak.victims.models.build import build
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+DELTA = 1e-5
+"""Of LocalDpMod's noise."""
+
 
 def fcn() -> nn.Module:
     """FCN-3 for MNIST, untrained."""
@@ -76,7 +79,7 @@ def client_app(given: argparse.Namespace) -> Any:
     mods = []
     if given.local_dp:
         clipping_norm, sensitivity, epsilon = given.local_dp
-        mods = [LocalDpMod(clipping_norm, sensitivity, epsilon, delta=1e-5)]
+        mods = [LocalDpMod(clipping_norm, sensitivity, epsilon, delta=DELTA)]
     app = ClientApp(mods=mods)
 
     @app.train()

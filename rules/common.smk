@@ -68,6 +68,7 @@ localrules:
     table,
     figure,
     macros,
+    recorded,
     paper,
 
 

@@ -42,10 +42,29 @@ rule macros:
         "../workflow/scripts/build_macros.py"
 
 
+# Flower is not in the workflow's environment: its simulations were recorded beforehand.
+rule recorded:
+    input:
+        flower="paper/recorded/flower.json",
+        table="paper/templates/table.tex.j2",
+        macros="paper/templates/macros.tex.j2",
+    output:
+        "results/paper/recorded.tex",
+        "results/paper/flower_audits.tex",
+        "results/paper/flower_counters.tex",
+    log:
+        "results/paper/recorded.log",
+    message:
+        "Writing what was recorded beforehand"
+    script:
+        "../workflow/scripts/build_recorded.py"
+
+
 rule paper:
     input:
         sources=PAPER_SOURCES,
         macros=paths.MACROS,
+        recorded=rules.recorded.output,
         tables=[paths.table(name, "tex") for name in GRID.tables],
         figures=[paths.figure(name, "pdf") for name in GRID.figures],
     output:

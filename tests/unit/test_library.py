@@ -86,7 +86,7 @@ def test_a_model_of_ones_own_is_attacked_and_left_as_it_was(sent):
     observation = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4)
     assert set(observation.gradients) == {"hidden.weight", "hidden.bias", "head.weight", "head.bias"}
     guesses = gradleak.restore_labels(observation)
-    assert set(guesses) == {"consistency", "gi", "idlg", "ilrg", "ilrg-estimate", "rlg"}
+    assert set(guesses) == {"bias-sign", "consistency", "gi", "idlg", "ilrg", "ilrg-estimate", "rlg"}
     certified = guesses["consistency"].certified
     assert certified is not None
     assert certified.tolist() == torch.bincount(LABELS, minlength=10).tolist()
@@ -104,7 +104,7 @@ def test_methods_that_lack_something_are_left_out_unless_they_are_named(sent):
     with pytest.raises(InputError, match=r"^label method ilrg needs the gradient of head\.bias, which was not sent$"):
         gradleak.restore_labels(observation, ["ilrg"])
     unknown_size = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12))
-    assert set(gradleak.restore_labels(unknown_size)) == {"gi", "idlg", "rlg"}
+    assert set(gradleak.restore_labels(unknown_size)) == {"bias-sign", "gi", "idlg", "rlg"}
     with pytest.raises(InputError, match=r"^label method ilrg-estimate needs the batch size \(batch_size\)$"):
         gradleak.restore_labels(unknown_size, "ilrg-estimate")
     side = gradleak.SideKnowledge(torch.bincount(LABELS, minlength=10) > 0)
@@ -181,3 +181,14 @@ def test_wrong_arguments_are_one_line_at_the_door(sent, wrong, message):
         gradleak.invert(gradients)
     with pytest.raises(InputError, match="make one from a client's gradients with"):
         gradleak.restore_labels(gradients)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_may_be_in_a_mode_without_gradients(sent, mode):
+    model, gradients = sent
+    with mode():
+        observation = gradleak.observation_of(model, gradients, input_shape=(1, 12, 12), batch_size=4)
+        assert int(gradleak.invert(observation).labels_certified.sum()) == 4
+        assert gradleak.restore_labels(observation)["consistency"].certified is not None
+        audit = gradleak.audit_update(model, gradients, input_shape=(1, 12, 12), matching=False, defenses=False)
+    assert sum(audit.certified_labels.values()) == 4

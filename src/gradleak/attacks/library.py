@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import torch
+
 from gradleak.attacks.exact.inversion import Inversion
 from gradleak.attacks.exact.observed import see
 from gradleak.attacks.labels.base import build
@@ -14,6 +16,7 @@ from gradleak.plan.methods import method_parts
 from gradleak.victims.head import head_of
 
 
+@torch.inference_mode(mode=False)  # some methods differentiate
 def restore_labels(observation: Observation, methods: Iterable[str] | None = None) -> dict[str, LabelGuess]:
     """Restore the labels of a batch by several methods.
 
@@ -58,7 +61,7 @@ def lacks(name: str, observation: Observation) -> str | None:
     except ValueError as error:
         raise InputError(str(error)) from error
     if lacking := observation.lacks(facts.needs):
-        return not_sent(lacking)
+        return f"the gradient of {' and '.join(lacking)}, which was not sent"
     if "present_classes" in facts.side and observation.side.present_classes is None:
         return "the classes that are in the batch (side.present_classes)"
     if "counts" in facts.gives and observation.batch_size is None:  # counts are the mean gradient times B
@@ -66,11 +69,7 @@ def lacks(name: str, observation: Observation) -> str | None:
     return None
 
 
-def not_sent(gradients: Iterable[str]) -> str:
-    """Return what to say of gradients that a method needs."""
-    return f"the gradient of {' and '.join(gradients)}, which was not sent"
-
-
+@torch.inference_mode(mode=False)  # the search differentiates
 def invert(observation: Observation, batch_size: int | None = None) -> Inversion:
     """Find every image of a batch by itself, with its label, from the gradients of the linear layers at a model's end.
 

@@ -13,6 +13,9 @@ from gradleak.errors import InputError
 
 _COARSE = (torch.float16, torch.bfloat16)
 
+_SMALLEST = 1e-34
+"""Largest entry of an update at least; its reciprocal at most."""
+
 _APART = 0.5
 """Distance to the weights, relative to their norm, from which an update is taken for none."""
 
@@ -55,10 +58,10 @@ class AsGradient:
 
 
 def check_finite(tensors: Mapping[str, Tensor], own_names: Mapping[str, str]) -> None:
-    """Refuse NaN and infinite entries.
+    """Refuse NaN and infinite entries, and sizes that single precision cannot hold with all digits.
 
     Raises:
-        InputError: one line names the first parameter that has some.
+        InputError: one line, which names the first parameter that has some.
     """
     for name, tensor in tensors.items():
         bad = int((~torch.isfinite(tensor)).sum())
@@ -67,6 +70,12 @@ def check_finite(tensors: Mapping[str, Tensor], own_names: Mapping[str, str]) ->
                 f"the update of {own_names[name]} has {bad} NaN or infinite entries of {tensor.numel()}; "
                 "a training with such a step is lost, and nothing can be told from it"
             )
+    largest = max((float(tensor.double().abs().max()) for tensor in tensors.values() if tensor.numel()), default=0.0)
+    if largest and not _SMALLEST < largest < 1 / _SMALLEST:
+        raise InputError(
+            f"the update: its largest entry is {largest:.1g}, where single precision ends; multiply it by a constant, "
+            "which attacks find out"
+        )
 
 
 def check_change(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str) -> None:

@@ -23,6 +23,9 @@ from gradleak.victims.head import Head
 EXACT, MATCHING = "exact inversion", "gradient matching"
 """Names of attacks that are no label methods."""
 
+_SIGNS_SUFFICE = ("bias-sign",)
+"""Methods that need nothing but signs."""
+
 _NEED_SCALE = ("consistency", "ilrg", "ilrg-estimate")
 """Methods that count, the one whose counts rest on most first; those of presence do without the scale."""
 
@@ -133,7 +136,7 @@ def _matched(target: Target, observation: Observation, counts: Tensor | None, ru
     if matched is None:
         return None
     runner.interrupted |= matched.interrupted
-    why = f"{matched.iterations} iterations from {matching.STARTS} starts"
+    why = f"{matched.iterations} iterations from {matched.starts} start{'s' * (matched.starts > 1)}"
     if math.isfinite(matched.loss):
         true = None if target.truth is None else target.truth.images
         metrics = {} if true is None else measure.of_images(matched.images, true, target.pixels)
@@ -169,7 +172,7 @@ def _labels(
     seen = replace(observation, gradients=_desmoothed(target, observation.gradients))
     guesses: dict[str, LabelGuess] = {}
     for name, method in labels.methods(seen, found).items():
-        if read.signs_only and name != labels.BIAS_SIGN:
+        if read.signs_only and name not in _SIGNS_SUFFICE:
             method = "an adaptive optimiser changed the sizes of the entries"
         elif scale.factor is None and name in _NEED_SCALE:
             method = "needs the scale of the update; give the learning rate with --lr"
@@ -190,6 +193,7 @@ def _with_certified(target: Target, found: Exact, result: Audit) -> Audit:
     """Add what exact inversion certifies."""
     inversion = found.inversion
     rows = torch.nonzero(inversion.inputs_certified).flatten()
+    rows = rows[inversion.labels[rows].argsort(stable=True)]  # by class
     inputs = inversion.inputs[rows].cpu()
     certified = [
         Certified(

@@ -51,7 +51,7 @@ def candidates(gradients: Gradients) -> list[Candidate]:
         Candidate(f"clip-{norm / 2:.3g}", "norm clipped to half of what it is"),
         Candidate("float16", "sent as float16"),
         Candidate("bfloat16", "sent as bfloat16"),
-        *(Candidate(f"sparse-{percent}", f"smallest {percent} % of each tensor set to 0") for percent in (50, 90, 99)),
+        *(Candidate(f"sparse-{percent}", f"smallest {percent}% of each tensor set to 0") for percent in (50, 90, 99)),
         *(
             Candidate(f"dp-{share * size:.3g}", f"Gaussian noise of {share:.0%} of the entries' root mean square")
             for share in (0.01, 0.1, 1.0)

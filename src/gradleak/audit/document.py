@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gradleak import __version__
 from gradleak.audit.findings import Audit, Counts, Defended, Pictures
 from gradleak.report.tex import duration, listing, number
 
@@ -30,6 +31,11 @@ NO_PROOF = (
 NO_EPSILON = (
     "Nothing here is a statement of differential privacy: a value of ε needs clipping of every example's gradient and "
     "an accountant over the whole training, which one update does not show."
+)
+
+_OF_METHODS = (
+    "bias-sign, gi, idlg and rlg tell which classes are in the batch. ilrg and ilrg-estimate also tell how many images "
+    "of each (class: images), and so does consistency: exact inversion, with ilrg for the images that it does not find."
 )
 
 Place = Literal["here", "html", "nowhere"]
@@ -140,7 +146,7 @@ def _leaks(audit: Audit) -> str:
         parts.append(f"Labels, certified (class: instances): {_counts(dict(audit.certified_labels))}.")
     if audit.certified_images:
         what = (
-            f"{len(audit.certified_images)} images, each as the model read it."
+            f"Also {len(audit.certified_images)} images, each as the model read it."
             if audit.images_are == "images"
             else f"Of {len(audit.certified_images)} images the {audit.images_are}; they are features, not pixels."
         )
@@ -191,15 +197,18 @@ def _stops(audit: Audit) -> str:
     if not tried:
         return "Defenses were not tried."
     ends = sorted((each for each in tried if not each.certified_labels), key=lambda each: each.change)
+    late = len(audit.defenses) - len(tried)
+    untried = f" For {late} of {len(audit.defenses)} there was no time." if late else ""
     if not ends:
-        return "None of the defenses that were tried ends all certificates, see the table below."
+        return f"None of the defenses that were tried ends all certificates, see the table below.{untried}"
     first = ends[0]
-    left = "" if first.estimated is None else f"; estimated labels still agree on {first.estimated:.0%}"
+    left = "" if first.estimated is None else f"; {first.estimated:.0%} of iLRG's label counts stay the same"
     useless = [each.name for each in tried if each.certified_labels == sum(audit.certified_labels.values())]
     helpless = f" No effect on certified labels: {listing(useless)}." if useless else ""
     return (
         f"Of the defenses tried, {first.name} ({first.what}) ends all certificates at the least price: it changes the "
-        f"gradient by {first.change:.1%} of its norm{left}.{helpless} It ends what these attacks find, no more."
+        f"gradient by {first.change:.1%} of its norm{left}.{helpless}{untried} It ends what these attacks find, no "
+        "more."
     )
 
 
@@ -221,7 +230,7 @@ def _figures(audit: Audit) -> tuple[tuple[str, str], ...]:
     unchanged = audit.metrics.get("unchanged")
     if unchanged is not None:
         figures.append(("Entries as the true batch gives them", f"{unchanged:.1%}"))
-    return (*figures, ("Time", duration(audit.seconds)))
+    return (*figures, ("Time", duration(audit.seconds)), ("Made by", f"gradleak {__version__}"))
 
 
 def _sections(audit: Audit, pictures: Sequence[Pictures]) -> Iterable[Section]:
@@ -238,7 +247,7 @@ def _sections(audit: Audit, pictures: Sequence[Pictures]) -> Iterable[Section]:
         ("assumption", "basis"),
         tuple((each.what, each.source) for each in audit.assumptions),
     )
-    yield Section("Attacks", (), *_attacks(audit))
+    yield Section("Attacks", (_OF_METHODS,), *_attacks(audit))
     if audit.defenses:
         yield Section(
             "Behind defenses",
@@ -269,7 +278,7 @@ def _sections(audit: Audit, pictures: Sequence[Pictures]) -> Iterable[Section]:
 
 def _defended(each: Defended) -> tuple[str, ...]:
     def shown(value: int | None) -> str:
-        return "no time" if value is None else str(value)
+        return "out of time" if value is None else str(value)
 
     kept = "—" if each.estimated is None else f"{each.estimated:.0%}"
     return (
@@ -285,6 +294,7 @@ def _defended(each: Defended) -> tuple[str, ...]:
 
 def _attacks(audit: Audit) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     rows = []
+    measured = any(_METRICS.keys() & each.metrics.keys() for each in audit.attacks)
     for each in audit.attacks:
         if each.counts is not None:
             result = _counts(each.counts) or "no class"
@@ -297,12 +307,13 @@ def _attacks(audit: Audit) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]
         metrics = ", ".join(
             f"{words} {number(each.metrics[key], 2)}" for key, words in _METRICS.items() if key in each.metrics
         )
-        rows.append((each.name, each.status, f"{each.seconds:.2f}", result, metrics or "—"))
-    return ("attack", "status", "seconds", "result", "against the truth"), tuple(rows)
+        row = (each.name, each.status, f"{each.seconds:.2f}", result)
+        rows.append((*row, metrics or "—") if measured else row)
+    return ("attack", "status", "seconds", "result", *(["against the truth"] if measured else [])), tuple(rows)
 
 
 def _counts(counts: Counts) -> str:
-    """Return ``3: 2, 7: 1``, or ``3, 7`` where only presence is known."""
-    parts = [str(c) if n is None else f"{c}: {n}" for c, n in sorted(counts.items())]
+    """Return ``3: 2, 7: 1``, no line of which breaks within a pair, or ``3, 7`` where only presence is known."""
+    parts = [str(c) if n is None else f"{c}:\u00a0{n}" for c, n in sorted(counts.items())]
     more = len(parts) - _CLASSES
     return ", ".join(parts[:_CLASSES]) + (f" and {more} more" if more > 0 else "")

@@ -5,38 +5,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gradleak.attacks.labels.base import LabelGuess, build, head_gradient
+from gradleak.attacks.labels.base import LabelGuess, build
 from gradleak.attacks.labels.consistency import counts_of
-from gradleak.attacks.library import lacks, not_sent
+from gradleak.attacks.library import lacks
 from gradleak.audit.exact import Exact
 from gradleak.audit.findings import Counts
 from gradleak.clients.observation import Observation
 from gradleak.plan import catalogue
 
-BIAS_SIGN = "bias-sign"
-"""Classes whose entry of the last layer's bias gradient is negative."""
-
-_LEAST = 1e-6
-"""Relative size of an entry from which its sign counts; float32 sums round by less."""
-
 Method = Callable[[Observation], LabelGuess]
 
 
-def bias_sign(observation: Observation) -> LabelGuess:
-    """Return the classes whose bias gradient is negative.
-
-    It is the mean probability of a class minus its share of the batch, so a class with a negative entry is in the
-    batch, whatever the features and the sizes of the entries; others may be in it too.
-
-    Raises:
-        InputError: the gradient of the last layer's bias was not sent.
-    """
-    bias = head_gradient(observation, "head.bias").double()
-    return LabelGuess(bias < -_LEAST * bias.abs().max())
-
-
 def methods(observation: Observation, found: Exact | None) -> dict[str, Method | str]:
-    """Return every label method by name, or why it does not apply.
+    """Return every label method that needs no side knowledge by name, or why it does not apply.
 
     Args:
         observation: what the server sees.
@@ -44,6 +25,8 @@ def methods(observation: Observation, found: Exact | None) -> dict[str, Method |
     """
     result: dict[str, Method | str] = {}
     for name in catalogue.names("attacks"):
+        if catalogue.find("attacks", name).side:
+            continue  # which a server of an audit never has
         lacking = lacks(name, observation)
         if lacking is not None:
             result[name] = f"needs {lacking}"
@@ -51,8 +34,6 @@ def methods(observation: Observation, found: Exact | None) -> dict[str, Method |
             result[name] = "exact inversion did not run" if found is None else _consistency(found)
         else:
             result[name] = build(name)
-    lacking = observation.lacks(["head.bias"])
-    result[BIAS_SIGN] = f"needs {not_sent(lacking)}" if lacking else bias_sign
     return result
 
 

@@ -1,5 +1,6 @@
 """Gradient matching on the user's model, as far as the time goes."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -7,16 +8,16 @@ import torch
 from torch import Tensor
 
 from gradleak.attacks.images.engine import Matching, reconstruct
-from gradleak.attacks.images.problem import Problem
+from gradleak.attacks.images.problem import Found, Problem
 from gradleak.attacks.images.starts import start
 from gradleak.audit.options import Told
 from gradleak.audit.simulated import Simulated, picture_shape
-from gradleak.audit.time_limit import limited
+from gradleak.audit.time_limit import TimeUp, limited
 from gradleak.clients.observation import Observation
 from gradleak.streams import stream
 
-STARTS = 2
-"""Starts, of which the one with the smallest matching loss is kept."""
+_STARTS = 2
+"""Starts side by side; only one where torch.func cannot follow the model."""
 
 MOST_ITERATIONS = 4800
 """Iterations at most; as in the released code of Geiping et al. (NeurIPS 2020)."""
@@ -39,6 +40,7 @@ class Matched:
         labels: [B] int64.
         loss: one minus the cosine of the gradients.
         iterations: how many there was time for.
+        starts: of these the one with the smallest loss is kept.
         interrupted: whether the user stopped it.
     """
 
@@ -46,6 +48,7 @@ class Matched:
     labels: Tensor
     loss: float
     iterations: int
+    starts: int
     interrupted: bool
 
 
@@ -69,6 +72,9 @@ def match(
         client: the client as the server simulates it.
         seconds: the time for it.
         progress: whether to show progress.
+
+    Raises:
+        TimeUp: there was no time for a single iteration.
     """
     problem = _problem(observation, labels, told, client)
     is_image = len(observation.input_shape) == 3
@@ -84,30 +90,42 @@ def match(
         log_every=MOST_ITERATIONS,
     )
     began = time.perf_counter()
-    once = began
-    for _ in range(2):  # the first one takes longer: torch imports parts of itself
-        once = time.perf_counter()
-        reconstruct(problem, matching)
-    now = time.perf_counter()
-    left = max(seconds - (now - began), _LEAST)
-    iterations = int(0.95 * left / ((now - once) / (_TRIED + 1)))
-    matching = replace(matching, iterations=max(1, min(MOST_ITERATIONS, iterations)))
-    with limited(left) as limit:
-        found = reconstruct(problem, matching, progress=progress)
+    torch.func.vmap(torch.func.grad(lambda x: x.sum()))(torch.ones(1, 1))  # torch imports parts of itself, for seconds
+    seconds = max(seconds - (time.perf_counter() - began), _LEAST)
+    with limited(seconds) as limit:
+        try:
+            found = _in_time(problem, matching, seconds, progress=progress)
+        except RuntimeError:  # a forward method that torch.func cannot follow: item(), checkpoints, its own derivatives
+            problem = replace(problem, start=problem.start[:, :1], label_start=problem.label_start[:, :1])
+            found = _in_time(problem, matching, seconds, progress=progress)
+    if limit.is_up and not math.isfinite(float(found.loss[0])):
+        raise TimeUp
     return Matched(
         images=found.images[0].reshape(len(labels), *observation.input_shape).detach().cpu(),
         labels=labels,
         loss=float(found.loss[0]),
         iterations=len(found.trace),
+        starts=problem.start.shape[1],
         interrupted=found.interrupted and not limit.is_up,
     )
+
+
+def _in_time(problem: Problem, matching: Matching, seconds: float, *, progress: bool) -> Found:
+    """Reconstruct in as many iterations as there is time for, of which one tells how long it takes."""
+    began = time.perf_counter()
+    found = reconstruct(problem, matching)
+    took = time.perf_counter() - began
+    iterations = int(0.95 * (seconds - took) / (took / (_TRIED + 1)))
+    if found.interrupted or iterations <= _TRIED:
+        return found
+    return reconstruct(problem, replace(matching, iterations=min(MOST_ITERATIONS, iterations)), progress=progress)
 
 
 def _problem(observation: Observation, labels: Tensor, told: Told, client: Simulated) -> Problem:
     shape, like = picture_shape(observation.input_shape), client.observed[0]
     starts = [
         start("randn", (len(labels), *shape), 1.0, stream("audit", told.seed, number), lambda: torch.empty(0))
-        for number in range(STARTS)
+        for number in range(_STARTS)
     ]
     mean, std = (
         torch.tensor(each or (default,), dtype=like.dtype).reshape(-1, 1, 1)
@@ -119,7 +137,7 @@ def _problem(observation: Observation, labels: Tensor, told: Told, client: Simul
         observed=tuple(gradient[None] for gradient in client.observed),
         start=torch.stack(starts)[None].to(like),
         targets=targets[None],
-        label_start=torch.zeros(1, STARTS, *targets.shape, dtype=like.dtype),
+        label_start=torch.zeros(1, _STARTS, *targets.shape, dtype=like.dtype),
         low=((0 - mean) / std).expand(shape[0], 1, 1),
         high=((1 - mean) / std).expand(shape[0], 1, 1),
         precision=observation.precision,

@@ -47,12 +47,13 @@ def match(update: Update, model: nn.Module) -> Matched:
 
     By name, after prefixes of wrappers (``module.``, ``_module.``, ``_orig_mod.``, ``model.``), stripped repeatedly;
     if no name fits, by shape: where each shape occurs once, or where the shapes of all tensors in order are those of
-    the model's parameters, with or without its buffers. Buffers and counters are left out; a tensor of a parameter that
-    the model does not train is too.
+    the model's parameters, with or without its buffers, or where one vector is as long as all of them. Buffers and
+    counters are left out.
 
     Args:
         update: what was sent.
-        model: whose last layer is known (:func:`gradleak.victims.head.head_of`).
+        model: whose last layer is known (:func:`gradleak.victims.head.head_of`); a copy of the user's. A parameter that
+            it has frozen, but the update changes, is trained from now on.
 
     Raises:
         InputError: a name or shape that is not the model's; one line names the first.
@@ -71,8 +72,6 @@ def match(update: Update, model: nn.Module) -> Matched:
     if not named.keys() & known.keys():
         named = _by_shape(update, sent, model)
         remarks.append("Tensors were matched to the model's parameters by their shapes: their names are not its.")
-    of_parameter = {id(parameter): name for name, parameter in trainable(model).items()}
-    matched, own_names, untrained = {}, {}, []
     for name, tensor in named.items():
         if name not in known:
             raise InputError(
@@ -83,6 +82,14 @@ def match(update: Update, model: nn.Module) -> Matched:
             raise InputError(
                 f"{update.source}: {name} has shape {list(tensor.shape)}, in the model it has {list(known[name].shape)}"
             )
+    thawed = [name for name in named if name in parameters and _is_moved(parameters[name], named[name])]
+    if thawed:
+        remarks.append(f"Frozen in the model, but changed by the update, so taken for trained: {_listing(thawed)}.")
+    for name in thawed:
+        parameters[name].requires_grad_()
+    of_parameter = {id(parameter): name for name, parameter in trainable(model).items()}
+    matched, own_names, untrained = {}, {}, []
+    for name, tensor in named.items():
         if name not in parameters:
             continue
         role = of_parameter.get(id(parameters[name]))
@@ -91,12 +98,17 @@ def match(update: Update, model: nn.Module) -> Matched:
         elif role not in matched:  # a tied parameter has one gradient under several names
             matched[role], own_names[role] = tensor, name
     if untrained:
-        remarks.append(f"The model does not train {_listing(untrained)}: what was sent for it is not used.")
+        remarks.append(f"The model does not train {_listing(untrained)}, and what was sent for it is zero.")
     missing = [name for name in of_parameter.values() if name not in matched]
     if missing:
         remarks.append(f"The update has no {_listing(missing)}: attacks do without.")
     lacking = [name for name in buffers if name not in named and not name.endswith(_COUNTER)]
     return Matched(matched, own_names, tuple(remarks), tuple(lacking))
+
+
+def _is_moved(parameter: nn.Parameter, sent: Tensor) -> bool:
+    """Whether a parameter that the model has frozen changes."""
+    return not parameter.requires_grad and bool(sent.any())
 
 
 def _is_counter(name: str, tensor: Tensor) -> bool:
@@ -116,6 +128,12 @@ def _by_shape(update: Update, sent: Mapping[str, Tensor], model: nn.Module) -> d
         for wanted in (parameters, state):
             if [tensor.shape for tensor in wanted.values()] == shapes:
                 return dict(zip(wanted, sent.values(), strict=True))
+    if len(shapes) == 1 and len(shapes[0]) == 1:  # all parameters in one vector
+        (vector,) = sent.values()
+        for wanted in (parameters, state):
+            if sum(tensor.numel() for tensor in wanted.values()) == len(vector):
+                parts = vector.split([tensor.numel() for tensor in wanted.values()])
+                return {name: part.view_as(wanted[name]) for name, part in zip(wanted, parts, strict=True)}
     owners = {tensor.shape: name for name, tensor in parameters.items()}
     times = Counter(tensor.shape for tensor in parameters.values())
     if len(set(shapes)) == len(shapes) and all(times[shape] == 1 for shape in shapes):

@@ -27,6 +27,9 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _SHOWN = 64
 """Pictures of one attack at most."""
 
+_LONGEST_WORD = 40
+"""Letters of a word that TeX does not break."""
+
 _TEX_SECONDS = 120
 
 
@@ -140,19 +143,31 @@ def _pdf(doc: Document, pixels: Pixels) -> bytes | None:
 
 
 def _escaped(text: object) -> str:
-    """Escape text for TeX; a character that it cannot show, as in a name, becomes a question mark."""
+    """Escape text for TeX; a character that it cannot show, as in a name, becomes a question mark.
+
+    A word that is too long for a line may be broken anywhere.
+    """
+    return " ".join(
+        (r"\allowbreak{}" if len(word) > _LONGEST_WORD else "").join(map(_letter, word))
+        for word in str(text).split(" ")
+    )
+
+
+def _letter(letter: str) -> str:
     try:
-        return tex.escape(text)
+        return tex.escape(letter)
     except InputError:
-        return "".join(_escaped(letter) if len(str(text)) > 1 else "?" for letter in str(text))
+        return "?"
 
 
 def _columns(section: Section) -> str:
-    """Return widths of columns by the longest text in each."""
-    columns = zip(section.header, *section.rows, strict=True)
-    longest = [min(max(max(map(len, column)), 10), 60) for column in columns]
-    room = 0.98 - 0.025 * len(longest)
-    return "".join(f"L{{{room * each / sum(longest):.3f}}}" for each in longest)
+    """Return widths of columns: by the longest text in each, but with room for the longest word."""
+    columns = list(zip(section.header, *section.rows, strict=True))
+    words = [max(len(word) for text in column for word in text.split()) for column in columns]
+    texts = [max(map(len, column)) for column in columns]
+    sizes = [max(1.2 * min(word, 30), 0.7 * min(text, 40)) for word, text in zip(words, texts, strict=True)]
+    room = 0.98 - 0.025 * len(sizes)
+    return "".join(f"L{{{room * size / sum(sizes):.3f}}}" for size in sizes)
 
 
 def _saved(folder: Path, group: Pictures, pixels: Pixels) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from gradleak.audit.as_gradient import (
@@ -40,6 +41,7 @@ _SCALE_SHARE = 0.5
 """Share of the time left in which the last layer may tell the scale: with many classes it takes minutes."""
 
 
+@torch.inference_mode(mode=False)  # attacks differentiate
 def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, progress: bool = False) -> Audit:
     """Attack an update by everything that applies.
 

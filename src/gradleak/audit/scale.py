@@ -65,7 +65,7 @@ def scale_of(
         if factor is None and not scale_is_rate and inversion is not None:
             whole = round(inversion.batch_size)
             if abs(inversion.batch_size - whole) <= SHARP * whole and whole > 1:
-                meaning = f"taken for a mean: then the pairings of the images that were found say B = {whole}"
+                meaning = f"taken for a mean; then exact inversion tells that B = {whole}"
                 return Scale(1.0, "assumed", meaning, whole)
         if factor is not None:
             factor, meaning = _named(factor, B, scale_is_rate, SHARP)

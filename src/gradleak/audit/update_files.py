@@ -4,12 +4,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradleak.clients.given import from_numpy
 from gradleak.errors import InputError
 from gradleak.victims import checkpoints
 
@@ -49,21 +50,49 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name, on the CPU.
 
     Args:
-        path: ``.safetensors``, ``.npz``, or any other name for a dictionary of ``torch.save``; no code in it is run.
+        path: ``.safetensors``, ``.npz``, or any other name for what ``torch.save`` wrote: a dictionary, a list or tuple
+            in the order of the model, or one tensor; also as the only such entry of a dictionary. No code in it is run.
 
     Raises:
         InputError: no such file, or not a file of tensors; one line.
     """
+    if path.suffix == ".npy":
+        raise InputError(f"{path}: is a single array; save all of them by name with numpy.savez")
     if path.suffix != ".npz":
-        return checkpoints.read(path)
+        content = checkpoints.content_of(path)
+        try:
+            return checkpoints.unwrapped(content, path)
+        except InputError:
+            found = _tensors_in(content)
+            if found is None:
+                raise
+            return found
     if not path.is_file():
         raise InputError(f"{path}: no such file; name a .npz, a .safetensors file or a saved dictionary of tensors")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+            return {name: from_numpy(array) for name, array in arrays.items()}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(f"{path}: is not a readable file of numeric arrays ({reason}); save it again") from error
+
+
+def _tensors_in(content: object) -> dict[str, Tensor] | None:
+    """Return the tensors of a container by name or position; None if it is unclear which they are."""
+    if isinstance(content, Tensor):
+        return {"0": content}
+    entries: dict[Any, Any] = {}
+    if isinstance(content, Mapping):
+        entries = dict(content)
+    elif isinstance(content, list | tuple):
+        entries = dict(enumerate(content))
+    sent = {str(name): value for name, value in entries.items() if value is not None}
+    if sent and all(isinstance(value, Tensor) for value in sent.values()):
+        return sent
+    if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in sent.values()):
+        return None
+    inner = [found for value in sent.values() if (found := _tensors_in(value)) is not None]
+    return inner[0] if len(inner) == 1 else None
 
 
 def difference(before: Path, after: Path) -> Update:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradleak.capture import bare_model
+from gradleak.clients.given import checked_model
 from gradleak.errors import InputError
 from gradleak.victims import checkpoints
 
@@ -109,7 +110,7 @@ def _call(where: str, function: Any) -> nn.Module:
         raise InputError(f"--model {where}: the call fails: {_reason(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"--model {where}: returns a {type(model).__name__}; return a torch.nn.Module")
-    return bare_model(model)
+    return bare_model(checked_model(model, f"--model {where}"))
 
 
 def copied(model: nn.Module, *, running_statistics: bool) -> tuple[nn.Module, tuple[str, ...]]:

@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from gradleak.errors import InputError
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 Given = Tensor | np.ndarray | None
 """What a client sent of one parameter; None if nothing."""
@@ -32,24 +35,49 @@ def given_tensors(given: Mapping[str, Any], what: str) -> dict[str, Tensor]:
     for name, value in given.items():
         if value is None:
             continue
-        tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" else value
+        tensor = from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" else value
         if not isinstance(tensor, Tensor):
             raise InputError(f"{what}: {name} is a {type(value).__name__}; it must be a tensor")
         if tensor.is_meta:
             raise InputError(f"{what}: {name} is on the device meta, which holds no values")
+        if tensor.is_floating_point() and tensor.dtype not in _FLOATS:
+            raise InputError(f"{what}: {name} is of {str(tensor.dtype).removeprefix('torch.')}; convert it to float32")
         tensor = tensor.detach()
-        tensors[name] = tensor if tensor.layout == torch.strided else tensor.to_dense()
+        tensors[str(name)] = tensor if tensor.layout == torch.strided else tensor.to_dense()
     return tensors
 
 
-def checked_model(model: Any) -> nn.Module:
-    """Return the model.
+def from_numpy(array: np.ndarray) -> Tensor:
+    """Return an array as a tensor; long doubles become doubles, and foreign byte orders the machine's.
 
     Raises:
-        InputError: it is none.
+        TypeError: it holds no numbers that torch has.
+    """
+    kind = np.dtype(np.float64) if array.dtype.type is np.longdouble else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=kind))
+
+
+def checked_model(model: Any, where: str = "model") -> nn.Module:
+    """Return the model.
+
+    Args:
+        model: from the caller.
+        where: what it is, for messages.
+
+    Raises:
+        InputError: it is none, its layers cannot be followed, or its parameters have no values.
     """
     if not isinstance(model, nn.Module):
-        raise InputError(f"model: is a {type(model).__name__}; give a torch.nn.Module")
+        raise InputError(f"{where}: is a {type(model).__name__}; give a torch.nn.Module")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise InputError(
+            f"{where}: is a TorchScript program, whose layers cannot be followed; give the original module"
+        )
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise InputError(f"{where}: {name} has no shape yet; pass one input through the model first")
+        if tensor.is_meta:
+            raise InputError(f"{where}: {name} is on the device meta, which holds no values; build it on the CPU")
     return model
 
 

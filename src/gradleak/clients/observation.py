@@ -261,6 +261,7 @@ def observe_head(
     return Observation(gradients, model, B, input_shape=shape), truth
 
 
+@torch.inference_mode(mode=False)  # attacks may put the gradients into a graph
 def observation_of(
     model: nn.Module,
     gradients: Mapping[str, Given],
@@ -303,6 +304,7 @@ def observation_of(
     return replace(seen, gradients=sent, precision=coarse[0] if coarse else None)
 
 
+@torch.inference_mode(mode=False)
 def observe_full(model: nn.Module, images: Tensor, labels: Tensor) -> Observation:
     """Gradients of all :func:`trainable` parameters by autograd, in eval mode.
 

@@ -62,6 +62,8 @@ def describe(error: ValidationError, flag: str = "--") -> str:
         name, *inner = map(str, fault["loc"])
         text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")  # reported once
         text = spelling.flags(text) if spelling else text
+        if spelling:
+            inner = [part for part in inner if not part.isdecimal()]  # the option is typed as a whole
         where = ".".join([spelling.flag(name) if spelling else name, *inner])
         if fault["type"] == "missing":
             faults.append(f"{where} is missing")

@@ -116,6 +116,15 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: no such file, a folder, not a file of weights, or a pickle with more than tensors.
     """
+    return unwrapped(content_of(path), path)
+
+
+def content_of(path: Path) -> Any:
+    """Return what a file holds, on the CPU: of safetensors a dictionary of tensors, else whatever was saved.
+
+    Raises:
+        InputError: no such file, a folder, not a file of weights, or a pickle with more than tensors.
+    """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name the file, for example {path / 'model.safetensors'}")
     if not path.is_file():
@@ -124,7 +133,7 @@ def read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings(action="ignore"):  # torch's warnings about old formats and TorchScript
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: not read, since it is damaged or holds more than tensors and could run code; "
@@ -136,10 +145,14 @@ def read(path: Path) -> dict[str, Tensor]:
             raise InputError(f"{path}: is a TorchScript program; save model.state_dict() instead") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(f"{path}: is not a readable file of weights ({reason}); save it again") from error
-    return _unwrap(content, path)
 
 
-def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
+def unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a state dict by name, without wrappers.
+
+    Raises:
+        InputError: it is none.
+    """
     seen: set[int] = set()  # a dictionary may contain itself
     inner: Any = content
     while inner is not None and id(inner) not in seen:

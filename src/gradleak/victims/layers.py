@@ -32,6 +32,7 @@ _ELEMENTWISE = _named(
 )
 _PER_FEATURE = _named("batch_norm prelu")
 _RESHAPES = _named("flatten reshape view squeeze unsqueeze unflatten view_as reshape_as ravel contiguous clone")
+_CASTS = _named("float double half bfloat16 to type")
 _DROPOUTS = _named("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout")
 _OUTPUT_FUNCTIONS = _named("softmax log_softmax")
 
@@ -98,14 +99,15 @@ class Chain:
         return linear_inputs(self.model, [layer.weight for layer in self.layers], images)
 
 
+@torch.inference_mode(mode=False)  # tensors made in inference mode have no versions, which tell in-place changes
 def linear_chain(model: nn.Module, example: Tensor) -> Chain:
     """Trace a model's logits back through its final linear layers.
 
     Two linear layers belong to one chain if they are joined only by elementwise functions (an activation, arithmetic
-    with numbers, BatchNorm and PReLU in eval mode), reshapes that keep the order of the entries, and dropout. A layer
-    whose parameter the pass uses a second time ends the chain: that parameter's gradient is not the layer's alone. So
-    does a joint whose function depends on the images because the model branches on its data: two more passes are
-    compared.
+    with numbers, BatchNorm and PReLU in eval mode), reshapes that keep the order of the entries, changes of the
+    floating-point type, and dropout. A layer whose parameter the pass uses a second time ends the chain: that
+    parameter's gradient is not the layer's alone. So does a joint whose function depends on the images because the
+    model branches on its data: two more passes are compared.
 
     Args:
         model: any; in eval mode it returns logits [n, C], alone, as the entry ``logits`` of a mapping, named tuple or
@@ -189,6 +191,11 @@ def logits_of(output: object, where: str) -> Tensor:
             "return the logits alone or as an entry named logits"
         )
     return next(iter(tensors.values()))
+
+
+def _is_cast(call: Call) -> bool:
+    """Whether a call changes the floating-point type of its first argument."""
+    return call.function in _CASTS and isinstance(call.output, Tensor) and call.output.is_floating_point()
 
 
 def _is_over_classes(call: Call) -> bool:
@@ -281,7 +288,7 @@ class _Trace:
                 joint.dropout |= dropped != 0
             elif _is_elementwise(call):
                 joint.functions.append(call)
-            elif not (call.does_nothing or call.function in _RESHAPES):
+            elif not (call.does_nothing or call.function in _RESHAPES or _is_cast(call)):
                 joint.call = call
             if joint.end or joint.call:
                 break

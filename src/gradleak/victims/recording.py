@@ -188,7 +188,9 @@ class _Reader(TorchFunctionMode):
 
 
 def linear_inputs(model: nn.Module, weights: Sequence[str], images: Tensor) -> tuple[Tensor, ...]:
-    """Return the inputs of linear layers in a pass in eval mode; the pass ends at the last of them.
+    """Return the inputs of linear layers in a pass in eval mode, in the type of each layer, also behind autocast.
+
+    The pass ends at the last of them.
 
     Args:
         model: any; it is not changed.
@@ -205,7 +207,7 @@ def linear_inputs(model: nn.Module, weights: Sequence[str], images: Tensor) -> t
             with reader:
                 model(images)
         except _AllRead:
-            return tuple(reader.inputs[position] for position in range(len(weights)))
+            return tuple(reader.inputs[n].to(weight.dtype) for n, weight in enumerate(reader.weights))
     missing = next(name for position, name in enumerate(weights) if position not in reader.inputs)
     raise InputError(
         f"model {type(model).__name__}: its pass of these images does not reach the linear layer of {missing}, "

@@ -99,10 +99,11 @@ def test_every_format_says_that_silence_is_no_proof_and_claims_no_epsilon(audit,
 
 def test_the_summary_names_the_cheapest_defense_that_ends_all_certificates(audit):
     (_, leaks), (_, sure), (_, stops) = document(audit, pictures="nowhere").summary
-    assert "2: 2, 7: 1" in leaks
+    assert "2:\u00a02, 7:\u00a01" in leaks
     assert "not compared" not in sure
     assert stops.startswith("Of the defenses tried, dp-0.1")
     assert "No effect on certified labels: clip-1." in stops
+    assert "For 1 of 4 there was no time." in stops
 
 
 def test_false_certificates_are_said(audit):
@@ -117,10 +118,19 @@ def test_no_data_is_said(audit, tmp_path):
     assert json.loads((tmp_path / "audit.json").read_text())["found"] == "no data"
 
 
+def test_without_a_truth_there_is_no_column_of_it(audit):
+    def headers(of):
+        return next(each.header for each in document(of, pictures="nowhere").sections if each.title == "Attacks")
+
+    assert headers(audit) == ("attack", "status", "seconds", "result")
+    measured = replace(audit.attacks[1], metrics={"irec": 1.0})
+    assert headers(replace(audit, attacks=(*audit.attacks, measured)))[-1] == "against the truth"
+
+
 @pytest.mark.latex
 @pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs latexmk")
 def test_a_pdf_is_made_whatever_the_names(audit, tmp_path):
-    odd = replace(audit, source="模型 \\ {x} $%#~^", model="Modèle")
+    odd = replace(audit, source="模型 \\ {x} $%#~^ " + "a_long_word-" * 20, model="Modèle")
     files = write(odd, tmp_path, pictures=True, pixels=Pixels())
     assert files[-1].name == "audit.pdf"
     assert files[-1].read_bytes().startswith(b"%PDF")

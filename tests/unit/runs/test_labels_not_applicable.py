@@ -56,8 +56,8 @@ def lost(**shape):
     return Linear(**shape).requires_grad_(False)
 '''
 
-ALL = ("gi", "idlg", "ilrg", "ilrg-estimate", "ilrg-simplified", "rlg")
-NEED_BIAS = {"ilrg", "ilrg-estimate", "ilrg-simplified"}
+ALL = ("bias-sign", "gi", "idlg", "ilrg", "ilrg-estimate", "ilrg-simplified", "rlg")
+NEED_BIAS = {"bias-sign", "ilrg", "ilrg-estimate", "ilrg-simplified"}
 NEED_WEIGHT = {"gi", "idlg", "ilrg", "ilrg-simplified", "rlg"}
 
 

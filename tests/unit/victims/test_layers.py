@@ -340,3 +340,23 @@ def test_a_branch_on_data_ends_the_chain():
     assert [layer.weight for layer in chain.layers] == ["second.weight", "last.weight"]
     assert not chain.reads_input
     assert chain.stops_at == "a branch on data between first.weight and second.weight"
+
+
+def test_changes_of_the_type_do_not_end_the_chain():
+    model = Network(
+        lambda m, x: m.b(m.a(x.flatten(1)).double().float().relu().to(torch.float32)).double(),
+        a=linear(48, 9),
+        b=linear(9, 5),
+    )
+    chain = chain_of(model, lambda m, x: m(x).float())
+    assert names(chain) == ["a.weight", "b.weight"]
+
+
+def test_layers_behind_autocast_are_read_in_their_own_type():
+    def forward(m, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return m.b(m.a(x.flatten(1)).relu()).float()
+
+    chain = linear_chain(Network(forward, a=linear(48, 9), b=linear(9, 5)), IMAGES[:2])
+    assert names(chain)[-1] == "b.weight"
+    assert {read.dtype for read in chain.inputs(IMAGES)} == {torch.float32}

@@ -145,12 +145,19 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
     whole = (times.round() >= 1) & (
         (times - times.round()).abs() <= torch.minimum(tolerance * times, tolerance.clamp(min=_WHOLE))
     )
+    noisy = 5 * (pairs.own_noise + noise[:, None]) * times
     # The batch size that was told, if it fits all but outliers; else the value that makes most of them whole, and of
-    # several the one that is known best.
-    fits = (whole & sure).sum(1)
-    best = 0 if batch_size is not None and int(fits[0]) >= 0.9 * int(sure.sum()) else int((fits - noise).argmax())
+    # several the one that is known best. If noise does not explain how the told one fits, but that value fits all but
+    # outliers to within noise, the gradient has another scale, as after clipping its norm by a little.
+    fits, close = (whole & sure).sum(1), (whole & sure & ((times - times.round()).abs() <= noisy)).sum(1)
+    most_of = 0.9 * int(sure.sum())
+    if batch_size is not None and int(fits[0]) >= most_of:
+        rescaled = 2 * int(close[0]) < int(sure.sum()) and int(close.max()) >= most_of
+        best = int((close - noise).argmax()) if rescaled else 0
+    else:
+        best = int((fits - noise).argmax())
     most, told = times[best].round().clamp(min=1).long(), sure & whole[best]
-    others = (times[best] - most).abs() > 5 * (pairs.own_noise + noise[best]) * times[best]
+    others = (times[best] - most).abs() > noisy[best]
     base = float(bases[best])
     expected = (
         best == 0 if batch_size is not None else abs(base - round(base)) < min(5 * float(noise[best]) * base, _WHOLE)

@@ -27,7 +27,7 @@ def contradicts(network: Network, spans: Sequence[Span], found: Evidence, times:
     """
     passed = network.forward(found.inputs)
     own = own_rounding(network, passed, found.errors)
-    weight = times / size
+    weight = times.double() / size
     for span, delta, h in zip(spans, found.errors, passed.inputs, strict=True):
         made = (weight[:, None] * delta).T @ augmented(h)
         sizes = weight * delta.norm(dim=1) * augmented(h).norm(dim=1)

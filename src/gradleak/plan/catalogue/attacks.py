@@ -8,6 +8,7 @@ _ALPHA = {"alpha": OptionFacts(default=1.0, low=1e-6, high=1e6)}
 """Factor on the recovered logits before the softmax."""
 
 KINDS = {
+    "bias-sign": MethodFacts(object="gradleak.attacks.labels.bias_sign:bias_sign", needs=("head.bias",), gives=()),
     "consistency": MethodFacts(
         object="gradleak.attacks.labels.consistency:consistency",
         images="gradleak.attacks.exact.images:invert_images",

@@ -167,7 +167,7 @@ class DatasetFacts(Facts):
 
 
 class ModelFacts(Facts):
-    """A victim: a subclass of Victim, or a function that returns one.
+    """A victim: a subclass of Victim or any other module that returns logits, or a function that returns one.
 
     Attributes:
         options: the :data:`MODEL_OPTIONS` that it has; all others must keep their defaults.

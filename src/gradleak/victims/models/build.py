@@ -10,7 +10,7 @@ from gradleak.plan import catalogue, plugins
 from gradleak.plan.model_options import check_images, check_options
 from gradleak.streams import stream_seed
 from gradleak.victims.models.base import Victim
-from gradleak.victims.models.check import check_victim
+from gradleak.victims.models.check import as_victim
 
 
 def build(
@@ -47,7 +47,7 @@ def build(
     Raises:
         InputError: unknown model, an option that the model does not have (see
             :mod:`gradleak.plan.model_options`), images that it cannot read, or a plug-in's model that cannot be built
-            or is not a valid victim (see :func:`gradleak.victims.models.check.check_victim`).
+            or is not a valid victim (see :func:`gradleak.victims.models.check.as_victim`).
     """
     options = {
         "activation": activation,
@@ -72,5 +72,4 @@ def build(
             return builder(**arguments).eval()
         with plugins.guarded("models", name, f"model {name}: its builder"):
             victim = builder(**arguments)
-        check_victim(name, victim, **shape)
-    return victim.eval()
+        return as_victim(name, victim, **shape)

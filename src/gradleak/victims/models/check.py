@@ -1,4 +1,4 @@
-"""Checks that a plug-in's model is a valid victim."""
+"""What a plug-in builds, as a valid victim."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gradleak.errors import InputError
 from gradleak.plan import plugins
+from gradleak.victims.models.adapted import Adapted
 from gradleak.victims.models.base import Victim
 
 
@@ -29,8 +30,8 @@ def unchanged(what: str, model: nn.Module) -> Iterator[None]:
             raise InputError(f"{what}: changes {name} of the shared model; work on a copy")
 
 
-def check_victim(name: str, model: object, *, num_classes: int, channels: int, image_size: int) -> None:
-    """Check the head of a model, and its features with passes of two images; it is left in eval mode.
+def as_victim(name: str, model: object, *, num_classes: int, channels: int, image_size: int) -> Victim:
+    """Return a model as a victim in eval mode, after a check of its head and, with passes of two images, its features.
 
     Args:
         name: name of the model, for messages.
@@ -39,15 +40,25 @@ def check_victim(name: str, model: object, *, num_classes: int, channels: int, i
         channels: colour channels of an image.
         image_size: height and width in pixels.
 
+    Returns:
+        A :class:`Victim` itself; any other module as :class:`gradleak.victims.models.adapted.Adapted`.
+
     Raises:
-        InputError: it is not a :class:`Victim`, has no linear head with C outputs, or its features are not [n,
-            head.in_features]; one line.
+        InputError: it is no module, has no linear head with C outputs, or its features are not [n, head.in_features];
+            one line.
     """
     where = f"model {name}"
+    shape = (2, channels, image_size, image_size)
+    images = torch.linspace(-1, 1, 2 * channels * image_size**2).reshape(shape)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{where}: its builder returns a {type(model).__name__}; return a torch.nn.Module")
     if not isinstance(model, Victim):
-        raise InputError(
-            f"{where}: its builder returns a {type(model).__name__}; return a gradleak.victims.models.base.Victim"
-        )
+        try:
+            with plugins.guarded("models", name, f"{where}: a pass of images {list(shape)}"):
+                model = Adapted(model, images)
+        except InputError as error:
+            prefix = f"{where}: "
+            raise InputError(prefix + str(error).removeprefix(prefix)) from error
     head = getattr(model, "head", None)
     if head is None:
         raise InputError(f"{where}: has no head; set self.head to its last layer, an nn.Linear")
@@ -56,8 +67,6 @@ def check_victim(name: str, model: object, *, num_classes: int, channels: int, i
     if head.out_features != num_classes:
         raise InputError(f"{where}: its head has {head.out_features} outputs; the data set has {num_classes} classes")
     model.eval()
-    shape = (2, channels, image_size, image_size)
-    images = torch.linspace(-1, 1, 2 * channels * image_size**2).reshape(shape)
     with torch.no_grad(), plugins.guarded("models", name, f"{where}: features() of images {list(shape)}"):
         features: object = model.features(images.clone())
     if not isinstance(features, Tensor):
@@ -77,3 +86,4 @@ def check_victim(name: str, model: object, *, num_classes: int, channels: int, i
         raise InputError(f"{where}: its features of equal images differ in eval mode; draw no random numbers there")
     if not torch.allclose(logits, expected, rtol=1e-4, atol=1e-5):
         raise InputError(f"{where}: its output is not head(features(x)), which attacks on the last layer rely on")
+    return model

@@ -22,7 +22,8 @@ def test_no_certificate_is_false_and_none_is_vain(part):
         wrong = inversion.labels_certified & ((labels != inversion.labels) | (true > 0.1))
         assert not bool(wrong.any()), f"{seed} {problem.kind}: a wrong label is certified"
         assert bool((inversion.error[sure] <= 1e-2).all())
-        ratios += (true / inversion.error)[sure].tolist()
+        if problem.precision != torch.float64:  # there the error stated is that of the many sums here, not the client's
+            ratios += (true / inversion.error)[sure].tolist()
         certified += int(sure.sum())
         labelled += int(inversion.labels_certified.sum())
     # Stated errors are no blank cheques: the median is at most fifty times the true one.

@@ -64,6 +64,13 @@ def test_every_image_and_label_of_an_untrained_network(activation, B):
     assert float(inversion.error.max()) < 1e-2
 
 
+def test_double_precision_with_a_batch_size_that_single_precision_divides_inexactly():
+    parameters, x, y = batch(5)
+    parameters = [(W.double(), b.double()) for W, b in parameters]
+    inversion = attacked(parameters, nn.ReLU(), x.double(), y, dtype=torch.float64)
+    assert right(inversion, x, y) == 5
+
+
 def test_images_that_activate_fewer_units_than_there_are_unknowns_fix_one_another():
     ((W, b), *others), x, y = batch(20)
     parameters = [(W, b - (x @ W.T).std()), *others]
@@ -115,6 +122,15 @@ def test_copies_count():
     assert sorted(inversion.multiplicity.tolist()) == [1] * 6 + [4]
     assert right(inversion, x, y) == 7
     assert int((inversion.multiplicity * inversion.labels_certified).sum()) == 10
+
+
+@pytest.mark.parametrize("scale", [0.99, 1.015])
+def test_a_norm_that_was_clipped_by_little_is_a_scale_not_a_mixture_of_images(scale):
+    parameters, x, y = batch(10)
+    inversion = attacked(parameters, nn.SiLU(), x, y, scale=scale)
+    assert inversion.batch_size == pytest.approx(10 / scale, rel=1e-3)
+    assert inversion.mixture.tolist() == inversion.multiplicity.tolist() == [1] * 10
+    assert right(inversion, x, y) == 10
 
 
 @pytest.mark.parametrize(("told", "scale", "seen"), [(None, 1.0, 10), (8, 1.0, 10), (20, 1.0, 10), (10, 10.0, 1)])

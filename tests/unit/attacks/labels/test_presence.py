@@ -38,7 +38,20 @@ def test_rules_by_hand(batch, name: str, batch_size: int | None, expected: list[
     assert guess.embeddings is None
 
 
-@pytest.mark.parametrize("name", ["idlg", "gi", "rlg", "ilrg"])
+@pytest.mark.parametrize(
+    ("bias", "expected"),
+    [([0.2, -0.1, -0.1, 0.0], [False, True, True, False]), ([1.0, -1.0, -1e-9, 0.0], [False, True, False, False])],
+)
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_bias_signs_by_hand(batch, bias: list[float], expected: list[bool], scale: float):
+    observation, _ = batch([0, 1], 4, 2)
+    gradients = {"head.bias": torch.tensor(bias) * scale}
+    guess = build("bias-sign")(replace(observation, gradients=gradients, batch_size=None))
+    assert guess.presence.tolist() == expected
+    assert guess.counts is None
+
+
+@pytest.mark.parametrize("name", ["idlg", "gi", "rlg", "ilrg", "bias-sign"])
 @pytest.mark.parametrize("labels", [[4], [0, 0, 7], [1, 2, 3, 3, 3, 8]])
 def test_present_classes_of_an_easy_batch(batch, name: str, labels: list[int]):
     observation, truth = batch(labels, 30, 60, scale=0.1)
@@ -50,7 +63,7 @@ def test_present_classes_of_an_easy_batch(batch, name: str, labels: list[int]):
 def test_gradients_that_are_not_finite_are_refused(batch, name: str, value: float):
     observation, truth = batch([0, 1], 3, 4)
     observation = replace(observation, side=SideKnowledge(truth.counts > 0))
-    part = "head.bias" if name.startswith("ilrg") else "head.weight"
+    part = "head.bias" if name.startswith(("bias", "ilrg")) else "head.weight"
     broken = observation.gradients[part].clone()
     broken.view(-1)[0] = value
     with pytest.raises(InputError, match=f"{part} has 1 NaN or infinite"):
@@ -73,5 +86,5 @@ def test_a_method_does_not_change_its_observation(batch, name: str):
 
 
 def test_an_unknown_name_is_one_line():
-    with pytest.raises(InputError, match="unknown label method 'ilgr'; known: consistency, gi, idlg"):
+    with pytest.raises(InputError, match="unknown label method 'ilgr'; known: bias-sign, consistency, gi, idlg"):
         build("ilgr")

@@ -101,7 +101,7 @@ def test_methods_get_the_side_knowledge_that_they_declare(granted):
             ["--methods", "ilrg-simplified", "--side-knowledge", "none"],
             "--side-knowledge does not grant present_classes",
         ),
-        (["--side-knowledge", "counts"], "--side-knowledge.0: Input should be 'present_classes'"),
+        (["--side-knowledge", "counts"], "--side-knowledge: Input should be 'present_classes'"),
     ],
 )
 def test_side_knowledge_that_is_not_granted_is_one_line(argv, message):

@@ -46,6 +46,16 @@ def with_features(features: Callable[[Tensor], Any]) -> type[Victim]:
     return Featured
 
 
+def plain(*layers: nn.Module) -> Callable[..., nn.Module]:
+    """Return a builder of a network that is no Victim."""
+    return lambda **shape: nn.Sequential(nn.Flatten(), *layers)
+
+
+class Exits(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        sys.exit(0)
+
+
 class NoHead(Mine):
     def __init__(self, **shape: int):
         super().__init__(**shape)
@@ -95,8 +105,13 @@ def built() -> Iterator[Callable[..., Victim]]:
             lambda **shape: Mine(**shape, width=3),  # pyright: ignore
             r"its builder: .*test_check.py:\d+: TypeError: .*width",
         ),
-        (lambda **shape: nn.Linear(2, 2), "its builder returns a Linear; return a gradleak.victims.models.base.Victim"),
-        (lambda **shape: None, "its builder returns a NoneType"),
+        (lambda **shape: None, "its builder returns a NoneType; return a torch.nn.Module"),
+        (lambda **shape: nn.Linear(2, 2), r"its pass of images \[2, 3, 8, 8\] fails: RuntimeError"),
+        (plain(nn.Linear(192, 5)), "its head has 5 outputs; the data set has 4 classes"),
+        (plain(nn.Linear(192, 4), nn.Softmax(1)), "its output is that of softmax; return the logits"),
+        (plain(nn.Linear(192, 4), nn.ReLU()), "its output is that of relu at 2; return the logits of a linear layer"),
+        (plain(nn.Unflatten(1, (3, 8, 8)), nn.Conv2d(3, 4, 8), nn.Flatten()), "its logits come from "),
+        (plain(nn.Linear(192, 4), Exits()), r"a pass of images .*test_check.py:\d+: SystemExit: 0"),
         (with_features(lambda e: e + torch.rand(6)), "its features of equal images differ in eval mode"),
         (
             with_head(lambda C: nn.Linear(6, C, dtype=torch.float64)),
