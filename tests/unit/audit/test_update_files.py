@@ -117,7 +117,7 @@ def test_what_the_model_has_frozen_but_the_client_trained_is_attacked(attack, fr
     [
         (lambda: nn.Sequential(nn.LazyLinear(5)), r"0.weight has no shape yet; pass one input through the model first"),
         (lambda: torch.jit.script(nn.Linear(3, 4)), "is a TorchScript program"),
-        (lambda: nn.Sequential(torch.jit.trace(nn.Linear(3, 4), torch.ones(1, 3))), "is a TorchScript program"),
+        (lambda: nn.ModuleList([torch.jit.script(nn.Linear(3, 4))]), "is a TorchScript program"),
         (lambda: nn.Linear(3, 4, device="meta"), "weight is on the device meta, which holds no values; build it on"),
     ],
 )
