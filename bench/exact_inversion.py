@@ -32,7 +32,7 @@ from gradleak.victims.training import train
 
 MNIST = {"dataset": "mnist", "model": "fcn"}
 CIFAR = {"dataset": "cifar100"}
-MEMORISED = {"stage": "epoch18", "train_images": 5000, "schedule": "shared", "length": 18, "lr": 0.05}
+MEMORISED = {"stage": "epoch18", "train_images": 5000, "schedule": "shared", "length": "epoch18", "lr": 0.05}
 
 FOUND = 1e-2
 """Relative error up to which an input counts as recovered."""
