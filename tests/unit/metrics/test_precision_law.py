@@ -90,3 +90,13 @@ def test_images_beside_one_another_in_a_trained_victim(tmp_path):
     assert int(told.sum()) >= 10
     assert float((psnr - predicted)[told].abs().median()) < 0.7  # 1.1 without the equations that images give
     assert bool((psnr >= 40)[predicted >= 40].all())
+
+
+def test_copies_say_nothing_of_one_another():
+    model, _ = small()
+    images = torch.randn(4, 1, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    images[1] = images[0]
+    observation = observe_full(model, images, torch.tensor([2, 2, 0, 1]))
+    predicted = predicted_psnr(observation, images, torch.ones(1, 1, 1))
+    assert predicted is not None
+    assert predicted.tolist() == [100.0] * 4

@@ -35,6 +35,7 @@ class Evidence:
             part.
         backward: [k] the same of the errors and their column spaces, in the worst layer.
         margin: [k] how many times farther the second-best label's errors are outside, over their length.
+        by_sign: [k] bool, whether the margin rests on the signs of pairings, and so on that of the gradient.
         error: [k] predicted relative error of h, root mean square.
         unseen: [k] relative deviation of the following layers' inputs that noise would hide. Images too weak to be seen
             may shift h by as much where their errors point the same way.
@@ -50,6 +51,7 @@ class Evidence:
     forward: Tensor
     backward: Tensor
     margin: Tensor
+    by_sign: Tensor
     error: Tensor
     unseen: Tensor
     of_errors: Tensor
@@ -127,7 +129,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: Known | N
     noise = spans[0].input_noise(t)  # of an entry of h
     rows = fixing_rows(spans) if looks_forward(spans) else []
     before, spread = spreads(network, passed, noise)
-    labels, margin = fitting_labels(network, spans, telling_columns(spans), passed, t)
+    labels, margin, by_sign = fitting_labels(network, spans, telling_columns(spans), passed, t)
     errors = settled_errors(
         network,
         [spans[i].left if i in telling_columns(spans) else None for i in range(len(spans))],
@@ -150,7 +152,9 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: Known | N
     errors, of_directions = turned_errors(
         network, columns, passed, labels, errors, of_errors, own_rounding(network, passed, errors)
     )
-    return Evidence(h, labels, forward, backward, margin, error, unseen, of_errors, of_directions, strength, errors)
+    return Evidence(
+        h, labels, forward, backward, margin, by_sign, error, unseen, of_errors, of_directions, strength, errors
+    )
 
 
 def _of_errors(

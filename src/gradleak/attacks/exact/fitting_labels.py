@@ -24,8 +24,8 @@ _CHUNK = 2**25
 
 def fitting_labels(
     network: Network, spans: Sequence[Span], columns: Sequence[int], passed: Pass, t: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the labels [k] whose errors fit best, and the margin to the second best [k].
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the labels [k] whose errors fit best, the margin to the second best [k], and whether signs made it [k].
 
     A label fits if its errors lie in the column spaces; those of the last two layers are enough to tell labels apart.
     But of an image that the network is sure of, p - e_y points the same way for its label and for the second most
@@ -40,18 +40,19 @@ def fitting_labels(
         t: [k, r] their coordinates in the first layer's row space.
 
     Returns:
-        Labels, and how many times farther than theirs the second-best label's errors are outside, over their length:
-        infinite if no other label is left, 0 if none is.
+        Labels; how many times farther than theirs the second-best label's errors are outside, over their length:
+        infinite if no other label is left, 0 if none is; and whether that rests on the sign of the gradient.
     """
     lefts = [span.left if i in columns else None for i, span in enumerate(spans)]
     labels, shares, beyond = label_shares(network, lefts, passed)
     best, margin = _best(shares, beyond)
-    close = torch.nonzero(margin < _APART).flatten()
+    by_sign = margin < _APART
+    close = torch.nonzero(by_sign).flatten()
     if len(close):
         refuted = _refuted(network, spans[0], passed.of(close), labels[close], t[close])
         shares[close] = shares[close].masked_fill(refuted, torch.inf)
         best[close], margin[close] = _best(shares[close], beyond[close])
-    return labels.gather(1, best[:, None])[:, 0], margin
+    return labels.gather(1, best[:, None])[:, 0], margin, by_sign
 
 
 def _best(shares: Tensor, beyond: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,11 +97,18 @@ def label_shares(network: Network, lefts: Sequence[Tensor | None], passed: Pass)
 
 
 def _shares_outside_head(p: Tensor, left: Tensor) -> Tensor:
-    """Return which share of p - e_y lies outside a column space, [k, C]: in closed form, good to 8 digits."""
+    """Return which share of p - e_y lies outside a column space, [k, C]: in closed form, off by up to 1e-8.
+
+    For the most likely class, whose error may be tiny, it would cancel: that one is computed directly.
+    """
     q = outside(p, left)
     outer = q.square().sum(1, keepdim=True) - 2 * q + 1 - left.square().sum(1)
     length = p.square().sum(1, keepdim=True) - 2 * p + 1
-    return (outer.clamp(min=0) / length.clamp(min=1e-300)).sqrt()
+    shares = (outer.clamp(min=0) / length.clamp(min=1e-300)).sqrt()
+    likely = p.argmax(1, keepdim=True)
+    others = p.scatter(1, likely, 0.0)
+    delta = others.scatter(1, likely, -others.sum(1, keepdim=True))
+    return shares.scatter(1, likely, _share_outside(delta, left)[:, None])
 
 
 def _refuted(network: Network, span: Span, passed: Pass, labels: Tensor, t: Tensor) -> Tensor:

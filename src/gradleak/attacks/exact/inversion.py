@@ -93,6 +93,8 @@ def invert(
     all_known = len(found) == rank and bool((found.of_errors < KNOWN).all())
     if all_known and contradicts(network, spans, found, times.certain, times.batch_size):
         certifiable = False
+    # Of a negated gradient the second most likely class would fit, at a scale that its image alone speaks for.
+    firm &= ~(found.by_sign & times.alone)
     labels_certified = times.told & firm & certifiable & (stated <= NEARLY) & bool(telling_columns(spans))
     inputs_certified = (stated <= COUNTS) & labels_certified
     return Inversion(

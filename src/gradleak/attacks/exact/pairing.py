@@ -116,6 +116,7 @@ class Multiplicities:
         batch_size: the batch size over the scale of the gradient, if each is there ``certain`` times: B for a mean, 1
             for a sum.
         told: [k] bool, whether the pairing tells.
+        alone: whether one image alone speaks for the scale of the gradient, and no batch size that was told.
     """
 
     certain: Tensor
@@ -123,6 +124,7 @@ class Multiplicities:
     others: Tensor
     batch_size: float
     told: Tensor
+    alone: bool
 
 
 def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
@@ -136,7 +138,7 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
     sure = (pairs.own_noise < _SURE) & (own > 0) & pairs.fixed
     if not bool(sure.any()):
         ones = torch.ones_like(own, dtype=torch.int64)
-        return Multiplicities(ones, ones, ~sure, float(batch_size or 0), sure)
+        return Multiplicities(ones, ones, ~sure, float(batch_size or 0), sure, alone=True)
     tolerance = 0.02 + 5 * pairs.own_noise
     bases, noise = own[sure], pairs.own_noise[sure]
     if batch_size is not None:
@@ -151,6 +153,10 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
     # outliers to within noise, the gradient has another scale, as after clipping its norm by a little.
     fits, close = (whole & sure).sum(1), (whole & sure & ((times - times.round()).abs() <= noisy)).sum(1)
     most_of = 0.9 * int(sure.sum())
+    if batch_size is not None:
+        there = whole[0] & sure
+        if int(times[0].round()[there].sum()) + int((~there).sum()) > batch_size:
+            fits[0] = close[0] = -1  # so many images are not in a batch of that size
     if batch_size is not None and int(fits[0]) >= most_of:
         rescaled = 2 * int(close[0]) < int(sure.sum()) and int(close.max()) >= most_of
         best = int((close - noise).argmax()) if rescaled else 0
@@ -162,7 +168,8 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
     expected = (
         best == 0 if batch_size is not None else abs(base - round(base)) < min(5 * float(noise[best]) * base, _WHOLE)
     )
-    if int(fits[best]) < 2 and not expected:
+    alone = int(fits[best]) < 2 and (batch_size is None or best != 0)
+    if alone and not expected:
         others = torch.ones_like(others)  # a scale that one image alone speaks for may be that of a mixture
     common = math.gcd(*most[told].tolist()) or 1
-    return Multiplicities(torch.where(told, most // common, most), most, others, base / common, told)
+    return Multiplicities(torch.where(told, most // common, most), most, others, base / common, told, alone=alone)

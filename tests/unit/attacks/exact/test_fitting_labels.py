@@ -124,3 +124,31 @@ def test_head_alone_with_many_classes():
     head = Network(network.layers[-1:], network.computed_in)
     inversion = invert(head, gradients[-1:], precision=torch.float32, batch_size=5)
     assert sorted(inversion.labels.tolist()) == sorted(y.tolist())
+
+
+def test_a_negated_gradient_gives_no_label_by_its_sign():
+    """Of an image that the network is sure of, the second class would fit it, at a scale of its own."""
+    parameters, x, y = a_sure_batch()
+    network = network_of(parameters, nn.ReLU(), torch.float32)
+    gradients = [-each.double() for each in gradients_of(parameters, nn.ReLU(), x, y, torch.float32)]
+    for told in (len(x), None):
+        inversion = invert(network, gradients, precision=torch.float32, batch_size=told)
+        nearest = torch.cdist(inversion.inputs, x.double()).argmin(1)
+        assert not bool((inversion.labels_certified & (inversion.labels != y[nearest])).any())
+
+
+def test_the_shares_of_labels_in_closed_form():
+    """Also of one whose error is tiny, where the closed form would cancel."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 40, generator=generator).double()
+    logits[torch.arange(6), torch.arange(6)] += torch.tensor([0.0, 5, 12, 20, 25, 30]).double()
+    p = torch.softmax(logits, dim=1)
+    left = torch.linalg.qr(torch.randn(40, 13, generator=generator).double())[0]
+    delta = torch.diag_embed(p.new_full((6, 40), -1.0)) + p[:, None]
+    for n in range(6):  # exactly, where p - 1 would lose digits
+        others = p[n].clone()
+        others[p[n].argmax()] = 0
+        delta[n, p[n].argmax()] = others
+        delta[n, p[n].argmax(), p[n].argmax()] = -others.sum()
+    outer = (delta - delta @ left @ left.T).norm(dim=2) / delta.norm(dim=2)
+    torch.testing.assert_close(fitting_labels._shares_outside_head(p, left), outer, rtol=0, atol=1e-7)

@@ -9,6 +9,7 @@ from torch import nn
 
 from gradleak.attacks.exact.inversion import invert
 from gradleak.attacks.exact.network import Network
+from gradleak.attacks.exact.pairing import Pairings, multiplicities
 
 ACTIVATIONS = [nn.ReLU(), nn.SiLU(), nn.GELU(), nn.Sigmoid(), nn.LeakyReLU(0.1)]
 
@@ -163,3 +164,11 @@ def test_the_same_gradient_gives_the_same_bits():
     first, second = (attacked(parameters, nn.ReLU(), x, y) for _ in range(2))
     assert torch.equal(first.inputs, second.inputs)
     assert torch.equal(first.error, second.error)
+
+
+def test_more_images_than_the_batch_size_that_was_told_speak_for_another_scale():
+    """Twelve copies and one more, a little louder: thirteen times one image would leave no room for the other."""
+    own = torch.tensor([13 / 12 / 1.085, 13 / 1.085], dtype=torch.float64)
+    pairs = Pairings(own.diag(), (own * torch.tensor([1e-3, 0.03])).diag(), torch.ones(2, dtype=torch.bool))
+    times = multiplicities(pairs, 13)
+    assert times.certain.tolist() == [12, 1]
