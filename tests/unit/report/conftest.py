@@ -13,6 +13,7 @@ from tests.workflow import ROOT
 from gradleak.plan.catalogue import dataset_facts
 from gradleak.plan.metric_facts import SNAPSHOT
 from gradleak.records import COLUMNS
+from gradleak.report import published, published_images
 from gradleak.report.tables.error_analysis import QUANTITIES
 
 _COUNTED = ("leacc", "lnacc", "irec", "f1", "exact_match")
@@ -200,3 +201,56 @@ def write_archive() -> Callable[..., Path]:
 def paper_folder() -> Path:
     """The hand-written part of the paper."""
     return ROOT / "paper"
+
+
+@pytest.fixture(scope="session")
+def frames(made_up) -> dict[str, pd.DataFrame]:
+    return {
+        "one": made_up("mnist-sample", "fcn", 24),
+        "two": pd.concat([made_up("mnist-sample", "fcn", size) for size in (8, 32, 128)]),
+    }
+
+
+@pytest.fixture(scope="session")
+def with_stages(frames, made_up) -> dict[str, pd.DataFrame]:
+    settings = ({"stage": "iter100"}, {"defense": "clip-4+dp-0.01"}, {})
+    parts = [made_up("mnist-sample", "fcn", 8, analysis=True, **setting) for setting in settings]
+    return {**frames, "stages": pd.concat(parts)}
+
+
+@pytest.fixture(scope="session")
+def of_images(made_up_images) -> dict[str, pd.DataFrame]:
+    """DLG on clients and their aggregate, IG with labels optimised, restored and given; and DLG under defenses."""
+    levels = {"ig": 17.0, "ig-ilrg": 18.8, "ig-truth": 19.5}
+    exact = {"certified": 0.5, "recovered": 0.5, "predicted_psnr": 50.0}  # what figures of exact inversion show
+    at = {"model_seeds": (1, 2, 3), "iterations": (1, 4000, 8000), "more": exact}
+    parts = [made_up_images("mnist-sample", "fcn", 50, method=m, psnr=p - 24.5, **at) for m, p in levels.items()]
+    for method, level in (("dlg", 20.0), ("dlg-ilrg", 19.0)):
+        parts.append(made_up_images("cifar100-sample", "lenet-sigmoid", 1, method=method, clients=3, psnr=level))
+        whole = {"clients": 3, "aggregated": True, "psnr": level - 10}
+        parts.append(made_up_images("cifar100-sample", "lenet-sigmoid", 3, method=method, **whole))
+    strengths = {"none": 40.0, "dp-0.01@all": 20.0, "sparse-80@all": 9.0}
+    defended = [
+        made_up_images("mnist-sample", "lenet-sigmoid", 1, clients=4, defense=name, psnr=level, diverged=(3,))
+        for name, level in strengths.items()
+    ]
+    return {"images": pd.concat(parts), "defended images": pd.concat(defended)}
+
+
+@pytest.fixture(scope="session")
+def guided(made_up_images) -> dict[str, pd.DataFrame]:
+    """The same with a diffusion prior."""
+    rows = made_up_images("mnist-sample", "lenet-sigmoid", 1, clients=2, method="diffusion")
+    return {"guided images": rows.assign(kind="diffusion")}
+
+
+@pytest.fixture(scope="session")
+def sources(paper_folder):
+    folder = paper_folder / "published"
+    reconstructed = published_images.load(folder / "images.csv")
+    return published.load(folder / "ilrg.csv"), published.load_rerun(folder / "rerun.csv"), reconstructed
+
+
+@pytest.fixture(scope="session")
+def everything(with_stages, of_images, guided) -> dict[str, pd.DataFrame]:
+    return {**with_stages, **of_images, **guided}
