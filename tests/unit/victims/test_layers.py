@@ -1,74 +1,16 @@
 """A chain of linear layers composes to the logits for any network, and ends at the right place."""
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from tests.unit.victims.networks import Network, chain_of, composed, linear, names
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradleak.errors import InputError
-from gradleak.victims.layers import Chain, linear_chain
+from gradleak.victims.layers import linear_chain
 from gradleak.victims.models.build import build
-
-IMAGES = torch.linspace(-1, 1, 3 * 3 * 4 * 4).reshape(3, 3, 4, 4).sin()
-
-
-class Network(nn.Module):
-    """Layers by name and a forward method in one line."""
-
-    def __init__(self, forward: Callable[..., object], **layers: nn.Module):
-        super().__init__()
-        self.steps = forward
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, x: Tensor) -> object:
-        return self.steps(self, x)
-
-
-@dataclass
-class Output:
-    """Output type of some libraries' models."""
-
-    logits: Tensor
-    hidden: Tensor
-
-
-def linear(d: int, C: int, **kwargs: bool) -> nn.Linear:
-    torch.manual_seed(d * 100 + C)
-    return nn.Linear(d, C, **kwargs)
-
-
-def chain_of(model: nn.Module, logits: Callable[[Any, Tensor], Tensor] | None = None) -> Chain:
-    """Return the chain after checking that it composes to the logits for images other than the example."""
-    return composed(model, IMAGES[:2], IMAGES.flip(0), logits)
-
-
-def composed(
-    model: nn.Module, example: Tensor, images: Tensor, logits: Callable[[Any, Tensor], Tensor] | None = None
-) -> Chain:
-    chain = linear_chain(model, example)
-    parameters = dict(model.named_parameters())
-    x = chain.body(images)
-    for layer, given in zip(chain.layers, chain.inputs(images), strict=True):
-        torch.testing.assert_close(x, given, rtol=1e-5, atol=1e-5)
-        z = functional.linear(x, parameters[layer.weight], None if layer.bias is None else parameters[layer.bias])
-        assert (layer.in_features, layer.out_features) == (x.shape[1], z.shape[1])
-        x = layer.activation(z) if layer.activation else z
-    evaluated = copy.deepcopy(model).eval()
-    torch.testing.assert_close(x, (logits or (lambda m, x: m(x)))(evaluated, images), rtol=1e-5, atol=1e-5)
-    if chain.reads_input:
-        assert torch.equal(chain.body(images), images.flatten(1))
-    assert chain.layers[-1].activation is None
-    return chain
-
-
-def names(chain: Chain) -> list[str]:
-    return [layer.weight for layer in chain.layers]
 
 
 @pytest.mark.parametrize(
@@ -225,102 +167,6 @@ def test_weights_tied_to_an_embedding():
     assert "table.weight is used 2 times" in chain.stops_at
 
 
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda z, h: {"hidden": h, "logits": z},
-        lambda z, h: {"z": z, "loss": None},
-        lambda z, h: (z,),
-        lambda z, h: Output(z, h),
-    ],
-)
-def test_outputs_that_hold_the_logits(wrap: Callable[[Tensor, Tensor], object]):
-    plain = nn.Sequential(nn.Flatten(), linear(48, 6), nn.Tanh(), linear(6, 4))
-    model = Network(lambda self, x: wrap(self.plain(x), x), plain=plain)
-    chain = chain_of(model, lambda model, x: model.plain(x))
-    assert names(chain) == ["plain.1.weight", "plain.3.weight"]
-
-
-@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_a_final_softmax_is_left_out(name: str):
-    def forward(self: Any, x: Tensor) -> Tensor:
-        return getattr(functional, name)(self.plain(x), dim=1)
-
-    plain = nn.Sequential(nn.Flatten(), linear(48, 4))
-    chain = chain_of(Network(forward, plain=plain), lambda model, x: model.plain(x))
-    assert chain.output_function == name
-    assert chain_of(plain).output_function is None
-
-
-def test_control_flow_that_depends_on_the_images():
-    def forward(self: Any, x: Tensor) -> Tensor:
-        x = self.conv(x) if x.sum() > 0 else -x
-        return self.last(self.first(x.flatten(1)).relu()) if x.mean() < 100 else self.other(x.flatten(1))
-
-    layers = {"conv": nn.Conv2d(3, 3, 1), "first": linear(48, 6), "last": linear(6, 4), "other": linear(48, 4)}
-    model = Network(forward, **layers)
-    for images in (IMAGES - 5, IMAGES + 5):
-        assert names(composed(model, images[:2], IMAGES)) == ["first.weight", "last.weight"]
-    with pytest.raises(InputError, match=r"^model Network: .* does not reach the linear layer of first\.weight"):
-        linear_chain(model, IMAGES).body(-IMAGES - 1000)
-
-
-@pytest.mark.parametrize(
-    ("forward", "message"),
-    [
-        (lambda self, x: self.conv(x).flatten(1), "its logits come from conv2d at conv, not from a linear layer"),
-        (lambda self, x: self.last(x.flatten(1)).sigmoid(), "its output is that of sigmoid in forward()"),
-        (lambda self, x: (self.last(x.flatten(1)), x), "it returns a tuple with 2 tensors"),
-        (lambda self, x: "logits", "it returns a str with 0 tensors"),
-        (lambda self, x: self.last(x), "its pass of images [2, 3, 4, 4] fails, in last: RuntimeError: "),
-        (lambda self, x: functional.dropout(self.last(x.flatten(1))), "its logits come from dropout in forward()"),
-        (
-            lambda self, x: self.twice(self.twice(x.flatten(1))),
-            "linear at twice, whose weight twice.weight is used 2 times",
-        ),
-    ],
-)
-def test_models_without_a_last_linear_layer(forward: Callable, message: str):
-    layers = {"conv": nn.Conv2d(3, 3, 1), "last": linear(48, 4), "twice": linear(48, 48)}
-    with pytest.raises(InputError) as caught:
-        linear_chain(Network(forward, **layers), IMAGES[:2])
-    assert str(caught.value).startswith("model Network: ")
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_the_model_is_unchanged():
-    def forward(self: Any, x: Tensor) -> Tensor:
-        self.passes += 1
-        return self.last(self.drop(self.norm(x.mul_(2)).flatten(1)) + torch.rand(48))
-
-    model: Any = Network(forward, norm=nn.BatchNorm2d(3), drop=nn.Dropout(), last=linear(48, 4))
-    model.register_buffer("passes", torch.zeros(()))
-    model.train()
-    model.drop.eval()
-    buffers, hooks = {k: v.clone() for k, v in model.state_dict().items()}, len(model.last._forward_hooks)
-    images, state = IMAGES.clone(), torch.get_rng_state()
-    chain = linear_chain(model, images)
-    assert torch.equal(images, IMAGES)
-    chain.body(images)
-    assert (model.training, model.drop.training, model.last.training) == (True, False, True)
-    assert all(torch.equal(buffers[key], value) for key, value in model.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), state)
-    assert len(model.last._forward_hooks) == hooks
-
-
-def test_a_chain_follows_its_model():
-    model: Any = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten(), linear(48, 4))
-    chain = chain_of(model)
-    with torch.no_grad():
-        model[0].weight.mul_(2)
-    assert torch.equal(chain.body(IMAGES), model[:2](IMAGES))
-    model.double()
-    assert chain.body(IMAGES.double()).dtype == torch.float64
-    images = IMAGES.double().requires_grad_()
-    assert torch.autograd.grad(chain.body(images).sum(), images)[0].abs().sum() > 0
-
-
 class Branching(nn.Module):
     """The function after its first layer depends on the sign of the images' sum."""
 
@@ -350,13 +196,3 @@ def test_changes_of_the_type_do_not_end_the_chain():
     )
     chain = chain_of(model, lambda m, x: m(x).float())
     assert names(chain) == ["a.weight", "b.weight"]
-
-
-def test_layers_behind_autocast_are_read_in_their_own_type():
-    def forward(m, x):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return m.b(m.a(x.flatten(1)).relu()).float()
-
-    chain = linear_chain(Network(forward, a=linear(48, 9), b=linear(9, 5)), IMAGES[:2])
-    assert names(chain)[-1] == "b.weight"
-    assert {read.dtype for read in chain.inputs(IMAGES)} == {torch.float32}
