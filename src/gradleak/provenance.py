@@ -22,7 +22,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "diffusers", "s
 
 
 class _Spec(Protocol):
-    """The part of a job's spec that is recorded, see :class:`gradleak.plan.jobs.spec.Spec`."""
+    """The part of a job's spec that is recorded, see :class:`gradleak.plan.jobs.spec.Job`."""
 
     def kinds(self) -> Iterable[tuple[str, str]]: ...
 

@@ -16,19 +16,13 @@ from typing import Any
 
 import pytest
 import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict  # pyright: ignore
+from flwr.serverapp.strategy import FedAvg  # pyright: ignore
 from torch import Tensor
 
 from gradleak.capture import layout
+from gradleak.capture.flower import CaptureMod, CaptureStrategy
 from gradleak.errors import InputError
-
-WHY = "is missing: `make test-flower` installs it"
-flwr = pytest.importorskip("flwr", reason=f"flwr {WHY}")
-pytest.importorskip("ray", reason=f"ray {WHY}")
-
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict  # noqa: E402  # pyright: ignore
-from flwr.serverapp.strategy import FedAvg  # noqa: E402  # pyright: ignore
-
-from gradleak.capture.flower import CaptureMod, CaptureStrategy  # noqa: E402
 
 HERE = Path(__file__).parent
 COUNTER = "norm.num_batches_tracked"

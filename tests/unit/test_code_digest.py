@@ -15,7 +15,7 @@ from gradleak.plan.code import code_of, code_of_kinds, stamped, uses
 from gradleak.plan.jobs.diffusion import DiffusionReconstruct, TrainPrior
 from gradleak.plan.jobs.images import Reconstruct
 from gradleak.plan.jobs.labels import RestoreLabels
-from gradleak.plan.jobs.spec import Spec
+from gradleak.plan.jobs.spec import Job
 from gradleak.plan.jobs.training import TrainVictim
 
 
@@ -38,7 +38,7 @@ def forget() -> None:
 
 
 DIFFUSION: Any = {"labels": "ilrg", "guidance": "dps", "dataset": "mnist", "model": "fcn"}
-JOBS: dict[str, Spec] = {
+JOBS: dict[str, Job] = {
     "ilrg": RestoreLabels(),
     "prior works": RestoreLabels(methods=("idlg", "gi"), dataset="mnist", model="fcn"),
     "gi defended": RestoreLabels(methods=("gi",), defenses=("clip-4", "dp-0.01"), dataset="mnist-sample", model="fcn"),

@@ -1,5 +1,6 @@
 """The core alone: what works without the packages of the extra ``workflow``, and the line of what does not."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -146,6 +147,6 @@ def test_a_program_that_needs_the_extra_says_so_in_one_line(tmp_path):
 
 def test_other_missing_packages_keep_their_traceback():
     with pytest.raises(ModuleNotFoundError), extras.needed_by("this"):
-        import nowhere  # noqa: F401  # pyright: ignore[reportMissingImports]
+        importlib.import_module("nowhere")
     with pytest.raises(InputError, match=r"^this needs the package pyyaml, "), extras.needed_by("this"):
         raise ModuleNotFoundError(name="yaml.nodes")

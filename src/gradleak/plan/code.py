@@ -6,10 +6,10 @@ from functools import cache
 from gradleak.code_digest import Use, code_digest
 from gradleak.plan import catalogue
 from gradleak.plan.catalogue import Kind
-from gradleak.plan.jobs.spec import Spec
+from gradleak.plan.jobs.spec import Job
 
 
-def code_of(job: Spec) -> str:
+def code_of(job: Job) -> str:
     """Return eight hex digits that identify the code of a job; the run id covers the code of plug-ins."""
     return code_of_kinds(job.KIND, frozenset(job.kinds()))
 
@@ -37,6 +37,6 @@ def uses(kinds: frozenset[Kind]) -> frozenset[Use]:
     return frozenset(entries)
 
 
-def stamped(jobs: Iterable[Spec]) -> set[tuple[str, frozenset[Use]]]:
+def stamped(jobs: Iterable[Job]) -> set[tuple[str, frozenset[Use]]]:
     """Return the argument of :func:`gradleak.code_digest.tell_jobs` for some jobs."""
     return {(job.KIND, uses(frozenset(job.kinds()))) for job in jobs}

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from gradleak.plan import catalogue, names, plugins
 from gradleak.plan.catalogue import Kind
 from gradleak.plan.distributions import DISTRIBUTIONS, check_batch
-from gradleak.plan.jobs.spec import Names, Spec, runtime
+from gradleak.plan.jobs.spec import Job, Names, Spec, runtime
 from gradleak.plan.model_options import DEFAULTS, check_images, check_options
 
 Activation = Literal["relu", "silu", "gelu", "leaky_relu", "sigmoid"]
@@ -21,7 +21,7 @@ TRAIN_PRECISION = "type of the training's forward pass; bfloat16 (autocast, chan
 """Description of the option."""
 
 
-class RuntimeOptions(Spec):
+class RuntimeOptions(Job):
     """Where a job runs, where its files are, and which plug-ins it loads."""
 
     data_root: Path = runtime(Path("data"), "folder of the data sets (--data-path is a synonym)")
@@ -47,7 +47,7 @@ class RuntimeOptions(Spec):
         return self if modules == self.modules else self.model_copy(update={"modules": modules})
 
     def identity(self) -> dict[str, Any]:
-        """See :class:`gradleak.plan.jobs.spec.Spec`; a plug-in counts by its code, not by its path."""
+        """See :class:`gradleak.plan.jobs.spec.Job`; a plug-in counts by its code, not by its path."""
         identity = super().identity()
         if self.modules:
             identity["modules"] = plugins.digests(self.modules)

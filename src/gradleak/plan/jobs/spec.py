@@ -7,6 +7,7 @@ Raise a kind's ``VERSION`` when its code changes what an equal spec computes.
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -39,13 +40,10 @@ def digest_of(identity: dict[str, Any]) -> str:
 
 
 class Spec(Typed):
-    """Base of all job specs."""
+    """Options; a job has those of several specs."""
 
     # Infinite options have no meaningful results.
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
-
-    KIND: ClassVar[str]
-    VERSION: ClassVar[int] = 1
 
     @classmethod
     def is_identity(cls, name: str) -> bool:
@@ -53,36 +51,9 @@ class Spec(Typed):
         extra = cls.model_fields[name].json_schema_extra
         return not (isinstance(extra, dict) and extra.get("identity") is False)
 
-    @classmethod
-    @cache
-    def _identity_defaults(cls) -> dict[str, Any]:
-        """Return the identity's fields with their defaults; cached for grids of thousands of runs."""
-        return {name: field.default for name, field in cls.model_fields.items() if cls.is_identity(name)}
-
     def kinds(self) -> list[Kind]:
         """Return part and name of the kinds of the catalogue that the job uses."""
         return []
-
-    def identity(self) -> dict[str, Any]:
-        """Return what the run id hashes: the kind, its version and every value that is not the default."""
-        values = self.model_dump(mode="json")
-        changed = {
-            name: values[name]
-            for name, default in self._identity_defaults().items()
-            # The default of a required field equals no value.
-            if getattr(self, name) != default
-        }
-        return {"kind": self.KIND, "version": self.VERSION, **changed}
-
-    @property
-    def digest(self) -> str:
-        """Eight hex digits that name this spec."""
-        return digest_of(self.identity())
-
-    @property
-    def run_id(self) -> str:
-        """Readable path that ends in the digest: one folder per identity."""
-        raise NotImplementedError
 
     def to_argv(self, *, identity_only: bool = False) -> list[str]:
         """Return the command-line options that rebuild this spec, without those at their defaults.
@@ -106,7 +77,46 @@ class Spec(Typed):
         return argv
 
 
-S = TypeVar("S", bound=Spec)
+class Job(Spec, ABC):
+    """Base of all jobs.
+
+    Attributes:
+        KIND: name of the kind of job.
+        VERSION: of what the kind computes.
+    """
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    @classmethod
+    @cache
+    def _identity_defaults(cls) -> dict[str, Any]:
+        """Return the identity's fields with their defaults; cached for grids of thousands of runs."""
+        return {name: field.default for name, field in cls.model_fields.items() if cls.is_identity(name)}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the run id hashes: the kind, its version and every value that is not the default."""
+        values = self.model_dump(mode="json")
+        changed = {
+            name: values[name]
+            for name, default in self._identity_defaults().items()
+            # The default of a required field equals no value.
+            if getattr(self, name) != default
+        }
+        return {"kind": self.KIND, "version": self.VERSION, **changed}
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits that name this job."""
+        return digest_of(self.identity())
+
+    @property
+    @abstractmethod
+    def run_id(self) -> str:
+        """Readable path that ends in the digest: one folder per identity."""
+
+
+S = TypeVar("S", bound=Job)
 
 
 def by_id(specs: Iterable[tuple[str, S]]) -> dict[str, S]:
