@@ -12,7 +12,7 @@ from gradleak.attacks.exact.affine import Affine
 from gradleak.attacks.exact.beside import equations
 from gradleak.attacks.exact.evidence import examine, looks_forward
 from gradleak.attacks.exact.observed import see
-from gradleak.attacks.exact.peel import passes
+from gradleak.attacks.exact.peel import copies, passes
 from gradleak.attacks.exact.settle import whole_problem
 from gradleak.clients.observation import Observation
 from gradleak.plan.metric_facts import PSNR_CAP
@@ -57,9 +57,8 @@ def predicted_psnr(observation: Observation, images: Tensor, std: Tensor) -> Ten
     h0 = affine.inputs(s)
     shown = examine(seen.network, spans, h0)
     known = equations(seen.network, spans, affine, shown, h0, of_themselves=True)
-    unit = torch.nn.functional.normalize(shown.errors[0], dim=1)
-    copies = (unit @ unit.T).abs() > 1 - 1e-6  # which pair with one another as with themselves
-    known = replace(known, weights=known.weights.masked_fill(copies | ~passes(shown), 0.0))
+    # Copies pair with one another as with themselves.
+    known = replace(known, weights=known.weights.masked_fill(copies(shown) | ~passes(shown), 0.0))
     problem = whole_problem(seen.network, spans, h0, known, pulled=False)[0]
     _, slope, curvature = problem.normal(s)
     step = torch.linalg.pinv(curvature, rtol=1e-14, hermitian=True) @ slope[..., None]

@@ -12,8 +12,8 @@ from gradleak.attacks.exact.spans import Span
 _MANY = 32
 """Labels that are looked at; with more classes, those that fit the head's column space best."""
 
-_APART = 20.0
-"""Margin from which the direction of the errors alone is enough."""
+APART = 20.0
+"""Margin from which the direction of the errors alone tells a label, and that a certificate needs."""
 
 _BELOW = 3.0
 """How far below 0 a pairing refutes a label, over what noise does to it."""
@@ -46,7 +46,7 @@ def fitting_labels(
     lefts = [span.left if i in columns else None for i, span in enumerate(spans)]
     labels, shares, beyond = label_shares(network, lefts, passed)
     best, margin = _best(shares, beyond)
-    by_sign = margin < _APART
+    by_sign = margin < APART
     close = torch.nonzero(by_sign).flatten()
     if len(close):
         refuted = _refuted(network, spans[0], passed.of(close), labels[close], t[close])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.evidence import looks_forward, telling_columns
+from gradleak.attacks.exact.fitting_labels import APART
 from gradleak.attacks.exact.network import Network
 from gradleak.attacks.exact.pairing import multiplicities, pairings
 from gradleak.attacks.exact.peel import KNOWN, Peeling
@@ -19,9 +20,8 @@ STATED = 10.0
 COUNTS = 1e-2
 """Stated relative error up to which an input is certified."""
 
-CERTAIN_NEAR, CERTAIN_MARGIN = 3.0, 20.0
-"""What a candidate must meet to be certified, beyond what it must to be taken: the largest residual over the one that
-noise predicts, and how many times worse the second-best label fits."""
+CERTAIN_NEAR = 3.0
+"""Largest residual of an input that is certified, over the one that noise predicts."""
 
 NEARLY = 0.1
 """Stated relative error up to which the label of an input is certified."""
@@ -89,7 +89,7 @@ def invert(
     times = multiplicities(pairs, batch_size)
     stated = torch.maximum(STATED * torch.maximum(found.error, found.unseen), 2 * wandering)
     certifiable = kind == "forward" or not any(layer.has_kinks for layer in network.layers)
-    firm = (found.forward < CERTAIN_NEAR) & (found.backward < CERTAIN_NEAR) & (found.margin > CERTAIN_MARGIN)
+    firm = (found.forward < CERTAIN_NEAR) & (found.backward < CERTAIN_NEAR) & (found.margin > APART)
     all_known = len(found) == rank and bool((found.of_errors < KNOWN).all())
     if all_known and contradicts(network, spans, found, times.certain, times.batch_size):
         certifiable = False

@@ -144,32 +144,40 @@ def multiplicities(pairs: Pairings, batch_size: int | None) -> Multiplicities:
     if batch_size is not None:
         bases, noise = torch.cat([own.new_tensor([batch_size]), bases]), torch.cat([noise.new_zeros(1), noise])
     times = bases[:, None] / own
-    whole = (times.round() >= 1) & (
-        (times - times.round()).abs() <= torch.minimum(tolerance * times, tolerance.clamp(min=_WHOLE))
-    )
-    noisy = 5 * (pairs.own_noise + noise[:, None]) * times
-    # The batch size that was told, if it fits all but outliers; else the value that makes most of them whole, and of
-    # several the one that is known best. If noise does not explain how the told one fits, but that value fits all but
-    # outliers to within noise, the gradient has another scale, as after clipping its norm by a little.
-    fits, close = (whole & sure).sum(1), (whole & sure & ((times - times.round()).abs() <= noisy)).sum(1)
-    most_of = 0.9 * int(sure.sum())
-    if batch_size is not None:
-        there = whole[0] & sure
-        if int(times[0].round()[there].sum()) + int((~there).sum()) > batch_size:
-            fits[0] = close[0] = -1  # so many images are not in a batch of that size
-    if batch_size is not None and int(fits[0]) >= most_of:
-        rescaled = 2 * int(close[0]) < int(sure.sum()) and int(close.max()) >= most_of
-        best = int((close - noise).argmax()) if rescaled else 0
-    else:
-        best = int((fits - noise).argmax())
+    off = (times - times.round()).abs()
+    whole = (times.round() >= 1) & (off <= torch.minimum(tolerance * times, tolerance.clamp(min=_WHOLE)))
+    explained = off <= 5 * (pairs.own_noise + noise[:, None]) * times
+    best = _scale(times, whole, explained, sure, noise, batch_size)
     most, told = times[best].round().clamp(min=1).long(), sure & whole[best]
-    others = (times[best] - most).abs() > noisy[best]
-    base = float(bases[best])
-    expected = (
-        best == 0 if batch_size is not None else abs(base - round(base)) < min(5 * float(noise[best]) * base, _WHOLE)
-    )
-    alone = int(fits[best]) < 2 and (batch_size is None or best != 0)
-    if alone and not expected:
+    base, others = float(bases[best]), ~explained[best]
+    alone = int(told.sum()) < 2 and (batch_size is None or best != 0)
+    is_number = batch_size is None and abs(base - round(base)) < min(5 * float(noise[best]) * base, _WHOLE)
+    if alone and not is_number:
         others = torch.ones_like(others)  # a scale that one image alone speaks for may be that of a mixture
     common = math.gcd(*most[told].tolist()) or 1
     return Multiplicities(torch.where(told, most // common, most), most, others, base / common, told, alone=alone)
+
+
+def _scale(times: Tensor, whole: Tensor, explained: Tensor, sure: Tensor, noise: Tensor, batch_size: int | None) -> int:
+    """Return the row of the scale that the gradient has: the one that makes most images whole, known best of several.
+
+    The batch size that was told, which is the first row, comes first if it fits all but outliers and has room for all
+    images; unless noise does not explain how it fits, but explains another scale, as after clipping a norm by a little.
+
+    Args:
+        times: [m, k] how often each image would be in the batch.
+        whole: [m, k] bool, whether that is a whole number.
+        explained: [m, k] bool, whether noise explains how far it is from one.
+        sure: [k] bool, the images that count.
+        noise: [m] relative noise of a scale.
+        batch_size: B, or None.
+    """
+    fits, close = (whole & sure).sum(1), (whole & explained & sure).sum(1)
+    if batch_size is not None:
+        there, count = whole[0] & sure, int(sure.sum())
+        if int(times[0].round()[there].sum()) + int((~there).sum()) > batch_size:
+            fits[0] = -1
+        elif int(fits[0]) >= 0.9 * count:
+            rescaled = 2 * int(close[0]) < count and int(close.max()) >= 0.9 * count
+            return int((close - noise).argmax()) if rescaled else 0
+    return int((fits - noise).argmax())

@@ -172,10 +172,7 @@ class Peeling:
 
     def _apart(self, found: Evidence) -> Evidence:
         """Return images without those that are there twice or contradict others."""
-        # A copy of a strong image, disturbed by noise, has its error.
-        unit = torch.nn.functional.normalize(found.errors[0], dim=1)
-        close = (unit @ unit.T).abs().triu(1) > 1 - 1e-6
-        found = found.select(torch.nonzero(~close.any(0)).flatten())
+        found = found.select(torch.nonzero(~copies(found).triu(1).any(0)).flatten())
         found = found.select(torch.arange(min(len(found), self.spans[0].rank)))
         if not len(found):
             return found
@@ -185,3 +182,9 @@ class Peeling:
 def passes(new: Evidence) -> Tensor:
     """Return which candidates are taken for images, [k] bool."""
     return (new.forward < _NEAR) & (new.backward < _NEAR) & (new.margin > _MARGIN)
+
+
+def copies(found: Evidence) -> Tensor:
+    """Return which images are the same, [k, k] bool: a copy of one, also when noise disturbs it, has its error."""
+    unit = torch.nn.functional.normalize(found.errors[0], dim=1)
+    return (unit @ unit.T).abs() > 1 - 1e-6

@@ -102,8 +102,6 @@ def values(showcase: Showcase) -> dict[str, str]:
         "flower/processor": showcase.processor,
         "flower/cores": str(showcase.cores),
         "flower/versions": packages,
-        "flower/audit": showcase.audit,
-        "flower/command": showcase.command,
         "flower/releases": listing([each.flwr for each in sorted(showcase.counters, key=_release)]),
         "flower/noise": listing(sorted({number(each.local_dp.noise, 2) for each in of["noisy"] if each.local_dp})),
     }
