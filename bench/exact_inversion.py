@@ -51,7 +51,7 @@ def cells(part: str) -> Iterator[dict[str, Any]]:
             for size in sizes:
                 yield {**MNIST, "n_dim": width, "batch_size": size, "num_tries": 5}
     if part == "depth":
-        for depth, size in product((0, 1, 3, 4), (4, 8, 32, 64, 100)):
+        for depth, size in product((0, 1, 2, 3, 4), (4, 8, 32, 64, 100)):
             yield {**MNIST, "n_hidden": depth, "batch_size": size, "num_tries": 5}
     if part == "tail":
         for size in (8, 16, 32, 48, 56, 64):
