@@ -26,7 +26,7 @@ from gradleak.clients.observation import Observation, observe_full
 from gradleak.clients.round_inputs import draw_batch, make_victim
 from gradleak.data import datasets
 from gradleak.devices import choose_device
-from gradleak.metrics.images import first_inputs, nearest_error
+from gradleak.metrics.images import distances, first_inputs, nearest_error
 from gradleak.plan.jobs.labels import RestoreLabels
 from gradleak.victims.training import train
 
@@ -128,7 +128,7 @@ def attack(spec: RestoreLabels, trials: list[int], *, head: bool) -> Iterator[di
 
 def judged(truth: Tensor, labels: Tensor, inversion: Inversion) -> dict[str, Any]:
     """Return how many inputs [B, in] were recovered, with their labels [B], and how many certificates are false."""
-    errors = torch.cdist(inversion.inputs, truth) / truth.norm(dim=1)
+    errors = distances(inversion.inputs, truth) / truth.norm(dim=1)
     own, nearest = errors.min(1) if len(errors) else (errors.new_zeros(0), labels[:0])
     of_inputs, of_labels = inversion.inputs_certified, inversion.labels_certified
     wrong = inversion.labels != labels[nearest]

@@ -44,9 +44,7 @@ def align(truth: Tensor, guess: Tensor, certified: Tensor | None = None) -> Tens
     from scipy.optimize import linear_sum_assignment
 
     x, y = (images.flatten(1) for images in _compared(truth, guess))
-    # Not by matrix products, which leave a distance of about 1e-8 between equal images
-    distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-    errors = torch.nan_to_num(distances**2 / max(1, x.shape[1]), nan=_WORSE_THAN_ANY).numpy()
+    errors = torch.nan_to_num(distances(x, y) ** 2 / max(1, x.shape[1]), nan=_WORSE_THAN_ANY).numpy()
     sure = torch.zeros(len(y), dtype=torch.bool) if certified is None else certified
     order = torch.full((len(x),), -1, dtype=torch.int64)
     for group in (sure, ~sure):
@@ -144,6 +142,12 @@ def first_inputs(model: nn.Module, images: Tensor) -> Tensor:
         return chain.body(images).detach().cpu()
 
 
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """Return the Euclidean distances [n, k] of vectors x [n, d] and y [k, d], to the precision of their type."""
+    # Matrix products, which torch takes for many vectors, leave a distance of about 1e-8 between equal ones.
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def nearest_error(truth: Tensor, guess: Tensor) -> Tensor:
     """Return the relative error of the guess nearest to each vector, [n] of truth [n, d] and guess [k, d].
 
@@ -151,5 +155,5 @@ def nearest_error(truth: Tensor, guess: Tensor) -> Tensor:
     """
     if not len(guess):
         return torch.ones(len(truth), dtype=torch.float64)
-    distances = torch.cdist(truth.double(), guess.double())
-    return distances.min(1).values / truth.double().norm(dim=1).clamp(min=1e-300)
+    nearest = distances(truth.double(), guess.double()).min(1).values
+    return nearest / truth.double().norm(dim=1).clamp(min=1e-300)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradleak.metrics.images import PSNR_CAP, align, feature_cosine, image_metrics
+from gradleak.metrics.images import PSNR_CAP, align, feature_cosine, image_metrics, nearest_error
 from gradleak.metrics.ssim import ssim
 from gradleak.victims.models.base import Victim
 from gradleak.victims.models.build import build
@@ -166,3 +166,9 @@ def test_feature_cosine_does_not_depend_on_the_other_images():
     whole = feature_cosine(model, truth, guess, normalise)
     assert whole.shape == (70,)
     assert feature_cosine(model, truth[66:67], guess[66:67], normalise).item() == pytest.approx(whole[66].item())
+
+
+def test_the_nearest_error_of_many_vectors_is_no_coarser_than_their_type():
+    truth = torch.randn(40, 200, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    error = nearest_error(truth, truth.flip(0) * (1 + 1e-13))
+    torch.testing.assert_close(error, torch.full_like(error, 1e-13), rtol=0.01, atol=0)

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from gradleak.attacks.exact.inversion import Inversion, invert
 from gradleak.attacks.exact.network import Layer, Network
+from gradleak.metrics.images import distances
 
 ACTIVATIONS = [nn.ReLU(), nn.SiLU(), nn.GELU(), nn.Sigmoid(), nn.Tanh(), nn.LeakyReLU(0.1)]
 
@@ -68,11 +69,11 @@ class Problem:
         """
         if not len(self.inputs):
             return torch.full_like(inversion.error, torch.inf), torch.full_like(inversion.labels, -1)
-        distances = torch.cdist(inversion.inputs, self.inputs) / self.inputs.norm(dim=1)
-        nearest = distances.min(1)
+        apart = distances(inversion.inputs, self.inputs) / self.inputs.norm(dim=1)
+        nearest = apart.min(1)
         error = nearest.values.clone()
         for n, times in enumerate(inversion.mixture.tolist()):
-            close = distances[n].topk(min(times, len(self.inputs)), largest=False).indices
+            close = apart[n].topk(min(times, len(self.inputs)), largest=False).indices
             first, *others = self.inputs[close]
             away, to = (torch.stack(others) - first).T if others else first[:, None] * 0, inversion.inputs[n] - first
             weights = torch.linalg.lstsq(away, to, driver="gelsd").solution
