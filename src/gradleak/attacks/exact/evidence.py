@@ -129,7 +129,7 @@ def examine(network: Network, spans: Sequence[Span], h: Tensor, known: Known | N
     noise = spans[0].input_noise(t)  # of an entry of h
     rows = fixing_rows(spans) if looks_forward(spans) else []
     before, spread = spreads(network, passed, noise)
-    labels, margin, by_sign = fitting_labels(network, spans, telling_columns(spans), passed, t)
+    labels, margin, by_sign = fitting_labels(network, spans, telling_columns(spans), passed, t, before)
     errors = settled_errors(
         network,
         [spans[i].left if i in telling_columns(spans) else None for i in range(len(spans))],

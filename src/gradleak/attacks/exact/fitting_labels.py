@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gradleak.attacks.exact.backward import outside
+from gradleak.attacks.exact.kinks import completed, open_units
 from gradleak.attacks.exact.network import Network, Pass
 from gradleak.attacks.exact.spans import Span
 
@@ -23,14 +24,20 @@ _CHUNK = 2**25
 
 
 def fitting_labels(
-    network: Network, spans: Sequence[Span], columns: Sequence[int], passed: Pass, t: Tensor
+    network: Network,
+    spans: Sequence[Span],
+    columns: Sequence[int],
+    passed: Pass,
+    t: Tensor,
+    spread: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the labels [k] whose errors fit best, the margin to the second best [k], and whether signs made it [k].
 
     A label fits if its errors lie in the column spaces; those of the last two layers are enough to tell labels apart.
     But of an image that the network is sure of, p - e_y points the same way for its label and for the second most
     likely class, and likewise with two classes: they differ in sign and size. The true label pairs above 0 with the
-    input (:mod:`gradleak.attacks.exact.pairing`), so one that pairs below 0, beyond noise, is none.
+    input (:mod:`gradleak.attacks.exact.pairing`), so one that pairs below 0, beyond noise, is none. And where a unit is
+    at its kink, the true label's errors may be as wrong as other labels' (:mod:`gradleak.attacks.exact.kinks`).
 
     Args:
         network: the layers.
@@ -38,6 +45,7 @@ def fitting_labels(
         columns: the layers whose column spaces tell something.
         passed: k candidates on their way.
         t: [k, r] their coordinates in the first layer's row space.
+        spread: standard deviation of the outputs of every layer but the last, [k, out].
 
     Returns:
         Labels; how many times farther than theirs the second-best label's errors are outside, over their length:
@@ -46,6 +54,12 @@ def fitting_labels(
     lefts = [span.left if i in columns else None for i, span in enumerate(spans)]
     labels, shares, beyond = label_shares(network, lefts, passed)
     best, margin = _best(shares, beyond)
+    if len(lefts) > 1 and lefts[-2] is not None:
+        open_ = open_units(network.layers[-2], passed.outputs[-1], spread[-1])
+        close = torch.nonzero((margin < APART) & open_.any(1)).flatten()
+        if len(close):
+            shares[close] = label_shares(network, lefts, passed.of(close), open_[close])[1]
+            best[close], margin[close] = _best(shares[close], beyond[close])
     by_sign = margin < APART
     close = torch.nonzero(by_sign).flatten()
     if len(close):
@@ -63,13 +77,16 @@ def _best(shares: Tensor, beyond: Tensor) -> tuple[Tensor, Tensor]:
     return best, torch.where(first.isfinite(), second / first.clamp(min=1e-300), 0.0)
 
 
-def label_shares(network: Network, lefts: Sequence[Tensor | None], passed: Pass) -> tuple[Tensor, Tensor, Tensor]:
+def label_shares(
+    network: Network, lefts: Sequence[Tensor | None], passed: Pass, open_: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return how far the errors of labels are outside the column spaces of the last two layers, over their length.
 
     Args:
         network: the layers.
         lefts: column spaces U [out, r] of the layers; None for one that tells nothing.
         passed: k inputs on their way.
+        open_: [k, out] bool, units of the second-last layer whose errors are not trusted.
 
     Returns:
         The labels [k, n] that were looked at, their shares [k, n], and a lower bound of the shares of all others [k],
@@ -92,6 +109,8 @@ def label_shares(network: Network, lefts: Sequence[Tensor | None], passed: Pass)
             worst[part] = torch.maximum(worst[part], _share_outside(delta, left))
         if below is not None:
             before = passed.slopes[-1][part, None] * (delta @ head)
+            if open_ is not None:
+                before = torch.stack([completed(*each, below) for each in zip(before, open_[part], strict=True)])
             worst[part] = torch.maximum(worst[part], _share_outside(before, below))
     return labels, worst, beyond
 

@@ -88,11 +88,17 @@ def test_a_trained_relu_network_gives_most_images_away(steps, shift, least, seed
     assert right(attacked(parameters, nn.ReLU(), x, y), x, y) >= least
 
 
-def test_rounding_may_put_a_unit_on_either_side_of_a_kink():
-    ((W, b), *others), x, y = batch(12)
+@pytest.mark.parametrize("layer", [0, 1])
+def test_rounding_may_put_a_unit_on_either_side_of_a_kink(layer):
+    parameters, x, y = batch(24)
+    h = x
+    for W, b in parameters[:layer]:
+        h = torch.relu(h @ W.T + b)
+    W, b = parameters[layer]
     b = b.clone()
-    b[:12] -= (x @ W.T + b)[:, :12].diagonal()  # every image has a unit whose output is 0, but for rounding
-    assert right(attacked([(W, b), *others], nn.ReLU(), x, y), x, y) == len(x)
+    b[:24] -= (h @ W.T + b)[:, :24].diagonal()  # every image has a unit whose output is 0, but for rounding
+    parameters[layer] = (W, b)
+    assert right(attacked(parameters, nn.ReLU(), x, y), x, y) == len(x)
 
 
 def test_a_smooth_network_of_one_hidden_layer_by_its_errors():
