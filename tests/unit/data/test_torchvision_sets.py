@@ -118,7 +118,7 @@ def test_what_an_interrupted_download_leaves_is_noted(tmp_path: Path, monkeypatc
     monkeypatch.setattr(records, "WRITTEN", [])
     with pytest.raises(KeyboardInterrupt):
         load("mnist", root=tmp_path, download=True)
-    assert records.WRITTEN == [tmp_path / name]
+    assert [tmp_path / name] == records.WRITTEN
 
 
 @pytest.mark.data
