@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
+from gradleak import interrupts
 from gradleak.errors import InputError
 
 SCHEMA = 3
@@ -150,8 +151,9 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-        WRITTEN.append(path)
+        with interrupts.held():  # a signal in between would end in "nothing was written"
+            temporary.replace(path)
+            WRITTEN.append(path)
     except BaseException as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -161,6 +163,20 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
         raise
+
+
+@contextmanager
+def filled(*folders: Path) -> Iterator[None]:
+    """Note the files that code outside this package, such as a download, adds to folders; also if it is interrupted."""
+
+    def entries() -> set[Path]:
+        return {path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
+
+    before = entries()
+    try:
+        yield
+    finally:
+        WRITTEN.extend(sorted(entries() - before))
 
 
 def check_output(path: Path) -> None:

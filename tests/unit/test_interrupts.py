@@ -61,6 +61,23 @@ def test_a_partially_written_file_is_removed(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_file_that_was_just_written_is_reported(tmp_path, number):
+    work = f"""
+    replace = Path.replace
+
+    def interrupted(*paths):
+        replace(*paths)
+        signal.raise_signal({int(number)})
+
+    Path.replace = interrupted
+    records.write_text(Path("a/b.txt"), "")
+"""
+    done = interrupted(work, number, tmp_path)
+    assert done.stderr == "program.py: interrupted; written so far: a\n"
+    assert (tmp_path / "a" / "b.txt").is_file()
+
+
 def test_a_closed_pipe_is_no_error():
     code = "import sys; from gradleak.plan import cli; cli.run(lambda argv: print('x' * 100_000))"
     reading, writing = os.pipe()

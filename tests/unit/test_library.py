@@ -126,6 +126,14 @@ def test_gradients_that_are_not_the_models_are_refused(sent):
             {"out.bias": gradients["hidden.bias"]},
             r"^gradient of out\.bias: has shape \[64\], the parameter has \[10\]$",
         ),
+        (
+            {"out.bias": (1000 * gradients["out.bias"]).to(torch.int8)},
+            r"^gradient of out\.bias: holds int8, not floating-point numbers; save it before it is quantised$",
+        ),
+        (
+            {"out.bias": gradients["out.bias"].to(torch.complex64)},
+            r"^gradient of out\.bias: holds complex64, not floating-point numbers; convert it to float32$",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             gradleak.observation_of(model, wrong, input_shape=(1, 12, 12))

@@ -10,9 +10,8 @@ from gradleak.audit.update_files import Update
 from gradleak.clients.given import given_tensors
 from gradleak.clients.observation import trainable
 from gradleak.errors import InputError
-from gradleak.victims.checkpoints import without_prefixes
+from gradleak.victims.checkpoints import COUNTER, check_floating, without_prefixes
 
-_COUNTER = "num_batches_tracked"
 _SHOWN = 3
 
 
@@ -56,12 +55,16 @@ def match(update: Update, model: nn.Module) -> Matched:
             it has frozen, but the update changes, is trained from now on.
 
     Raises:
-        InputError: a name or shape that is not the model's; one line names the first.
+        InputError: a name or shape that is not the model's, or integers in place of a parameter's; one line names the
+            first.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     buffers = dict(model.named_buffers(remove_duplicate=False))
     remarks: list[str] = []
     tensors = given_tensors(update.tensors, update.source)
+    for name, tensor in without_prefixes(tensors, {**parameters, **buffers}).items():
+        if name in parameters:
+            check_floating(tensor, f"{update.source}: {name}")
     sent = {name: tensor for name, tensor in tensors.items() if not _is_counter(name, tensor)}
     if not sent:
         raise InputError(f"{update.source}: holds no floating-point tensor")
@@ -102,7 +105,7 @@ def match(update: Update, model: nn.Module) -> Matched:
     missing = [name for name in of_parameter.values() if name not in matched]
     if missing:
         remarks.append(f"The update has no {_listing(missing)}: attacks do without.")
-    lacking = [name for name in buffers if name not in named and not name.endswith(_COUNTER)]
+    lacking = [name for name in buffers if name not in named and not name.endswith(COUNTER)]
     return Matched(matched, own_names, tuple(remarks), tuple(lacking))
 
 
@@ -112,7 +115,7 @@ def _is_moved(parameter: nn.Parameter, sent: Tensor) -> bool:
 
 
 def _is_counter(name: str, tensor: Tensor) -> bool:
-    return name.endswith(_COUNTER) or not tensor.is_floating_point()
+    return name.endswith(COUNTER) or not tensor.is_floating_point()
 
 
 def _by_shape(update: Update, sent: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -80,7 +80,7 @@ class Told(Typed):
         if self.std and min(self.std) <= 0:
             raise ValueError("std must be above 0")
         if self.weight_decay and self.lr is None:
-            raise ValueError("weight_decay can only be undone with lr")
+            raise ValueError("weight_decay can only be undone with --lr")
         if self.local_steps > 1 and self.update_is == "gradient":
             raise ValueError("local_steps are those inside a weight change; a gradient has none")
         if self.momentum and self.optimizer != "sgd":
@@ -161,11 +161,11 @@ class AuditOptions(Told):
         if (self.before is None) != (self.after is None):
             raise ValueError("before and after are the weights around one training; give both")
         if (self.update is None) == (self.after is None):
-            raise ValueError("give either update, or before and after")
+            raise ValueError("give either --update, or --before and --after")
         if self.before is not None and self.checkpoint is not None:
-            raise ValueError("before holds the weights already; leave out checkpoint")
+            raise ValueError("before holds the weights already; leave out --checkpoint")
         if self.after is not None and self.update_is == "gradient":
-            raise ValueError("before and after give a delta, so update_is gradient contradicts them")
+            raise ValueError("before and after give a delta, so --update-is gradient contradicts them")
         if not self.input_shape and self.truth is None:
             raise ValueError(f"input_shape is missing: {NO_SHAPE}")
         return self

@@ -21,7 +21,7 @@ from gradleak.errors import InputError
 from gradleak.notes import note
 from gradleak.pictures import to_uint8
 from gradleak.records import whole_file
-from gradleak.report import tex
+from gradleak.report import markdown, tex
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SHOWN = 64
@@ -72,7 +72,7 @@ def _write(path: Path, content: bytes) -> Path:
 
 def _text(name: str, doc: Document) -> str:
     environment = _environment(autoescape=False)
-    environment.filters["cell"] = lambda text: str(text).replace("|", r"\|").replace("\n", " ")
+    environment.filters |= {"plain": markdown.plain, "cell": markdown.cell}
     return environment.get_template(name).render(doc=doc)
 
 

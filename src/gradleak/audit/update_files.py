@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradleak.clients.given import from_numpy
+from gradleak.clients.given import from_numpy, given_tensors
 from gradleak.errors import InputError
 from gradleak.victims import checkpoints
 
@@ -111,20 +111,29 @@ def difference(before: Path, after: Path) -> Update:
 
 
 def change(old: Mapping[str, Tensor], new: Mapping[str, Tensor], source: str, start: str) -> Update:
-    """Return new weights minus old ones, of all floating-point tensors that both have.
+    """Return new weights minus old ones, of all floating-point tensors that both have; counters have no change.
 
     Raises:
-        InputError: they have no name in common, or a tensor changes its shape.
+        InputError: they have no name in common, a tensor changes its shape, or one side of it holds integers.
     """
-    both = [name for name in new if name in old and new[name].is_floating_point()]
+    old, new = given_tensors(old, start), given_tensors(new, source)
+    both = [
+        name
+        for name in new
+        if name in old
+        and (old[name].is_floating_point() or new[name].is_floating_point())
+        and not name.endswith(checkpoints.COUNTER)  # of floating point where a server has averaged it
+    ]
     if not both:
-        raise InputError(f"{source}: has no tensor with a name of {start}, so there is no change of weights")
+        raise InputError(f"{source}: has no weights with a name of {start}, so there is no change of weights")
     changed = {}
     for name in both:
         if new[name].shape != old[name].shape:
             raise InputError(
                 f"{source}: {name} has shape {list(new[name].shape)}, in {start} it has {list(old[name].shape)}"
             )
+        checkpoints.check_floating(old[name], f"{start}: {name}")
+        checkpoints.check_floating(new[name], f"{source}: {name}")
         wide = torch.promote_types(new[name].dtype, torch.float32)
         changed[name] = new[name].to(wide) - old[name].to(wide)
     return Update(changed, source, "delta")

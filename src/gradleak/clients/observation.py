@@ -17,6 +17,7 @@ from torch.nn import functional
 from gradleak.clients.given import Given, checked_batch_size, checked_model, checked_shape, given_tensors
 from gradleak.errors import InputError
 from gradleak.notes import note
+from gradleak.victims.checkpoints import check_floating
 from gradleak.victims.head import head_of, role_names
 
 HEAD = ("head.weight", "head.bias")
@@ -281,8 +282,8 @@ def observation_of(
         side: further knowledge.
 
     Raises:
-        InputError: a name or shape that is not the model's, no linear layer gives its logits, or an argument of another
-            type.
+        InputError: a name or shape that is not the model's, integers in place of a gradient, no linear layer gives its
+            logits, or an argument of another type.
     """
     sent_by_name = given_tensors(gradients, "gradients")
     size, shape = checked_batch_size(batch_size), checked_shape(input_shape)
@@ -299,6 +300,7 @@ def observation_of(
             raise InputError(
                 f"gradient of {name}: has shape {list(gradient.shape)}, the parameter has {list(parameter.shape)}"
             )
+        check_floating(gradient, f"gradient of {name}:")
         sent[roles.get(id(parameter), name)] = gradient.to(parameter)
     coarse = [gradient.dtype for gradient in sent_by_name.values() if gradient.dtype in (torch.float16, torch.bfloat16)]
     return replace(seen, gradients=sent, precision=coarse[0] if coarse else None)

@@ -13,6 +13,7 @@ from gradleak.data.arrays import ArrayDataset
 from gradleak.data.base import one_line
 from gradleak.errors import InputError
 from gradleak.plan.catalogue import dataset_facts
+from gradleak.records import filled
 
 _PARTS = {"train": (True,), "val": (False,), "all": (True, False)}
 """Split -> values of torchvision's ``train`` flag, in order."""
@@ -72,7 +73,8 @@ def _load(
     folder = (root / layout).absolute()
     if fetch is not None:
         try:
-            fetch()
+            with filled(root, folder):
+                fetch()
         # URL, archive and file system errors alike: the message quotes the error
         except Exception as error:
             raise InputError(f"{name}: cannot download to {folder}: {one_line(error)}") from error

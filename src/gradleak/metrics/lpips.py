@@ -36,7 +36,7 @@ class Lpips(nn.Module):
         source: where they come from, for messages.
 
     Raises:
-        InputError: a tensor is missing or has another shape.
+        InputError: a tensor is missing, has another shape, or holds integers.
     """
 
     shift: Tensor
@@ -60,6 +60,7 @@ class Lpips(nn.Module):
             if tensors[name].shape != own[inner].shape:
                 actual, right = list(tensors[name].shape), list(own[inner].shape)
                 raise InputError(f"{source}: {name} has shape {actual}, LPIPS on AlexNet needs {right}; {REMEDY}")
+            checkpoints.check_floating(tensors[name], f"{source}: {name}")
         self.load_state_dict({inner: tensors[name].float() for name, inner in names.items()}, assign=True)
         self.register_buffer("shift", torch.tensor(_SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(_SCALE)[:, None, None])

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gradleak.plan import catalogue
 from gradleak.plan.jobs.spec import Names, split_commas
+from gradleak.plan.methods import method_parts
 
 
 class PlacesShorthand(BaseModel):
@@ -34,16 +35,24 @@ class PlacesShorthand(BaseModel):
         options = dict(options)
         for short, name in self.SYNONYMS.items():
             if getattr(self, short) is not None:
-                self._put(options, name, getattr(self, short), f"--{short.replace('_', '-')}")
+                self._put(options, name, getattr(self, short), str(self._given(short)))
         if self.cpu:
             self._put(options, "device", "cpu", "--cpu")
         return options
+
+    def _given(self, *names: str) -> str | None:
+        """Return the first of the given fields that was set, as a flag."""
+        return next((f"--{name.replace('_', '-')}" for name in names if name in self.model_fields_set), None)
 
     @staticmethod
     def _put(options: dict[str, Any], name: str, value: Any, flag: str) -> None:
         if name in options:
             raise ValueError(f"{flag} and --{name.replace('_', '-')} cannot be combined")
         options[name] = value
+
+
+_LENGTHS = ("epochs", "iters", "iter_train")
+"""Shorthands of how long a victim is trained."""
 
 
 class Shorthand(PlacesShorthand):
@@ -87,8 +96,9 @@ class TrainVictimShorthand(Shorthand):
             ValueError: two of the given options contradict each other.
         """
         options = super().expand(options)
-        if "stage" not in options or {"epochs", "iters", "iter_train"} & self.model_fields_set:
-            self._put(options, "stage", self._stage(), "--epochs, --iters")
+        given = self._given(*_LENGTHS)
+        if "stage" not in options or given:
+            self._put(options, "stage", self._stage(), given or "")
         return options
 
 
@@ -117,14 +127,14 @@ class AttackShorthand(Shorthand):
         options = super().expand(options)
         if self.trained_model:
             self._put(options, "stage", self._stage(), "--trained-model")
-        elif {"epochs", "iters", "iter_train"} & self.model_fields_set:
-            raise ValueError("--epochs, --iters and --iter-train need --trained-model")
+        elif given := self._given(*_LENGTHS):
+            raise ValueError(f"{given} needs --trained-model")
         strengths = {kind: catalogue.find("defenses", kind).strength for kind in catalogue.names("defenses")}
         if self.defense:
             strength = getattr(self, strengths[self.defense_method])
             self._put(options, "defenses", (f"{self.defense_method}-{strength}",), "--defense")
-        elif {"defense_method", *strengths.values()} & self.model_fields_set:
-            raise ValueError("--defense-method and its strengths need --defense")
+        elif given := self._given("defense_method", *strengths.values()):
+            raise ValueError(f"{given} needs --defense")
         return options
 
 
@@ -151,6 +161,8 @@ class RestoreLabelsShorthand(AttackShorthand):
             raise ValueError("--simplified and --estimate cannot be combined; name both in --methods")
         variant = "ilrg-simplified" if self.simplified else "ilrg-estimate" if self.estimate else None
         if variant:
+            if not {"ilrg", variant} & set(methods):
+                raise ValueError(f"{self._given('simplified', 'estimate')} needs ilrg among --methods")
             methods = [variant if name == "ilrg" else name for name in methods]
         if self.compare:
             methods += ["idlg", "gi", "rlg"]
@@ -164,16 +176,24 @@ class RestoreLabelsShorthand(AttackShorthand):
             ValueError: an option that none of the methods has, or a value outside its range.
         """
         given = [("--alpha", f"alpha={self.alpha}")] if self.alpha is not None else []
-        given += [("--attack-options", part) for part in self.attack_options]
+        given += [(f"--attack-options {part}", part) for part in self.attack_options]
         for flag, part in given:
             place, equals, value = part.partition("=")
             method, _, name = place.rpartition(".")
             has = [each for each in methods if _has(each, name) and method in ("", each.partition(":")[0])]
             if not has or not equals:
                 what = f"none of the methods has an option {name!r}" if equals else "use NAME=X or METHOD.NAME=X"
-                raise ValueError(f"{flag} {part}: {what}")
-            methods = [f"{each}:{name}={value}" if each in has else each for each in methods]
+                raise ValueError(f"{flag}: {what}")
+            methods = [_checked(f"{each}:{name}={value}", flag) if each in has else each for each in methods]
         return methods
+
+
+def _checked(method: str, flag: str) -> str:
+    try:
+        method_parts(method)
+    except ValueError as error:
+        raise ValueError(f"{flag}: {error}") from error
+    return method
 
 
 def _has(method: str, option: str) -> bool:
@@ -209,8 +229,12 @@ class FederatedShorthand(AttackShorthand):
         options = super().expand(options)
         if self.exp_name is not None:
             self._put(options, "save_dir", Path("outputs") / self.exp_name, "--exp-name")
-        if self.fix_labels or self.gt_labels:
-            self._put(options, "labels", "truth" if self.gt_labels else "ilrg", "--fix-labels, --gt-labels")
+        if self.fix_labels and self.gt_labels:
+            raise ValueError("--fix-labels and --gt-labels cannot be combined")
+        if self.fix_labels:
+            self._put(options, "labels", "ilrg", "--fix-labels")
+        if self.gt_labels:
+            self._put(options, "labels", "truth", "--gt-labels")
         return options
 
 

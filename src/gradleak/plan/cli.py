@@ -17,7 +17,7 @@ from gradleak.errors import InputError
 from gradleak.plan import plugins
 from gradleak.plan.aliases import PlacesShorthand
 from gradleak.plan.jobs.spec import split_commas
-from gradleak.plan.spelling import Spelling
+from gradleak.plan.spelling import Spelling, as_keys
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -51,11 +51,13 @@ def describe(error: ValidationError, flag: str = "--") -> str:
     Args:
         error: what pydantic raised.
         flag: ``--`` to write fields as options, as they were typed; empty to write them as keys of the configuration.
+            A check writes options in the middle of its message as ``--name``, which is read as either.
     """
     spelling = _spelling if flag else None
     faults = []
     for fault in error.errors():
         text = fault["msg"].removeprefix("Value error, ")
+        text = text if spelling else as_keys(text)
         if not fault["loc"]:
             faults.append(spelling.statement(text) if spelling else text)
             continue
@@ -68,7 +70,9 @@ def describe(error: ValidationError, flag: str = "--") -> str:
         if fault["type"] == "missing":
             faults.append(f"{where} is missing")
         else:
-            given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
+            value = fault["input"]
+            value = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+            given = "" if isinstance(value, dict) else f" (given: {value!r})"
             faults.append(f"{where}: {text}{given}")
     return "; ".join(faults)
 

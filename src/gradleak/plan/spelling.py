@@ -10,6 +10,11 @@ def _name(flag: str) -> str:
     return flag[2:].replace("-", "_")
 
 
+def as_keys(message: str) -> str:
+    """Return a message whose flags are written as keys of a configuration: ``--save-dir`` -> ``save_dir``."""
+    return _FLAG.sub(lambda match: _name(match[0]), message)
+
+
 class Spelling:
     """How the user spelled the options of one command line.
 

@@ -17,7 +17,8 @@ from gradleak.records import whole_file
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _PREFIXES = ("module.", "_module.", "_orig_mod.", "model.")
 """Prefixes of DataParallel, Opacus, ``torch.compile`` and Lightning."""
-_COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"
+"""How the name of BatchNorm's counter ends."""
 
 
 def save(model: nn.Module, path: Path) -> None:
@@ -70,7 +71,7 @@ def assign(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
     """
     wanted: dict[str, Tensor] = model.state_dict()
     tensors = without_prefixes(tensors, wanted)
-    missing = [name for name in wanted if name not in tensors and not name.endswith(_COUNTER)]
+    missing = [name for name in wanted if name not in tensors and not name.endswith(COUNTER)]
     unexpected = [name for name in tensors if name not in wanted]
     kind = type(model).__name__
     hint = "the checkpoint is of another architecture or of other model options"
@@ -87,12 +88,25 @@ def assign(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
         if tensor.layout != torch.strided or tensor.is_meta:
             what = "no values" if tensor.is_meta else f"layout {str(tensor.layout).removeprefix('torch.')}"
             raise InputError(f"{source}: {name} has {what}; save plain tensors, for example tensor.to_dense()")
-        if wanted[name].is_floating_point() and not tensor.is_floating_point():
-            raise InputError(
-                f"{source}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers; "
-                "save the weights before they are quantised"
-            )
+        if wanted[name].is_floating_point():
+            check_floating(tensor, f"{source}: {name}")
     model.load_state_dict({**wanted, **tensors})
+
+
+def check_floating(tensor: Tensor, what: str) -> None:
+    """Check that a tensor can be weights or a gradient: integers are quantised ones, and their scale is not known.
+
+    Args:
+        tensor: of any type.
+        what: what it is, for messages.
+
+    Raises:
+        InputError: it does not hold floating-point numbers.
+    """
+    if tensor.is_floating_point():
+        return
+    remedy = "convert it to float32" if tensor.is_complex() else "save it before it is quantised"
+    raise InputError(f"{what} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers; {remedy}")
 
 
 def without_prefixes(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

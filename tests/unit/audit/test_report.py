@@ -80,6 +80,16 @@ def test_files_are_private_and_pages_stand_alone(audit, tmp_path):
     assert "Mine\\|d" in (tmp_path / "audit.md").read_text()
 
 
+def test_names_open_no_tag(audit, tmp_path):
+    tag = "<img src=x>"
+    told = (Assumption(f"It is {tag}.", "told"),)
+    odd = replace(audit, source=tag, model=tag, remarks=(f"Stripped: {tag}.",), assumptions=told, scale_meaning=tag)
+    write(odd, tmp_path, pictures=True, pixels=Pixels(), pdf=False)
+    assert tag not in (tmp_path / "audit.html").read_text()
+    text = (tmp_path / "audit.md").read_text()
+    assert text.count("<") == text.count("\\<") >= 4
+
+
 def test_pictures_can_be_left_out(audit, tmp_path):
     write(audit, tmp_path, pictures=False, pixels=Pixels(), pdf=False)
     page = (tmp_path / "audit.html").read_text()

@@ -11,7 +11,7 @@ from tests.unit.audit.conftest import SIZE, batch, certified, gradient, network
 from torch import Tensor, nn
 
 from gradleak.audit import audit_update
-from gradleak.audit.update_files import read_update
+from gradleak.audit.update_files import difference, read_update
 from gradleak.errors import InputError
 
 Gradients = dict[str, Tensor]
@@ -96,6 +96,33 @@ def test_types_without_arithmetic_are_one_line(attack):
     update = {name: g.to(torch.float8_e4m3fn) for name, g in gradient(model, x, y).items()}
     with pytest.raises(InputError, match=r"update: 0.weight is of float8_e4m3fn; convert it to float32"):
         attack(model, update)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_integers_in_place_of_one_parameter_are_one_line(attack, prefix):
+    """Left out like a counter, they would count as withheld."""
+    model, (x, y) = network(), batch()
+    update = {prefix + name: g for name, g in gradient(model, x, y).items()}
+    update[f"{prefix}0.weight"] = update[f"{prefix}0.weight"].mul(1e4).to(torch.int8)
+    with pytest.raises(InputError, match=r"update: 0\.weight holds int8, not floating-point numbers; save it before"):
+        attack(model, update)
+
+
+@pytest.mark.parametrize(
+    ("type_", "message"),
+    [
+        (torch.int8, "0.weight holds int8, not floating-point numbers; save it before it is quantised"),
+        (torch.float8_e4m3fn, "0.weight is of float8_e4m3fn; convert it to float32"),
+    ],
+)
+@pytest.mark.parametrize("which", ["before.pt", "after.pt"])
+def test_quantised_weights_have_no_change(tmp_path, which, type_, message):
+    state = network().state_dict()
+    for name in ("before.pt", "after.pt"):
+        tensors = {**state, "0.weight": state["0.weight"].to(type_)} if name == which else state
+        torch.save(tensors, tmp_path / name)
+    with pytest.raises(InputError, match=f"{which}: {message}"):
+        difference(tmp_path / "before.pt", tmp_path / "after.pt")
 
 
 @pytest.mark.parametrize("frozen", [slice(None), slice(2)])

@@ -9,6 +9,7 @@ import torch
 import torchvision.datasets
 from tests.tiny_data import write_mnist
 
+from gradleak import records
 from gradleak.data.datasets import load
 from gradleak.errors import InputError
 
@@ -101,6 +102,23 @@ def test_failed_download(name: str, cls: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(getattr(torchvision.datasets, cls), "download", refuse)
     with pytest.raises(InputError, match=rf"^{name}: cannot download to {tmp_path}/.*: no route to host$"):
         load(name, root=tmp_path, download=True)
+
+
+@pytest.mark.parametrize("name", ["MNIST/raw/train-images-idx3-ubyte.gz", "archive.tar.gz"])
+def test_what_an_interrupted_download_leaves_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    """A program that says "nothing was written" must not leave half a download."""
+
+    def interrupt(self: object) -> None:
+        (tmp_path / name).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    (tmp_path / "MNIST" / "raw" / "earlier").touch()
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", interrupt)
+    monkeypatch.setattr(records, "WRITTEN", [])
+    with pytest.raises(KeyboardInterrupt):
+        load("mnist", root=tmp_path, download=True)
+    assert [tmp_path / name] == records.WRITTEN
 
 
 @pytest.mark.data

@@ -134,3 +134,6 @@ def test_faults_are_one_line(tmp_path: Path, weights: dict[str, Tensor]):
     with pytest.raises(InputError) as caught:
         load_lpips(path)
     assert "lin1.model.1.weight has shape [1, 128, 1, 1], LPIPS on AlexNet needs [1, 192, 1, 1]" in str(caught.value)
+    save_file({name: tensor.to(torch.int8) for name, tensor in weights.items()}, path)
+    with pytest.raises(InputError, match=r"features\.0\.weight holds int8, not floating-point numbers"):
+        load_lpips(path)

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from gradleak.audit.options import AuditOptions
 from gradleak.errors import InputError
 from gradleak.plan import cli
 from gradleak.plan.aliases import (
@@ -98,7 +99,15 @@ def test_all_faults_are_named_together():
         ("--samples-per-client 2 --num_images 3", "--samples-per-client and --num_images cannot be combined"),
         ("--data_path a --data-root b", "--data_path and --data-root cannot be combined"),
         ("--noise_std 0 --defense", "--noise_std: Input should be greater than 0 (given: '0')"),
-        ("--noise_std 1", "--defense-method and its strengths need --defense"),
+        ("--noise_std 1", "--noise_std needs --defense"),
+        ("--defense_method clip --noise_std 1", "--defense_method needs --defense"),
+        ("--iters 3 --iter-train", "--iters needs --trained-model"),
+        ("--trained_model --iters 3", "--iters needs --iter-train"),
+        ("--gt_labels --labels ilrg", "--gt_labels and --labels cannot be combined"),
+        ("--gt_labels --fix-labels", "--fix-labels and --gt_labels cannot be combined"),
+        ("--schedule shared --stage epoch3", "--schedule shared needs --length, the end of the training"),
+        ("--save_dir a --output b.csv", "--save_dir has no effect with --output: all files are written beside it"),
+        ("--defense_scope head", "--defense_scope needs --defenses"),
         ("--client_indices a", "--client_indices: 'a' is not an index; use numbers from 0, for example 1,5,42,100"),
         (
             "--local_lr 1",
@@ -106,7 +115,7 @@ def test_all_faults_are_named_together():
             "a client that sends its gradient takes no step",
         ),
         ("--checkpoint w --stage iter1", "--checkpoint and --stage cannot be combined: given weights are not trained"),
-        ("--init zeros --restarts 2", "--init zeros makes all restarts equal; use restarts 1"),
+        ("--init zeros --restarts 2", "--init zeros makes all restarts equal; use --restarts 1"),
         ("--stage 3", "--stage: '3'; use untrained, epoch<N> or iter<N>, for example epoch100 (given: '3')"),
         ("--stage epoch999999999", "--stage: 'epoch999999999'; use untrained, epoch<N> or iter<N>, "),
         ("--tv inf", "--tv: Input should be a finite number (given: 'inf')"),
@@ -119,6 +128,41 @@ def test_messages_name_options_as_they_were_typed(text, message):
     with pytest.raises(InputError) as caught:
         cli.parse(Reconstruct, text.split(), shorthand=ReconstructShorthand)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("--alpha -1", "--alpha: method ilrg: alpha=-1.0; use a number from 1e-06 to 1e+06"),
+        ("--alpha 1 --methods gi", "--alpha: none of the methods has an option 'alpha'"),
+        (
+            "--attack_options ilrg.alpha=x",
+            "--attack_options ilrg.alpha=x: method ilrg: alpha=x; use a number from 1e-06",
+        ),
+        ("--attack-options alpha", "--attack-options alpha: use NAME=X or METHOD.NAME=X"),
+        ("--simplified --methods gi", "--simplified needs ilrg among --methods"),
+        ("--methods gi,no", "--methods: unknown label method 'no'; known: "),
+    ],
+)
+def test_options_of_methods_are_named_as_they_were_typed(text, message):
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [("--epochs 3", "--epochs"), ("--iter_train --iters 3", "--iters"), ("--iter_train", "--iter_train")],
+)
+def test_a_training_has_one_length(text, given):
+    with pytest.raises(InputError, match=f"^{given} and --stage cannot be combined$"):
+        cli.parse(TrainVictim, f"{text} --stage epoch4".split(), shorthand=TrainVictimShorthand)
+
+
+def test_keys_of_a_configuration_are_no_flags():
+    with pytest.raises(ValidationError) as caught:
+        Reconstruct(save_dir=Path("a"), output=Path("b.csv"))
+    assert cli.describe(caught.value, "") == "save_dir has no effect with output: all files are written beside it"
 
 
 def test_later_faults_name_options_as_they_were_typed(monkeypatch, capsys):
@@ -145,6 +189,7 @@ PROGRAMS = [
     (TrainVictim, TrainVictimShorthand),
     (TrainPrior, PlacesShorthand),
     (MetricsTable, None),
+    (AuditOptions, None),
 ]
 
 

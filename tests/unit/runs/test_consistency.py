@@ -105,5 +105,5 @@ def test_missed_images_are_the_mean_image():
 
 @pytest.mark.parametrize("option", [{"iterations": 5}, {"labels": "truth"}, {"tv_weight": 0.1}])
 def test_options_of_matching_are_refused(option):
-    with pytest.raises(ValidationError, match="has no effect with method consistency"):
+    with pytest.raises(ValidationError, match="has no effect with --method consistency"):
         reconstructed(**option)

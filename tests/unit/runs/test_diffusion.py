@@ -182,7 +182,7 @@ def test_posterior_sampling_has_the_published_number_of_steps():
     ],
 )
 def test_options_without_effect_are_refused(guidance, option):
-    with pytest.raises(ValidationError, match=f"{option} .*has no effect with guidance"):
+    with pytest.raises(ValidationError, match=f"{option} .*has no effect with --guidance"):
         attack_spec(Path("prior"), guidance=guidance, **{option: 3})
 
 
@@ -270,7 +270,7 @@ def test_names_of_batches():
     ("options", "message"),
     [
         ({"guidance": "none", "refine_iterations": 5}, "uses no gradient"),
-        ({"guidance": "dps", "sampler": "euler"}, "needs sampler ddpm or ddim"),
+        ({"guidance": "dps", "sampler": "euler"}, "needs --sampler ddpm or ddim"),
         ({"guidance": "none", "apply_agg_step": True, "reconstruct_mode": "both"}, "a control must not see them"),
         ({"guidance": "none", "labels": "truth"}, "a control must not see it; use ilrg"),
     ],

@@ -111,7 +111,7 @@ def missing_key(path: Path) -> None:
         (lambda path: torch.save(7, path), "holds int, not a state dict; save model.state_dict()"),
         (lambda path: torch.save({"model": {}}, path), "holds an empty dictionary; save model.state_dict()"),
         (scripted, "is a TorchScript program; save model.state_dict() instead"),
-        (integers, "holds int8, not floating-point numbers; save the weights before they are quantised"),
+        (integers, "holds int8, not floating-point numbers; save it before it is quantised"),
         (missing_key, "has no head.bias, for the model LeNet5"),
         (lambda path: torch.save(victim(1, batchnorm=True).state_dict(), path), "has "),
         (lambda path: torch.save({**victim(1).state_dict(), "x": torch.ones(1)}, path), "has an unexpected x, for"),

@@ -45,7 +45,7 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
         else:
             unused = [name for name in TrainingOptions.model_fields if name != "stage" and self._is_set(name)]
             if unused:
-                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs a stage")
+                raise ValueError(f"{unused[0]} is an option of the victim's training: it needs --stage")
             if self.train_images is not None and self.split != "train":
                 raise ValueError(
                     f"train_images has no effect: no victim is trained, and clients draw from {self.split}"
@@ -53,7 +53,7 @@ class AttackRun(RuntimeOptions, LocalTrainingOptions, VictimOptions, TrainingOpt
         if self.checkpoint is not None and self.stage != "untrained":
             raise ValueError("checkpoint and stage cannot be combined: given weights are not trained")
         if self._is_set("defense_scope") and not self.defenses:
-            raise ValueError("defense_scope needs defenses")
+            raise ValueError("defense_scope needs --defenses")
         return self
 
     def _is_set(self, name: str) -> bool:

@@ -154,7 +154,9 @@ class DiffusionReconstruct(ImageAttack):
             ("guidance_scale", "dps"),
         ):
             if self._is_set(option) and self.guidance != kind:
-                raise ValueError(f"{option} belongs to guidance {kind} and has no effect with guidance {self.guidance}")
+                raise ValueError(
+                    f"{option} belongs to --guidance {kind} and has no effect with --guidance {self.guidance}"
+                )
         if self.is_control and self.apply_agg_step:
             raise ValueError(
                 "apply_agg_step lets the clients' gradients into the model, but a control must not see them"
@@ -162,7 +164,7 @@ class DiffusionReconstruct(ImageAttack):
         if self.is_control and self.labels == "truth":
             raise ValueError("labels truth reveals what the client holds, but a control must not see it; use ilrg")
         if self.guidance == "dps" and self.sampler not in ("ddpm", "ddim"):
-            raise ValueError("guidance dps needs sampler ddpm or ddim, whose steps use the denoised estimate")
+            raise ValueError("guidance dps needs --sampler ddpm or ddim, whose steps use the denoised estimate")
         return self
 
     @property

@@ -85,7 +85,7 @@ class FederatedOptions(AttackRun):
             raise ValueError("client_indices fixes the batches, so num_tries must be 1")
         if self.pretrained and (self.checkpoint is not None or self.stage != "untrained"):
             raise ValueError(
-                "pretrained cannot be combined with checkpoint or stage: the victim has one set of weights"
+                "pretrained cannot be combined with --checkpoint or --stage: the victim has one set of weights"
             )
         if self.pretrained:
             channels = catalogue.find("datasets", self.dataset).channels
@@ -103,7 +103,7 @@ class FederatedOptions(AttackRun):
                 "use reconstruct_mode per-client or num_clients 1"
             )
         if self.client_indices and (self.distribution != "random"):
-            raise ValueError("client_indices fixes the batches, so distribution has no effect")
+            raise ValueError("client_indices fixes the batches, so --distribution has no effect")
         if self._is_set("agg_lr") and not self.apply_agg_step:
             raise ValueError("agg_lr needs apply_agg_step")
         return self
@@ -171,7 +171,7 @@ class ImageAttack(FederatedOptions):
                 "labels ilrg reads counts from the size of the gradient, which normalize_gradients removes"
             )
         if self.output is not None and self._is_set("save_dir"):
-            raise ValueError("save_dir has no effect with output: all files are written beside it")
+            raise ValueError("save_dir has no effect with --output: all files are written beside it")
         if self.labels == "idlg" and most > 1:
             raise ValueError(f"labels idlg restores the label of one image, not of {most}; use ilrg")
         return self
@@ -237,15 +237,15 @@ class Reconstruct(ImageAttack):
     @model_validator(mode="after")
     def _attack_is_possible(self) -> Self:
         if self.method == "consistency" and (given := [name for name in OF_MATCHING if self._is_set(name)]):
-            raise ValueError(f"{given[0]} has no effect with method consistency, which does not iterate")
+            raise ValueError(f"{given[0]} has no effect with --method consistency, which does not iterate")
         if self.signed and self.rec_optimizer == "lbfgs":
             raise ValueError("signed needs rec_optimizer adam, adamw or sgd: L-BFGS needs the derivative itself")
         if self.lr_schedule == "step" and self.rec_optimizer == "lbfgs":
             raise ValueError("lr_schedule step needs rec_optimizer adam, adamw or sgd")
         if self.init == "zeros" and self.restarts > 1:
-            raise ValueError("init zeros makes all restarts equal; use restarts 1")
+            raise ValueError("init zeros makes all restarts equal; use --restarts 1")
         if self.init == "zeros" and self._is_set("init_scale"):
-            raise ValueError("init_scale has no effect with init zeros")
+            raise ValueError("init_scale has no effect with --init zeros")
         return self
 
     def kinds(self) -> list[Kind]:

@@ -97,11 +97,11 @@ class BatchOptions(TrainSplitOptions):
     num_classes: int | None = Field(default=None, ge=2, description="number of classes; must match the data set")
     batch_size: int = Field(default=24, ge=1, description="batch size B")
     distribution: str = Field(default="random", description=f"classes of a batch: {', '.join(DISTRIBUTIONS)}")
-    num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default 32)")
+    num_uniform_cls: int | None = Field(default=None, ge=1, description="classes of a balanced batch (default: 32)")
     num_target_cls: int | None = Field(
         default=None,
         ge=1,
-        description="classes of a random2 or sim batch (default 5)",
+        description="classes of a random2 or sim batch (default: 5)",
     )
     num_tries: int = Field(default=50, ge=1, description="batches, each attacked once")
     seed: int = Field(default=12, ge=0, description="seed of the random streams")
@@ -125,7 +125,7 @@ class BatchOptions(TrainSplitOptions):
             if distribution in users:
                 values[option] = default if values.get(option) is None else values[option]
             elif values.get(option) is not None:
-                raise ValueError(f"{option} applies to distribution {' or '.join(sorted(users))} only")
+                raise ValueError(f"{option} applies to --distribution {' or '.join(sorted(users))} only")
         return values
 
     @model_validator(mode="after")

@@ -76,13 +76,13 @@ class TrainingOptions(Spec):
     @model_validator(mode="after")
     def _shared_has_a_length(self) -> Self:
         if self.schedule == "shared" and self.stage != "untrained" and self.length is None:
-            raise ValueError("schedule shared needs length, the end of the training, for example epoch100")
+            raise ValueError("schedule shared needs --length, the end of the training, for example epoch100")
         if self.schedule == "per-stage" and self.length is not None:
-            raise ValueError("length applies to schedule shared only; a per-stage training ends at its stage")
+            raise ValueError("length applies to --schedule shared only; a per-stage training ends at its stage")
         if self.stage != "untrained" and self.length is not None:
             (unit, stage), (whole, length) = stage_parts(self.stage), stage_parts(self.length)
             if unit == whole and stage > length:
-                raise ValueError(f"stage {self.stage} is after the end of the training, length {self.length}")
+                raise ValueError(f"stage {self.stage} is after the end of the training, --length {self.length}")
         return self
 
 
@@ -119,7 +119,7 @@ class TrainVictim(RuntimeOptions, TrainSplitOptions, VictimOptions, TrainingOpti
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.stage == "untrained":
-            raise ValueError("a training needs a stage: --stage epoch<N> or iter<N>")
+            raise ValueError("a training needs --stage epoch<N> or iter<N>")
         check_model(self.dataset, self.model)
         check_training(self.dataset, self.train_batch_size, self.train_images)
         return self

@@ -8,11 +8,12 @@ from typing import Any
 
 import jinja2
 
+from gradleak.report import markdown
 from gradleak.report.tables.base import Table
 from gradleak.report.tex import fill
 
-_FORMULA = ("=", "+", "-", "@")
-"""Characters that a spreadsheet takes for the start of a formula."""
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Characters that a spreadsheet takes for the start of a formula, and their full-width forms, which some read alike."""
 
 # Points: the largest width of a part of a table, a narrow and a normal letter of 8 pt, the space between two columns,
 # and the steps in which the widths of parts are balanced.
@@ -39,18 +40,14 @@ def to_markdown(table: Table) -> str:
     """Return caption, pipe table and note, with HTML escaped."""
 
     def row(cells: list[str] | tuple[str, ...]) -> str:
-        return "| " + " | ".join(_plain_markdown(cell).replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(map(markdown.cell, cells)) + " |"
 
     width = len(table.columns)
     headers = [f"{column.group} {column.header}".strip() or " " for column in table.columns]
     marks = {"l": ":--", "c": ":-:", "r": "--:"}
-    lines = [_plain_markdown(table.caption), "", row(headers), row([marks[column.align] for column in table.columns])]
+    lines = [markdown.plain(table.caption), "", row(headers), row([marks[column.align] for column in table.columns])]
     lines += [row((f"**{line.heading}**", *[""] * (width - 1)) if line.heading else line.cells) for line in table.lines]
-    return "\n".join([*lines, *(["", _plain_markdown(table.note)] if table.note else [])]) + "\n"
-
-
-def _plain_markdown(text: str) -> str:
-    return " ".join(text.splitlines()).replace("<", "\\<")
+    return "\n".join([*lines, *(["", markdown.plain(table.note)] if table.note else [])]) + "\n"
 
 
 def to_html(table: Table, name: str, template: Path) -> str:

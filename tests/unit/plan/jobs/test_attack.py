@@ -29,7 +29,7 @@ def test_runs_share_the_checkpoint_of_an_equal_training():
         ({"train_batch_size": 64}, "train_batch_size is an option of the victim's training"),
         ({"train_images": 5000, "split": "val"}, "train_images has no effect"),
         ({"train_images": 20, "batch_size": 24}, "batch_size 24 is more than the 20 images"),
-        ({"defense_scope": "all"}, "defense_scope needs defenses"),
+        ({"defense_scope": "all"}, "defense_scope needs --defenses"),
     ],
 )
 def test_options_without_effect_are_refused(options, message):

@@ -73,8 +73,8 @@ def test_options_on_the_command_line(argv, methods):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--alpha", "2", "--methods", "gi"], "--alpha alpha=2.0: none of the methods has an option 'alpha'"),
-        (["--alpha", "0"], "method ilrg: alpha=0.0; use a number from 1e-06 to 1e+06"),
+        (["--alpha", "2", "--methods", "gi"], "--alpha: none of the methods has an option 'alpha'"),
+        (["--alpha", "0"], "--alpha: method ilrg: alpha=0.0; use a number from 1e-06 to 1e+06"),
         (["--attack-options", "tau=2"], "--attack-options tau=2: none of the methods has an option 'tau'"),
         (["--attack-options", "gi.alpha=2"], "--attack-options gi.alpha=2: none of the methods has"),
         (["--attack-options", "alpha"], "--attack-options alpha: use NAME=X or METHOD.NAME=X"),

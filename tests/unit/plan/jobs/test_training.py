@@ -30,9 +30,9 @@ def test_documented_options_of_the_training_program():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stage": "untrained"}, "needs a stage"),
+        ({"stage": "untrained"}, "needs --stage"),
         ({"stage": "iter1١"}, "use untrained, epoch<N> or iter<N>"),
-        ({"stage": "epoch3", "schedule": "shared"}, "needs length"),
+        ({"stage": "epoch3", "schedule": "shared"}, "needs --length"),
         ({"stage": "epoch3", "schedule": "shared", "length": "epoch2"}, "after the end"),
         ({"stage": "epoch3", "schedule": "shared", "length": "untrained"}, "length 'untrained'"),
         ({"stage": "epoch1", "dataset": "cifar100-sample"}, "train_batch_size 128 is more than the 20 images"),

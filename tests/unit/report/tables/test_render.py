@@ -23,7 +23,22 @@ def odd(text: str) -> Table:
     return Table(text, text, columns, (Line(heading=text), Line((text, "−0.5"))), numbers)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff201",
+        '=HYPERLINK("http://x","y")',
+    ],
+)
 def test_strings_cannot_become_spreadsheet_formulas(text):
     back = pd.read_csv(io.StringIO(to_csv(odd(text)), newline=""))
     assert back["group"].to_list() == ["'" + text.strip()]
