@@ -184,11 +184,17 @@ class ModelFacts(Facts):
     options: Annotated[tuple[str, ...], AfterValidator(_known_options)] = ()
     activations: tuple[str, ...] = ("relu", "silu", "gelu", "leaky_relu", "sigmoid")
     family: str = ""
-    arguments: dict[str, int | float | str] = Field(default_factory=dict)
+    arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
     min_image_size: int = Field(default=1, ge=1)
     size_step: int = Field(default=1, ge=1)
     pretrained: bool = False
     spellings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _family_has_a_depth(self) -> Self:
+        if self.family and "n_hidden" not in self.options and type(self.arguments.get("depth")) is not int:
+            raise ValueError(f"family {self.family!r} needs the option n_hidden or a whole number as argument depth")
+        return self
 
 
 class DefenseFacts(Facts):
