@@ -1,4 +1,10 @@
-"""The one exception that a user's mistake raises."""
+"""The one exception that a user's mistake raises, and those of damaged files."""
+
+import zipfile
+import zlib
+
+DAMAGED_ARCHIVE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What ``numpy.load`` raises for a file that is not an archive of plain arrays, depending on which bytes are wrong."""
 
 
 class InputError(ValueError):

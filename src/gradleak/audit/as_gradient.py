@@ -10,6 +10,7 @@ from torch import Tensor
 from gradleak.audit.options import ADAPTIVE, Told
 from gradleak.audit.update_files import Kind
 from gradleak.errors import InputError
+from gradleak.plan.names import shortest
 
 _COARSE = (torch.float16, torch.bfloat16)
 
@@ -150,9 +151,9 @@ def as_gradient(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], ki
     if told.lr is None:
         assumptions.append(Assumption("No weight decay, since the learning rate is not known.", "assumed"))
     else:
-        decay = f", weight decay {told.weight_decay:g} undone" if told.weight_decay else ", no weight decay"
-        momentum = f", momentum {told.momentum:g} from a velocity of 0" if told.momentum else ", no momentum"
-        assumptions.append(Assumption(f"SGD with learning rate {told.lr:g}{momentum}{decay}.", "told"))
+        decay = f", weight decay {shortest(told.weight_decay)} undone" if told.weight_decay else ", no weight decay"
+        momentum = f", momentum {shortest(told.momentum)} from a velocity of 0" if told.momentum else ", no momentum"
+        assumptions.append(Assumption(f"SGD with learning rate {shortest(told.lr)}{momentum}{decay}.", "told"))
     if steps > 1:
         assumptions.append(
             Assumption(

@@ -16,11 +16,17 @@ from gradleak.clients.defenses.base import DefenseContext, Gradients, build
 from gradleak.clients.observation import Observation
 from gradleak.clients.precision import rounded
 from gradleak.errors import InputError
+from gradleak.plan.jobs.options import canonical_defense
+from gradleak.plan.names import shortest
 from gradleak.streams import stream_seed
 
 Estimate = Callable[[Observation, Exact | None], torch.Tensor | None]
 """Counts [C] that a label method estimates of an observation, given what exact inversion found, for the scale; None if
 it does not apply."""
+
+
+ROUNDED = ("float16", "bfloat16")
+"""Candidates that are a type in which gradients are sent."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Candidate:
 def candidates(gradients: Gradients) -> list[Candidate]:
     """Return defenses at strengths relative to a gradient, so that they mean the same for every model.
 
-    Soteria is not among them: it needs the batch.
+    Soteria is not among them: it needs the batch. Nor are strengths outside the range of their option.
 
     Args:
         gradients: the mean gradient.
@@ -47,21 +53,33 @@ def candidates(gradients: Gradients) -> list[Candidate]:
     square = sum(float(g.double().square().sum()) for g in gradients.values())
     entries = sum(g.numel() for g in gradients.values())
     norm, size = math.sqrt(square), math.sqrt(square / entries)
-    return [
-        Candidate(f"clip-{norm / 2:.3g}", "norm clipped to half of what it is"),
-        Candidate("float16", "sent as float16"),
-        Candidate("bfloat16", "sent as bfloat16"),
+    tried = [
+        Candidate(_named("clip", norm / 2), "norm clipped to half of what it is"),
+        *(Candidate(kind, f"sent as {kind}") for kind in ROUNDED),
         *(Candidate(f"sparse-{percent}", f"smallest {percent}% of each tensor set to 0") for percent in (50, 90, 99)),
         *(
-            Candidate(f"dp-{share * size:.3g}", f"Gaussian noise of {share:.0%} of the entries' root mean square")
+            Candidate(_named("dp", share * size), f"Gaussian noise of {share:.0%} of the entries' root mean square")
             for share in (0.01, 0.1, 1.0)
         ),
     ]
+    return [each for each in tried if each.name in ROUNDED or _is_option(each.name)]
+
+
+def _named(kind: str, strength: float) -> str:
+    """Return a defense whose strength has three digits."""
+    return f"{kind}-{shortest(float(f'{strength:.3g}'))}"
+
+
+def _is_option(name: str) -> bool:
+    try:
+        return canonical_defense(name) == name
+    except ValueError:
+        return False
 
 
 def defended(observation: Observation, candidate: Candidate, seed: int) -> Observation:
     """Return what the server would see behind a defense."""
-    if candidate.name in ("float16", "bfloat16"):
+    if candidate.name in ROUNDED:
         return rounded(observation, candidate.name)
     generator = torch.Generator().manual_seed(stream_seed("audit-defense", seed, candidate.name) % 2**63)
     context = DefenseContext(generator, observation.model, list)

@@ -1,6 +1,5 @@
 """Files of tensors as users have them."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradleak.clients.given import from_numpy, given_tensors
-from gradleak.errors import InputError
+from gradleak.errors import DAMAGED_ARCHIVE, InputError
 from gradleak.victims import checkpoints
 
 Kind = Literal["gradient", "delta"]
@@ -70,9 +69,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; name a .npz, a .safetensors file or a saved dictionary of tensors")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: from_numpy(array) for name, array in arrays.items()}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(f"{path}: is not a readable file of numeric arrays ({reason}); save it again") from error
 

@@ -15,6 +15,7 @@ from gradleak.attacks.labels.guess import LabelGuess
 from gradleak.clients.observation import BatchTruth
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, plugins
+from gradleak.plan.names import shortest
 
 T = TypeVar("T", LabelGuess, BatchTruth)
 
@@ -74,7 +75,8 @@ def of_images(names: Sequence[str], truth: Tensor, guess: Tensor) -> dict[str, T
 def _check(name: str, value: float) -> None:
     low, high = catalogue.find("metrics", name).bounds
     if not math.isnan(value) and (math.isinf(value) or not low <= value <= high):
-        raise InputError(f"metric {name}: returns {value:g}; its range is {low:g} to {high:g}, or NaN for no value")
+        actual, low, high = map(shortest, (value, low, high))
+        raise InputError(f"metric {name}: returns {actual}; its range is {low} to {high}, or NaN for no value")
 
 
 def _copied(of: T) -> T:

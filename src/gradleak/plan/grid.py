@@ -138,14 +138,27 @@ def _has(job: _Job, run: Run | None, key: str, value: Any) -> bool:
 def _note_names(named: Named, config: Config, job: _Job, run: Run) -> None:
     """Record which entries of the catalogue an experiment uses for the ids in the results of one of its runs."""
     ids = [("dataset", run.dataset, job.point["dataset"])]
-    entry = config.models[job.point["model"]].options()
-    if all(job.options.get(name) == entry.get(name) for name in _VICTIM_OPTIONS):
+    if _is_entrys_model(config.models[job.point["model"]].options(), job, run):
         ids.append(("model", run.model_id, job.point["model"]))
     kind = "labels" if job.spec is RestoreLabels else "images"
     ids += [("method", method_of(config, name, kind), name) for name in job.attacks]
     ids += zip(itertools.repeat("defense"), run.defenses, composed(job.point.get("defense", UNDEFENDED)))
     for part, identifier, name in ids:
         named.setdefault(part, {}).setdefault(identifier, {})[name] = None
+
+
+def _is_entrys_model(entry: Mapping[str, Any], job: _Job, run: Run) -> bool:
+    """Whether a run attacks the model of a catalogue entry, and not one that its axes have changed."""
+    given = {name: value for name, value in job.options.items() if name in _VICTIM_OPTIONS}
+    if given == {name: value for name, value in entry.items() if name in _VICTIM_OPTIONS}:
+        return True
+    # An axis may write out a default, or write a number as text; and defaults depend on the job.
+    rest = {name: value for name, value in job.options.items() if name not in _VICTIM_OPTIONS}
+    try:
+        own = job.spec(**{**rest, **entry})
+    except ValidationError:
+        return False
+    return all(getattr(own, name) == getattr(run, name) for name in _VICTIM_OPTIONS if name in job.spec.model_fields)
 
 
 def _wanted(config: Config) -> list[str]:

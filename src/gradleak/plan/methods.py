@@ -6,7 +6,7 @@ Jobs and results use this one spelling, so that methods with equal options are o
 from collections.abc import Mapping
 
 from gradleak.plan import catalogue
-from gradleak.plan.jobs.options import shortest
+from gradleak.plan.names import shortest
 
 
 def method_name(kind: str, options: Mapping[str, object]) -> str:

@@ -19,6 +19,9 @@ RECOVERED = 40.0
 IMAGE_METRICS = ("psnr", "ssim", "mse", "feature_cosine", "label_accuracy")
 """Metrics of each image that every reconstruction has."""
 
+INVERSION_METRICS = ("relative_error", "certified")
+"""Those that exact inversion has besides."""
+
 SNAPSHOT = "psnr_snapshot"
 """Mean PSNR of a batch at the iteration that the row names."""
 

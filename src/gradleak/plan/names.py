@@ -11,6 +11,11 @@ UNDEFENDED = "none"
 """The name for no defense, in configurations and results."""
 
 
+def shortest(value: float) -> str:
+    """Return the shortest text that reads back as exactly this number, without a plus sign, e.g. ``4``, ``1e16``."""
+    return repr(float(value)).removesuffix(".0").replace("e+", "e")
+
+
 def canonical(options: Mapping[str, Any]) -> str:
     """Return options as in the column ``model_options``: a JSON object."""
     return json.dumps(options, separators=(",", ":"))

@@ -221,6 +221,8 @@ def _facts(path: str, tree: ast.Module) -> Mapping[Part, Mapping[str, Facts]]:
     example = 'FACTS = {"attacks": {"mine": {}}}'
     if given is None:
         raise InputError(f"{path}: has no FACTS; declare its kinds at module level, for example {example}")
+    for line, key in _repeated(given):
+        raise InputError(f"{path}:{line}: FACTS: {key!r} appears twice in one dictionary; keep one")
     try:
         declared = _Declared.model_validate(ast.literal_eval(given))
     except ValidationError as error:
@@ -235,6 +237,16 @@ def _facts(path: str, tree: ast.Module) -> Mapping[Part, Mapping[str, Facts]]:
         for name in kinds:
             _check_name(path, part, name)
     return facts
+
+
+def _repeated(literal: ast.expr) -> Iterator[tuple[int, object]]:
+    """Yield line and key of repeated keys, of which Python would keep the last."""
+    for node in ast.walk(literal):
+        seen = set()
+        for key in (each for each in getattr(node, "keys", ()) if isinstance(each, ast.Constant)):
+            if key.value in seen:
+                yield key.lineno, key.value
+            seen.add(key.value)
 
 
 def _check_name(path: str, part: str, name: str) -> None:

@@ -12,7 +12,7 @@ from gradleak.errors import InputError
 from gradleak.plan import catalogue, metric_facts
 from gradleak.plan.jobs.options import VictimOptions, defense_name
 from gradleak.plan.jobs.training import stage_parts
-from gradleak.plan.names import canonical
+from gradleak.plan.names import canonical, shortest
 from gradleak.records import CELL, NOT_APPLICABLE, Setting
 from gradleak.report.statistics import AGREES, DIFFERS, UNDECIDED, verdicts
 from gradleak.report.tex import figure
@@ -131,7 +131,7 @@ def _row(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
         for column, value in values.items():
             low, high = metric_facts.bounds(VALUES[column][1])
             if not (np.isnan(value) and not row[column]) and not low <= value <= high:
-                raise ValueError(f"{column} is {row[column]}; it must lie in [{low:g}, {high:g}]")
+                raise ValueError(f"{column} is {row[column]}; it must lie in [{shortest(low)}, {shortest(high)}]")
         fixed = {name: row[name] for name in ("experiment", "source_log")}
         return {**fixed, **setting(row), "tries": int(row["tries"]), **values}
     except KeyError as error:

@@ -8,12 +8,10 @@ from gradleak.clients.client import Client
 from gradleak.clients.rounds import Batch, Round
 from gradleak.notes import note
 from gradleak.plan import catalogue
-from gradleak.plan.jobs.images import ImageAttack
-from gradleak.plan.metric_facts import IMAGE_METRICS
+from gradleak.plan.jobs.images import ImageAttack, Reconstruct
+from gradleak.plan.metric_facts import IMAGE_METRICS, INVERSION_METRICS
 from gradleak.records import Row, Setting
 from gradleak.runs.image_results import Reconstruction, rows_of
-
-_NO_METHOD = ("optimise", "truth")
 
 
 def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
@@ -21,15 +19,13 @@ def is_applicable(spec: ImageAttack, batch: Batch) -> bool:
     if not batch.observation.gradients:
         note(f"{spec.attack} is not applicable: no gradient is sent")
         return False
-    needs = () if spec.labels in _NO_METHOD else catalogue.find("attacks", spec.labels).needs
-    lacking = batch.observation.lacks(needs)
-    if lacking:
-        missing = " and ".join(lacking)
-        note(
-            f"{spec.attack} is not applicable: labels by {spec.labels} need the gradient of {missing}, which is "
-            f"not sent"
-        )
-    return not lacking
+    for part, method in spec.kinds():
+        lacking = batch.observation.lacks(catalogue.find("attacks", method).needs) if part == "attacks" else []
+        if lacking:
+            who = f"labels by {method} need" if method == spec.labels else f"method {method} needs"
+            note(f"{spec.attack} is not applicable: {who} the gradient of {' and '.join(lacking)}, which is not sent")
+            return False
+    return True
 
 
 def alike(batches: list[Batch], client: Client) -> Iterator[tuple[list[Batch], Client]]:
@@ -54,6 +50,8 @@ def not_applicable(
     """
     truth = round_.pixels(batch.images.cpu())
     metrics = [*IMAGE_METRICS, "recovered", *(["lpips"] if spec.lpips_weights else []), *spec.metrics]
+    if isinstance(spec, Reconstruct) and spec.method == "consistency":
+        metrics += INVERSION_METRICS
     made = Reconstruction(
         trial=batch.trial,
         client=batch.client,

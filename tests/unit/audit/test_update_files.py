@@ -84,6 +84,19 @@ def test_a_single_array_is_one_line(tmp_path):
         read_update(tmp_path / "update.npy")
 
 
+def test_a_damaged_file_of_arrays_is_one_line(tmp_path):
+    np.savez_compressed(tmp_path / "update.npz", a=np.random.default_rng(0).standard_normal(200))
+    whole, messages = (tmp_path / "update.npz").read_bytes(), []
+    for at in range(30, len(whole) - 150, 9):
+        (tmp_path / "update.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            read_update(tmp_path / "update.npz")
+        except InputError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all("update.npz: is not a readable file of numeric arrays" in message for message in messages)
+
+
 @pytest.mark.parametrize("change", [lambda g: g.double() * 1e-100, lambda g: g.double() * 1e100, lambda g: g * 1e-42])
 def test_sizes_beyond_single_precision_are_one_line(attack, change):
     model, (x, y) = network(), batch()

@@ -84,6 +84,7 @@ def test_a_metric_cannot_change_what_others_see():
             r"metric mine: returns a tensor \[\] of float32; return a number",
         ),
         (of_labels, lambda guess, truth: 5, "metric mine: returns 5; its range is 0 to 4, or NaN for no value"),
+        (of_labels, lambda guess, truth: 4.0000001, "metric mine: returns 4.0000001; its range is 0 to 4"),
         (of_labels, lambda guess, truth: math.inf, "metric mine: returns inf; its range is 0 to 4"),
         (of_labels, lambda guess, truth: 1 / 0, "metric mine: mine.py: ZeroDivisionError: division by zero"),
         (of_labels, lambda guess: 1, "metric mine: mine.py: TypeError: .*positional argument"),

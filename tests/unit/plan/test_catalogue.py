@@ -9,6 +9,7 @@ from tests.plugin_state import bring, forgotten
 from gradleak.errors import InputError
 from gradleak.plan import catalogue
 from gradleak.plan.catalogue import PARTS, Part, find, load, names
+from gradleak.plan.catalogue.facts import OptionFacts
 
 
 @pytest.mark.parametrize(("part", "name"), [(part, name) for part in PARTS for name in names(part)])
@@ -55,3 +56,16 @@ def test_documented_spellings_of_data_sets(spelling, name):
 def test_spellings_are_taken():
     assert catalogue.is_taken("models", "dnn")
     assert not catalogue.is_taken("datasets", "dnn")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0, 12345678, "a number from 0 to 12345678"),
+        (0.1234567, None, "a number of at least 0.1234567"),
+        (None, 1e16, "a number of at most 1e16"),
+        (None, None, "a number"),
+    ],
+)
+def test_ranges_are_written_exactly(low, high, words):
+    assert OptionFacts(default=1, low=low, high=high).range() == words

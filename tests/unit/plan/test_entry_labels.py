@@ -53,6 +53,41 @@ def test_a_model_changed_by_an_axis_does_not_keep_the_label():
     assert labels == {"fcn": "FCN-3", "fcn-n_hidden=3": "FCN"}
 
 
+def test_an_axis_that_spells_out_the_options_of_a_model_keeps_its_label():
+    """The built-in entry ``fcn`` has equal options, and another label."""
+    models = {"models/mine": MINE["models/mine"], "models/deep": {"kind": "fcn", "n_hidden": 3, "label": "my deep FCN"}}
+    axes = {"dataset": "digits", "batchnorm": False, "n_dim": "300"}
+    grid = expand(
+        {
+            **models,
+            "experiments/a/axes": [
+                {**axes, "model": "mine", "n_hidden": ["1", 2]},
+                {**axes, "model": "deep", "n_hidden": "3"},
+            ],
+        }
+    )
+    labels = labels_of(grid.config, [grid.named["a"]])["model"]
+    assert labels["fcn"] == "my FCN"
+    assert labels["fcn-n_hidden=3"] == "my deep FCN"
+    assert "fcn-n_hidden=2" not in labels
+
+
+def test_an_axis_that_overrides_a_default_of_the_job_does_not_keep_the_label():
+    grid = expand(
+        {
+            "models/lenet": {"kind": "lenet", "label": "my LeNet"},
+            "attacks/dlg": {"kind": "matching", "label": "DLG"},
+            "experiments/c": {
+                "kind": "images",
+                "attacks": ["dlg"],
+                "axes": [{"dataset": "digits", "model": "lenet", "activation": ["sigmoid", "relu"]}],
+            },
+        }
+    )
+    named = grid.named["c"]["model"]
+    assert named == {"lenet-sigmoid": {"lenet": None}}
+
+
 def test_a_model_whose_default_depends_on_the_job_has_its_label():
     """By default LeNet has a sigmoid in reconstructions, which is part of its id."""
     grid = expand(

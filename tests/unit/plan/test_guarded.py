@@ -1,5 +1,6 @@
 """Plug-in code fails in one line, changes nothing that others use, and returns valid results."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from tests.plugin_state import forgotten
 
+from gradleak.attacks.labels.guess import LabelGuess
 from gradleak.errors import InputError
 from gradleak.plan import plugins
 from gradleak.plan.jobs.images import Reconstruct
@@ -78,6 +80,9 @@ def labels(path: str, **options: Any) -> Any:
         ("return LabelGuess(counts > 0, counts * 2, counts * 2)", "assignable_counts sum to 8; .* the batch size, 4"),
         ("counts = counts[:7]", r"attack mine: presence is \[7\] of bool; it must be a tensor \[10\] of bool"),
         ("counts = counts.float()", r"attack mine: counts is \[10\] of float32; it must be a tensor \[10\] of int64"),
+        ("return LabelGuess(counts > 0, certified=counts[1:])", r"mine: certified is \[9\] of int64; .* tensor \[10\]"),
+        ("return LabelGuess(counts > 0, certified=1)", r"attack mine: certified is int; it must be a tensor \[10\]"),
+        ("return LabelGuess(counts > 0, certified=counts - 9)", "attack mine: certified has -9; counts are 0 or more"),
         ("return LabelGuess(counts, counts)", r"attack mine: presence is \[10\] of int64; .* of bool"),
         (
             "observation.model.head.weight.data.zero_()",
@@ -90,6 +95,13 @@ def test_an_attack_that_fails_or_returns_an_invalid_guess_is_one_line(load, body
     with pytest.raises(InputError, match=message) as caught:
         labels(path, methods=("mine",))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(LabelGuess)])
+def test_every_part_of_a_guess_is_checked(load, field):
+    path = load(ATTACK, f"return LabelGuess(**{{'presence': counts > 0, '{field}': 'x'}})")
+    with pytest.raises(InputError, match=f"attack mine: {field} is str; it must be a tensor"):
+        labels(path, methods=("mine",))
 
 
 def test_an_attack_cannot_change_what_the_next_one_sees(load):

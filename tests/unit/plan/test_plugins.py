@@ -85,12 +85,23 @@ def test_registering_does_not_run_the_file(write):
         (declaring("datasets", a=DIGITS | {"channels": 3}), "mean and std need 3 numbers each"),
         (declaring("datasets", a=DIGITS | {"mean": [127.5]}), "must be those of pixels from 0 (black) to 1 (white)"),
         (declaring("datasets", a=DIGITS | {"std": [0]}), "std must be above 0"),
+        (declaring("models", a={"family": "A"}), "FACTS.models.a: family 'A' needs the option n_hidden or a whole"),
+        (declaring("models", a={"family": "A", "arguments": {"depth": True}}), "needs the option n_hidden or a whole"),
+        ('FACTS = {"attacks": {"a": {}},\n"attacks": {"b": {}}}', "mine.py:2: FACTS: 'attacks' appears twice"),
+        ('FACTS = {"attacks": {"a": {},\n\n"a": {"side": []}}}', "mine.py:3: FACTS: 'a' appears twice"),
     ],
 )
 def test_every_wrong_declaration_is_one_line(write, text, fault):
     with pytest.raises(InputError, match=re.escape(fault)) as raised:
         plugins.enter([write(text)])
     assert "\n" not in str(raised.value)
+
+
+def test_arguments_of_a_model_keep_their_types(write):
+    declared = {"wide": True, "depth": 1, "rate": 1.0, "name": "1"}
+    plugins.enter([write(declaring("models", a={"arguments": declared}))])
+    kept = catalogue.find("models", "a").arguments
+    assert [(name, type(value)) for name, value in kept.items()] == [(n, type(v)) for n, v in declared.items()]
 
 
 def test_wrong_files_are_one_line(write):

@@ -127,6 +127,21 @@ def test_without_a_needed_gradient_all_rows_are_not_applicable(options):
     assert len(found.reconstructions) == len(usual.reconstructions)
 
 
+@pytest.mark.parametrize(("hidden", "missing"), [("hide-1", "head.bias"), ("hide-2", "head.weight")])
+def test_exact_inversion_without_the_gradients_that_it_reads_is_not_applicable(capsys, hidden, missing):
+    exact: dict[str, Any] = {"attack": "exact", "method": "consistency", "dataset": "mnist-sample", "model": "fcn"}
+    more: dict[str, Any] = {"num_clients": 2, "batch_size": 2, "modules": ("mine.py",), "progress": False}
+    mine = Reconstruct(**exact, **more, defenses=(hidden,))
+    found = experiment.run(mine)
+    assert {row.status for row in attacked(found.rows)} == {"not applicable"}
+    usual = experiment.run(mine.model_copy(update={"defenses": ()}))
+    had, has = ({row.metric for row in attacked(rows)} for rows in (usual.rows, found.rows))
+    assert had - has <= {"predicted_psnr"}  # no law without the gradient
+    assert {"certified", "relative_error"} <= has
+    said = f"exact is not applicable: method consistency needs the gradient of {missing}, which is not sent"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [{"labels": "idlg", "defenses": ("hide-1",)}, {"labels": "truth", "model": "mixed"},
                                      {"labels": "idlg", "model": "mixed"}])  # fmt: skip
 def test_labels_that_need_fewer_gradients_are_restored(options):

@@ -2,8 +2,9 @@
 
 ``alternate`` is the published scheme: before each denoising step, some steps down the matching loss. ``dps`` is
 diffusion posterior sampling (Chung et al., ICLR 2023, algorithm 1): the derivative of the matching loss at the denoised
-estimate is taken through the network to the noisy image. ``none`` denoises without any gradient and shows what the
-prior invents.
+estimate is taken through the network to the noisy image. The step is theirs; the denoising step beside it is that of
+the sampler (theirs: DDPM), and the estimate is clamped to the range of pixels. ``none`` denoises without any gradient
+and shows what the prior invents.
 """
 
 from dataclasses import dataclass, replace

@@ -49,6 +49,7 @@ def _fault(guess: object, observation: Observation) -> str | None:
         "embeddings": ((C, d), (torch.float32, torch.float64)),
         "probabilities": ((C, C), (torch.float32, torch.float64)),
         "restricted_to": ((C,), (torch.bool,)),
+        "certified": ((C,), (torch.int64,)),
     }
     for field, (shape, types) in right.items():
         value = getattr(guess, field)

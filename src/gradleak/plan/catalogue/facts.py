@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
+from gradleak.plan.names import shortest
 from gradleak.plan.typed import Real, Typed, Whole
 
 LABELS, IMAGES, EMBEDDINGS = "labels", "images", "embeddings"
@@ -65,7 +66,7 @@ class OptionFacts(Typed):
     @model_validator(mode="after")
     def _default_fits(self) -> Self:
         if not self.allows(self.default):
-            raise ValueError(f"the default {self.default:g} is not {self.range()}")
+            raise ValueError(f"the default {shortest(self.default)} is not {self.range()}")
         return self
 
     def allows(self, value: float) -> bool:
@@ -74,11 +75,11 @@ class OptionFacts(Typed):
 
     def range(self) -> str:
         """Describe the range in words."""
-        low, high = self.low, self.high
+        low, high = (None if end is None else shortest(end) for end in (self.low, self.high))
         if low is not None and high is not None:
-            return f"a number from {low:g} to {high:g}"
+            return f"a number from {low} to {high}"
         return "a number" + (
-            f" of at least {low:g}" if low is not None else f" of at most {high:g}" if high is not None else ""
+            f" of at least {low}" if low is not None else f" of at most {high}" if high is not None else ""
         )
 
 
@@ -184,11 +185,17 @@ class ModelFacts(Facts):
     options: Annotated[tuple[str, ...], AfterValidator(_known_options)] = ()
     activations: tuple[str, ...] = ("relu", "silu", "gelu", "leaky_relu", "sigmoid")
     family: str = ""
-    arguments: dict[str, int | float | str] = Field(default_factory=dict)
+    arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
     min_image_size: int = Field(default=1, ge=1)
     size_step: int = Field(default=1, ge=1)
     pretrained: bool = False
     spellings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _family_has_a_depth(self) -> Self:
+        if self.family and "n_hidden" not in self.options and type(self.arguments.get("depth")) is not int:
+            raise ValueError(f"family {self.family!r} needs the option n_hidden or a whole number as argument depth")
+        return self
 
 
 class DefenseFacts(Facts):
@@ -260,7 +267,7 @@ class MetricFacts(Facts):
     def _has_a_range(self) -> Self:
         low, high = self.bounds
         if not low < high:
-            raise ValueError(f"low {low:g} is not below high {high:g}")
+            raise ValueError(f"low {shortest(low)} is not below high {shortest(high)}")
         return self
 
     @property

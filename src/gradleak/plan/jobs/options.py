@@ -217,16 +217,11 @@ def defense_name(kind: str, strength: float) -> str:
         ValueError: an unknown kind, or a strength outside its range.
     """
     high = catalogue.find("defenses", kind).high
-    text = shortest(strength)
+    text = names.shortest(strength)
     if not 0 < strength <= high:
-        what = f"the strength must be a number above 0 and at most {shortest(high)}"
+        what = f"the strength must be a number above 0 and at most {names.shortest(high)}"
         raise ValueError(f"defense '{kind}-{text}': {what}")
     return f"{kind}-{text}"
-
-
-def shortest(value: float) -> str:
-    """Return the shortest text that reads back as exactly this number, without a plus sign, e.g. ``4``, ``1e16``."""
-    return repr(float(value)).removesuffix(".0").replace("e+", "e")
 
 
 def defense_parts(name: str) -> tuple[str, float]:
@@ -243,7 +238,7 @@ def defense_parts(name: str) -> tuple[str, float]:
         return kind, float(text)
     except ValueError:
         high = catalogue.find("defenses", kind).high
-        what = f"the strength must be a number above 0 and at most {shortest(high)}"
+        what = f"the strength must be a number above 0 and at most {names.shortest(high)}"
         raise ValueError(f"defense {name!r}: {what}") from None
 
 

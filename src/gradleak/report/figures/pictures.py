@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gradleak.errors import InputError
+from gradleak.errors import DAMAGED_ARCHIVE, InputError
 from gradleak.report.figures.base import Request, wrapped
 
 # Inches. _LETTER is the average width of a letter in a label.
@@ -130,11 +129,11 @@ def read_archive(request: Request, run: str, names: Sequence[str]) -> dict[str, 
         raise InputError(f"figure {request.name}: no images of run {run} were given; set draft: true to leave it out")
     path = request.images[run]
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             return {name: archive[name] for name in names}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (ValueError, KeyError, OSError, BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         raise InputError(
             f"{path}: not an archive of reconstructed images ({error}); delete it and run again"
         ) from error

@@ -80,6 +80,8 @@ def as_victim(name: str, model: object, *, num_classes: int, channels: int, imag
         )
     if features.dtype != head.weight.dtype:
         raise InputError(f"{where}: its features are {features.dtype}, its head is {head.weight.dtype}; use one type")
+    if not features.isfinite().all():
+        raise InputError(f"{where}: its features of images from -1 to 1 are not finite; attacks need finite ones")
     with torch.no_grad(), plugins.guarded("models", name, f"{where}: a pass of images {list(shape)}"):
         again, logits, expected = model.features(images.clone()), model(images.clone()), head(features)
     if not torch.equal(again, features):

@@ -18,6 +18,7 @@ from gradleak.devices import choose_device
 from gradleak.errors import InputError
 from gradleak.plan.code import code_of
 from gradleak.plan.jobs.training import TrainVictim
+from gradleak.plan.names import shortest
 from gradleak.provenance import Clock, write_sidecar
 from gradleak.records import whole_file
 from gradleak.victims import checkpoints
@@ -197,7 +198,7 @@ class _Runner:
         self.path.unlink(missing_ok=True)
         raise InputError(
             f"the training of {self.spec.run_id} diverged: loss {loss} by step {done}; lower --lr "
-            f"({self.spec.lr:g}) or add --warmup"
+            f"({shortest(self.spec.lr)}) or add --warmup"
         )
 
     def _save(self, done: int) -> None:

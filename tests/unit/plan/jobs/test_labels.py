@@ -30,7 +30,7 @@ def test_default_spec_is_the_documented_default():
         ({"methods": ()}, "no method given"),
         ({"methods": ("gi:alpha=2",)}, "method gi: unknown option 'alpha'; it has no options"),
         ({"methods": ("ilrg:beta=2",)}, "method ilrg: unknown option 'beta'; it has alpha"),
-        ({"methods": ("ilrg:alpha=0",)}, "method ilrg: alpha=0; use a number from 1e-06 to 1e+06"),
+        ({"methods": ("ilrg:alpha=0",)}, "method ilrg: alpha=0; use a number from 1e-06 to 1000000"),
         ({"methods": ("ilrg:alpha",)}, "method ilrg: alpha=; use a number"),
         ({"methods": ("ilrg:alpha=nan",)}, "method ilrg: alpha=nan; use a number"),
     ],
@@ -74,7 +74,7 @@ def test_options_on_the_command_line(argv, methods):
     ("argv", "message"),
     [
         (["--alpha", "2", "--methods", "gi"], "--alpha: none of the methods has an option 'alpha'"),
-        (["--alpha", "0"], "--alpha: method ilrg: alpha=0.0; use a number from 1e-06 to 1e+06"),
+        (["--alpha", "0"], "--alpha: method ilrg: alpha=0.0; use a number from 1e-06 to 1000000"),
         (["--attack-options", "tau=2"], "--attack-options tau=2: none of the methods has an option 'tau'"),
         (["--attack-options", "gi.alpha=2"], "--attack-options gi.alpha=2: none of the methods has"),
         (["--attack-options", "alpha"], "--attack-options alpha: use NAME=X or METHOD.NAME=X"),

@@ -1,6 +1,8 @@
 """Figures of reconstructed images from artificial rows and small archives."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 
 from gradleak.errors import InputError
 from gradleak.report.figures.base import build, save, wrapped
+from gradleak.report.figures.pictures import read_archive
 from gradleak.report.tables.base import Labels
 
 LABELS = Labels(method={"ig": "IG", "ig-ilrg": "IG (iLRG labels)"}, defense={"dp-0.01": "noise 1e-2"})
@@ -129,6 +132,22 @@ def test_missing_and_foreign_archives_are_one_line(frame, archives, tmp_path):
         build("reconstruction_grid", frame, NONE, LABELS, images=archives)
     with pytest.raises(InputError, match="no such file"):
         build("reconstruction_grid", frame, NONE, LABELS, images={run: tmp_path / "none.npz"})
+
+
+def test_archives_with_a_wrong_byte_are_one_line(write_archive, tmp_path):
+    """Depending on where it is, the archive, its index, a header or the compressed data cannot be read."""
+    path = write_archive(tmp_path, [0] * 12)
+    whole = path.read_bytes()
+    request: Any = SimpleNamespace(name="mine", images={"a": path})
+    messages = []
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            read_archive(request, "a", ["truth", "guess", "path_at"])
+        except InputError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all(message.startswith(f"{path}: not an archive of reconstructed images") for message in messages)
 
 
 def test_psnr_over_iterations_has_a_panel_per_setting(frame, made_up_images):

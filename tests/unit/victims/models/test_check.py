@@ -112,6 +112,7 @@ def built() -> Iterator[Callable[..., Victim]]:
         (plain(nn.Linear(192, 4), nn.ReLU()), "its output is that of relu at 2; return the logits of a linear layer"),
         (plain(nn.Unflatten(1, (3, 8, 8)), nn.Conv2d(3, 4, 8), nn.Flatten()), "its logits come from "),
         (plain(nn.Linear(192, 4), Exits()), r"a pass of images .*test_check.py:\d+: SystemExit: 0"),
+        (with_features(lambda e: (e - e) / 0), "its features of images from -1 to 1 are not finite"),
         (with_features(lambda e: e + torch.rand(6)), "its features of equal images differ in eval mode"),
         (
             with_head(lambda C: nn.Linear(6, C, dtype=torch.float64)),
