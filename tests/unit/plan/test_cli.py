@@ -133,7 +133,7 @@ def test_messages_name_options_as_they_were_typed(text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("--alpha -1", "--alpha: method ilrg: alpha=-1.0; use a number from 1e-06 to 1e+06"),
+        ("--alpha -1", "--alpha: method ilrg: alpha=-1.0; use a number from 1e-06 to 1000000"),
         ("--alpha 1 --methods gi", "--alpha: none of the methods has an option 'alpha'"),
         (
             "--attack_options ilrg.alpha=x",
