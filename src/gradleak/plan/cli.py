@@ -186,8 +186,10 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
     name = _program = name or sys.argv[0].rsplit("/", 1)[-1]
     try:
         with extras.needed_by():
+            _check_folder()
             main(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # the caller may have closed it
+            sys.stdout.flush()
     except InputError as error:
         print(f"{name}: error: {as_typed(error)}", file=sys.stderr)
         sys.exit(2)
@@ -206,6 +208,14 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
             file=sys.stderr,
         )
         sys.exit(2)
+
+
+def _check_folder() -> None:
+    """Refuse a working folder that was deleted: relative paths lead nowhere, and some libraries do not load."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError("the current folder no longer exists; change to one that does") from error
 
 
 def as_typed(error: InputError) -> str:
