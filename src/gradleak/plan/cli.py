@@ -188,8 +188,7 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
         with extras.needed_by():
             _check_folder()
             main(sys.argv[1:] if argv is None else argv)
-        if sys.stdout is not None:  # the caller may have closed it
-            sys.stdout.flush()
+        print(end="", flush=True)  # unlike a method of sys.stdout, which is None where the caller has closed the file
     except InputError as error:
         print(f"{name}: error: {as_typed(error)}", file=sys.stderr)
         sys.exit(2)
