@@ -262,7 +262,7 @@ def build(
         raise InputError(f"table {request.name}: its builder returns {type(table).__name__}; return a Table")
     if wrong := fault(table):
         raise InputError(f"table {request.name}: {wrong}")
-    withholds = (frame["status"] == NOT_APPLICABLE).any()
+    withholds = NOT_APPLICABLE in set(frame["status"])
     if withholds and any(value == WITHHELD for line in table.lines for value in line.cells):
         table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
     for method in frame["method"].unique():
