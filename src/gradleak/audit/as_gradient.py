@@ -104,7 +104,7 @@ def trained(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if bool(tensor.any())}
 
 
-def sign_of(bias: Tensor | None) -> Kind | None:
+def sign_of(bias: Tensor | None, majority: int = _MAJORITY) -> Kind | None:
     """Return what an update is by that of the last layer's bias, or None if it does not tell.
 
     Entry c of a gradient is the mean probability of class c minus its share of the batch: positive for every class
@@ -112,13 +112,14 @@ def sign_of(bias: Tensor | None) -> Kind | None:
 
     Args:
         bias: [C], or None if it was not sent.
+        majority: how many times more entries must have one sign than the other.
     """
     if bias is None or len(bias) < 4:
         return None
     above, below = int((bias > 0).sum()), int((bias < 0).sum())
-    if above >= _MAJORITY * below:
+    if above >= majority * below:
         return "gradient"
-    return "delta" if below >= _MAJORITY * above else None
+    return "delta" if below >= majority * above else None
 
 
 def as_gradient(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], kind: Kind, told: Told) -> AsGradient:

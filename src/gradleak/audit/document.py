@@ -179,11 +179,22 @@ def _sure(audit: Audit) -> str:
     if any(value is not None for value in false):
         wrong = int(sum(value or 0 for value in false))
         parts.append(
-            f"Against the true batch, {wrong or 'none'} of the certificates {'are' if wrong > 1 else 'is'} false."
+            "Nothing certified is in the true batch: the truth is of another batch, or every certificate is false."
+            if _all_false(audit)
+            else f"Against the true batch, {wrong or 'none'} of the certificates {'are' if wrong > 1 else 'is'} false."
         )
     elif audit.certified_labels:
         parts.append("The true batch was not given, so nothing was compared with it.")
     return " ".join(parts) or "Nothing was found that could be sure."
+
+
+def _all_false(audit: Audit) -> bool:
+    """Whether no certified image, or without images no certified label, is that of the batch given as the truth."""
+    images = sum(each.mixture == 1 for each in audit.certified_images)  # only these are compared
+    if images and "falsely_certified_images" in audit.metrics:
+        return audit.metrics["falsely_certified_images"] == images
+    labels = sum(audit.certified_labels.values())
+    return labels > 0 and audit.metrics.get("falsely_certified_labels") == labels
 
 
 def _stops(audit: Audit) -> str:

@@ -37,6 +37,11 @@ _EXACT_SHARE = 0.7
 _FEWEST = 2
 """Classes at least."""
 
+_DOUBTFUL = 4
+"""How many times more entries of the last layer's bias must have the wrong sign to doubt what was told.
+
+By chance, a large batch of ten classes has 8 of one sign and 2 of the other in one case of twenty."""
+
 _SCALE_SHARE = 0.5
 """Share of the time left in which the last layer may tell the scale: with many classes it takes minutes."""
 
@@ -90,6 +95,7 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
     target = Target(own, head, shape, sent, told, truth, counts, chain.output_function)
     read, found, of_sign = _read(target, update.kind, runner)
     remarks += matched.of_buffers() if read.kind == "delta" else []
+    remarks += _doubts(sign_of(sent.get("head.bias"), majority=_DOUBTFUL), read.kind, found)
     inversion = None if found is None else found.inversion
     known = {"batch_size": told.batch_size, "scale_is_rate": read.scale_is_rate}
     scale = runner.measured(
@@ -113,6 +119,20 @@ def audit(model: nn.Module, update: Update, told: Told, truth: Truth | None, *, 
         zeros=1 - sum(int(t.count_nonzero()) for t in sent.values()) / sum(t.numel() for t in sent.values()),
     )
     return replace(attack(target, read, found, scale, result, runner), seconds=runner.clock.spent)
+
+
+def _doubts(by_signs: Kind | None, kind: Kind, found: Exact | None) -> list[str]:
+    """Return a remark if the signs of the last layer's bias contradict what the update was told to be.
+
+    Read with the wrong sign, an update looks as if it gave nothing away.
+    """
+    if by_signs in (None, kind) or (found is not None and found.certified):
+        return []
+    names = {"gradient": "a gradient", "delta": "a weight change"}
+    return [
+        f"The signs of the last layer's bias are those of {names[by_signs]}, but the update is read as {names[kind]}: "
+        "if before and after are swapped, or what it is was told wrongly, this audit misses what it gives away."
+    ]
 
 
 def _assumptions(told: Told, output_function: str | None) -> list[Assumption]:

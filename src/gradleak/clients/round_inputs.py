@@ -15,6 +15,7 @@ from gradleak.errors import InputError
 from gradleak.plan.jobs.attack import AttackRun
 from gradleak.plan.jobs.images import FederatedOptions
 from gradleak.plan.jobs.options import BatchOptions
+from gradleak.sidecars import REMEDY
 from gradleak.streams import stream
 from gradleak.victims import checkpoints
 from gradleak.victims.models.base import Victim
@@ -38,7 +39,9 @@ def make_victim(spec: AttackRun, data: ImageDataset) -> Victim:
     )
     weights = victim_weights(spec)
     if weights is not None:
-        checkpoints.load(model, weights)
+        # Weights that gradleak trained are trained again once they are gone.
+        remedy = {} if weights == spec.checkpoint else {"remedy": REMEDY}
+        checkpoints.load(model, weights, **remedy)
     return model
 
 

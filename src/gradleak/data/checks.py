@@ -1,11 +1,12 @@
 """Checks of what a loader returns, built-in or a plug-in's, before anything relies on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
-from gradleak import extras
+from gradleak import extras, global_draws
 from gradleak.data.arrays import ArrayDataset
 from gradleak.data.base import ImageDataset, one_line, place_of
 from gradleak.data.files import MODES, FileDataset
@@ -29,13 +30,13 @@ def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset
     """
     where = f"{place_of(name)}, split {split}"
     try:
-        with extras.needed_by(f"data set {name}"):
+        with _guarded(name, split), extras.needed_by(f"data set {name}"):
             data = loader()
-        fault = _fault(name, data)
+            fault = _fault(name, data)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:
-        raise _failed(name, split, error) from error
+    except Exception as error:  # built-in sets depend on other packages and on files
+        raise InputError(f"{name}: cannot be loaded ({type(error).__name__}: {one_line(error)})") from error
     if fault is not None:
         raise InputError(f"{where}: {fault}")
     assert isinstance(data, ImageDataset)
@@ -44,20 +45,17 @@ def checked(name: str, split: str, loader: Callable[[], object]) -> ImageDataset
         declared = find("datasets", name).sizes.get(split)  # pyright: ignore[reportArgumentType]
         if declared not in (None, len(data)):
             raise InputError(f"{where}: has {len(data)} images; FACTS declares {declared}: change one of them")
-        try:
+        with _guarded(name, split):
             data.fetch(torch.tensor([0, len(data) - 1]))
-        except InputError:
-            raise
-        except Exception as error:
-            raise _failed(name, split, error) from error
     return data
 
 
-def _failed(name: str, split: str, error: BaseException) -> InputError:
-    plugin = source_of("datasets", name)
-    if plugin is not None:
-        return InputError(f"data set {name}, split {split}: {plugins.fault(plugin.path, error)}")
-    return InputError(f"{name}: cannot be loaded ({type(error).__name__}: {one_line(error)})")
+@contextmanager
+def _guarded(name: str, split: str) -> Iterator[None]:
+    what = f"data set {name}, split {split}"
+    foreign = source_of("datasets", name) is not None
+    with global_draws.refused(what) if foreign else nullcontext(), plugins.guarded("datasets", name, what):
+        yield
 
 
 def _fault(name: str, data: object) -> str | None:

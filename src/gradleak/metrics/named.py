@@ -4,13 +4,15 @@ They get copies, and their results are checked.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from gradleak import global_draws
 from gradleak.attacks.labels.guess import LabelGuess
 from gradleak.clients.observation import BatchTruth
 from gradleak.errors import InputError
@@ -36,7 +38,7 @@ def of_labels(names: Sequence[str], guess: LabelGuess, truth: BatchTruth) -> dic
     """
     results = {}
     for name in names:
-        with plugins.guarded("metrics", name, f"metric {name}"):
+        with _guarded(name):
             value = catalogue.load("metrics", name)(_copied(guess), _copied(truth))
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"metric {name}: returns {_kind(value)}; return a number")
@@ -61,7 +63,7 @@ def of_images(names: Sequence[str], truth: Tensor, guess: Tensor) -> dict[str, T
     """
     results = {}
     for name in names:
-        with plugins.guarded("metrics", name, f"metric {name}"):
+        with _guarded(name):
             values = catalogue.load("metrics", name)(truth.clone(), guess.clone().clamp(0, 1))
         right = f"return one floating-point number per image, [{len(truth)}]"
         if not isinstance(values, Tensor) or not values.is_floating_point() or values.shape != (len(truth),):
@@ -70,6 +72,13 @@ def of_images(names: Sequence[str], truth: Tensor, guess: Tensor) -> dict[str, T
         for value in results[name].tolist():
             _check(name, value)
     return results
+
+
+@contextmanager
+def _guarded(name: str) -> Iterator[None]:
+    what = f"metric {name}"
+    with global_draws.refused(what), plugins.guarded("metrics", name, what):
+        yield
 
 
 def _check(name: str, value: float) -> None:

@@ -190,8 +190,9 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
     name = _program = name or sys.argv[0].rsplit("/", 1)[-1]
     try:
         with extras.needed_by():
+            _check_folder()
             main(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        print(end="", flush=True)  # unlike a method of sys.stdout, which is None where the caller has closed the file
     except InputError as error:
         print(f"{name}: error: {as_typed(error)}", file=sys.stderr)
         sys.exit(2)
@@ -210,6 +211,14 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
             file=sys.stderr,
         )
         sys.exit(2)
+
+
+def _check_folder() -> None:
+    """Refuse a working folder that was deleted: relative paths lead nowhere, and some libraries do not load."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError("the current folder no longer exists; change to one that does") from error
 
 
 def as_typed(error: InputError) -> str:

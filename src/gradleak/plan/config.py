@@ -69,14 +69,14 @@ class DatasetEntry(_Entry):
     """A data set's name in tables."""
 
     kind: str = Field(description="loader, see gradleak.data.datasets")
-    label: str = Field(description="its name in tables and figures")
+    label: str = Field(min_length=1, description="its name in tables and figures")
 
 
 class ModelEntry(_Entry):
     """A victim: architecture, options, and its name in tables."""
 
     kind: str = Field(description="architecture, see gradleak.victims.models")
-    label: str = Field(description="its name in tables and figures")
+    label: str = Field(min_length=1, description="its name in tables and figures")
     n_hidden: int | None = Field(default=None, description="hidden layers of the FCN after the first")
     n_dim: int | None = Field(default=None, description="width of the FCN")
     activation: str | None = Field(default=None, description="relu | silu | gelu | leaky_relu | sigmoid")
@@ -98,7 +98,7 @@ class DefenseEntry(_Entry):
     __pydantic_extra__: dict[str, Real] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     kind: str = Field(description="transform, see gradleak.clients.defenses")
-    label: str = Field(description="its name in tables and figures")
+    label: str = Field(min_length=1, description="its name in tables and figures")
 
     def canonical(self) -> str:
         """Return the name that specs and results use, e.g. ``dp-0.01``.
@@ -116,7 +116,7 @@ class DefenseEntry(_Entry):
 class PriorEntry(_Part):
     """A diffusion prior: one that the workflow trains, or one from the Hugging Face hub."""
 
-    label: str = Field(description="its name in tables and figures")
+    label: str = Field(min_length=1, description="its name in tables and figures")
     hub: str | None = Field(default=None, description="id of a model on the Hugging Face hub, in place of training one")
     options: dict[str, Axis] = Field(
         default_factory=dict, description="options of train_prior.py: dataset, split, channels, steps, ..."
@@ -138,7 +138,7 @@ class AttackEntry(_Entry):
     """An attack: a label method or an image attack with its options, and its name in tables."""
 
     kind: str = Field(description="method, see gradleak.attacks.labels; or matching or diffusion, see gradleak.attacks")
-    label: str = Field(description="its name in tables and figures")
+    label: str = Field(min_length=1, description="its name in tables and figures")
     options: dict[str, Scalar] = Field(
         default_factory=dict, description="options of the attack, e.g. cost_fn of an image attack"
     )

@@ -1,5 +1,6 @@
 """Config files: which of them sets a key, and faults that Snakemake does not report."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,11 @@ from typing import Any
 import yaml
 
 from gradleak.errors import InputError
+
+_INT = "tag:yaml.org,2002:int"
+
+_DECEPTIVE = re.compile(r"[-+]?(0[0-7_]+|.*:.*)")
+"""Octal numbers, such as 012, and those of base 60, such as 1:30."""
 
 
 class Sources:
@@ -58,29 +64,35 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
         # Checked before merge keys (<<) are resolved, which may repeat a key on purpose.
-        repeated = [] if root is None else list(_repeated(loader, root, "", set()))
-        values = None if root is None or repeated else loader.construct_document(root)
+        faults = [] if root is None else list(_faults(loader, root, "", set()))
+        values = None if root is None or faults else loader.construct_document(root)
     except OSError as error:
         raise InputError(f"{name}: {(error.strerror or 'cannot be read')}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: is not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise InputError(f"{name}: is nested too deeply") from error
-    if repeated:
-        raise InputError("\n".join(f"{name}: {fault}" for fault in repeated))
+    if faults:
+        raise InputError("\n".join(f"{name}: {fault}" for fault in faults))
     if not isinstance(values, Mapping):
         raise InputError(f"{name}: a config file must be a mapping of keys to values")
     return values
 
 
-def _repeated(loader: yaml.SafeLoader, node: yaml.Node, above: str, seen: set[int]) -> Iterator[str]:
-    """Yield repeated keys of mappings with their lines; a node that aliases share is visited once."""
+def _faults(loader: yaml.SafeLoader, node: yaml.Node, above: str, seen: set[int]) -> Iterator[str]:
+    """Yield repeated keys of mappings with their lines, and numbers that YAML 1.1 does not read as they look.
+
+    A node that aliases share is visited once.
+    """
     if id(node) in seen:
         return
     seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode) and _DECEPTIVE.fullmatch(node.value) and node.tag == _INT:
+        line, read = node.start_mark.line + 1, loader.construct_object(node)
+        yield f"{above[:-1]}: YAML reads {node.value} in line {line} as {read}; write it in decimals"
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _repeated(loader, item, f"{above}{number}.", seen)
+            yield from _faults(loader, item, f"{above}{number}.", seen)
     if isinstance(node, yaml.MappingNode):
         lines: dict[Any, int] = {}
         for key_node, value_node in node.value:
@@ -90,4 +102,4 @@ def _repeated(loader: yaml.SafeLoader, node: yaml.Node, above: str, seen: set[in
                 if key in lines:
                     yield f"{above}{key_node.value}: appears twice, in lines {lines[key]} and {line}; keep one"
                 lines[key] = line
-            yield from _repeated(loader, value_node, f"{above}{getattr(key_node, 'value', '')}.", seen)
+            yield from _faults(loader, value_node, f"{above}{getattr(key_node, 'value', '')}.", seen)

@@ -216,7 +216,10 @@ def expand(config: Config, sources: Sources) -> Grid:
                     try:
                         run = job.spec(**job.options).with_modules()
                     except ValidationError as error:
-                        faults.add(f"experiments.{name}.axes.{number}", describe(error, flag=""))
+                        fields = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
+                        general = bool(fields) and fields <= config.defaults.keys() - block.keys()
+                        where = "defaults" if general else f"experiments.{name}.axes.{number}"
+                        faults.add(where, describe(error, flag=""))
                         continue
                     if not _excluded(job, experiment, run):
                         expanded.append((name, run))

@@ -16,7 +16,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,7 +74,8 @@ class Plugin:
         module.__file__ = str(self.place)
         sys.modules[module.__name__] = module  # as dataclasses and pickle expect
         try:
-            exec(compile(self.text, str(self.place), "exec", dont_inherit=True), module.__dict__)
+            with chdir("."):
+                exec(compile(self.text, str(self.place), "exec", dont_inherit=True), module.__dict__)
         except (Exception, SystemExit) as error:
             del sys.modules[module.__name__]
             raise InputError(fault(self.path, error)) from error
@@ -164,6 +165,8 @@ def digests(paths: Iterable[str]) -> list[str]:
 def guarded(part: Part, name: str, what: str) -> Iterator[None]:
     """Turn anything that the code of a plug-in raises, even SystemExit, into one line; built-in kinds keep tracebacks.
 
+    Afterwards the working folder is the one of before, since relative paths of the job start there.
+
     Args:
         part: the part of the catalogue that has the kind.
         name: the name of the kind.
@@ -174,7 +177,8 @@ def guarded(part: Part, name: str, what: str) -> Iterator[None]:
     """
     plugin = source_of(part, name)
     try:
-        yield
+        with chdir("."):
+            yield
     except (InputError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -102,7 +102,10 @@ def read_run(metrics: Path, sidecar: Path, run: str | None = None) -> tuple[pd.D
             runs.
     """
     record = read_sidecar(sidecar, run=run)
-    if record.get("schema") != SCHEMA:
+    schema = record.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"{sidecar}: a newer version of gradleak wrote it; use that version, or {REMEDY}")
+    if schema != SCHEMA:
         raise InputError(_of_another_version(sidecar))
     if record["metrics"] is None:
         raise InputError(f"{sidecar}: an older version wrote it, without the digest of {metrics.name}; {REMEDY}")

@@ -20,6 +20,8 @@ _PREFIXES = ("module.", "_module.", "_orig_mod.", "model.")
 COUNTER = "num_batches_tracked"
 """How the name of BatchNorm's counter ends."""
 
+_REMEDY = "save it again"
+
 
 def save(model: nn.Module, path: Path) -> None:
     """Write the parameters and buffers of a model as safetensors, atomically.
@@ -37,7 +39,7 @@ def save(model: nn.Module, path: Path) -> None:
             raise InputError(f"{path}: cannot be written: {' '.join(str(error).split())}") from error
 
 
-def load(model: nn.Module, path: Path) -> None:
+def load(model: nn.Module, path: Path, *, remedy: str = _REMEDY) -> None:
     """Read weights into a model, in place and on its device; on an error the model does not change.
 
     Keys and shapes must be those of ``model.state_dict()``. The dictionary may be wrapped, also twice, as
@@ -48,12 +50,13 @@ def load(model: nn.Module, path: Path) -> None:
         model: receives the weights.
         path: ``*.safetensors``, or any other name for a state dict of ``torch.save``, which is read without running
             code from the pickle.
+        remedy: what to do about a damaged file, for messages.
 
     Raises:
         InputError: no such file, a folder, not a file of weights, a pickle with more than tensors, a missing or
             unexpected key, a wrong shape, or integers in place of weights; one line names the first fault.
     """
-    assign(model, read(path), path)
+    assign(model, unwrapped(content_of(path, remedy=remedy), path), path)
 
 
 def assign(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
@@ -133,8 +136,12 @@ def read(path: Path) -> dict[str, Tensor]:
     return unwrapped(content_of(path), path)
 
 
-def content_of(path: Path) -> Any:
+def content_of(path: Path, *, remedy: str = _REMEDY) -> Any:
     """Return what a file holds, on the CPU: of safetensors a dictionary of tensors, else whatever was saved.
+
+    Args:
+        path: the file.
+        remedy: what to do about a damaged file, for messages.
 
     Raises:
         InputError: no such file, a folder, not a file of weights, or a pickle with more than tensors.
@@ -143,6 +150,8 @@ def content_of(path: Path) -> Any:
         raise InputError(f"{path}: is a folder; name the file, for example {path / 'model.safetensors'}")
     if not path.is_file():
         raise InputError(f"{path}: no such file; name a .safetensors file or a saved state dict")
+    if not path.stat().st_size:
+        raise InputError(f"{path}: is not a readable file of weights (it is empty); {remedy}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -158,7 +167,7 @@ def content_of(path: Path) -> Any:
         if "TorchScript" in str(error):
             raise InputError(f"{path}: is a TorchScript program; save model.state_dict() instead") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise InputError(f"{path}: is not a readable file of weights ({reason}); save it again") from error
+        raise InputError(f"{path}: is not a readable file of weights ({reason}); {remedy}") from error
 
 
 def unwrapped(content: Any, path: Path) -> dict[str, Tensor]:

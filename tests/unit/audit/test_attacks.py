@@ -9,7 +9,7 @@ from tests.unit.audit.conftest import SIZE, B, Convolutional, batch, certified, 
 from torch import nn
 
 from gradleak.audit import audit_update, defenses, labels, matching, run, scale, simulated
-from gradleak.audit.document import verdict
+from gradleak.audit.document import document, verdict
 from gradleak.audit.runner import Runner
 from gradleak.audit.time_limit import Clock, TimeUp, limited
 from gradleak.errors import InputError
@@ -68,6 +68,7 @@ def test_certificates_that_the_truth_contradicts_are_counted(attack, sent):
     result = attack(model, update, images=1 - x, labels=(y + 1) % 20)
     assert result.metrics["falsely_certified_labels"] > 0
     assert result.metrics["falsely_certified_images"] == B
+    assert "the truth is of another batch" in document(result, pictures="nowhere").summary[1][1]
 
 
 def test_in_training_mode_features_are_compared_with_those_of_batch_statistics(attack):

@@ -71,6 +71,17 @@ def test_the_sign_of_a_gradient_and_of_a_delta_is_found(attack, sent):
     assert attack(model, moved).scale == pytest.approx(0.1, rel=1e-3)
 
 
+def test_an_update_that_is_told_with_the_wrong_sign_is_doubted(attack):
+    model = network()
+    update = gradient(model, *batch(2))
+
+    def doubted(told):
+        return "misses what it gives away" in " ".join(attack(model, update, update_is=told).remarks)
+
+    assert doubted("delta")
+    assert not doubted("gradient")
+
+
 def test_the_sign_is_asked_for_where_nothing_tells(attack):
     torch.manual_seed(0)
     model = nn.Linear(SIZE, 2)

@@ -1,6 +1,7 @@
 """Command lines: the documented spellings, and one line for every mistake."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,19 @@ def test_help_shows_the_default_stage_of_a_training(capsys):
     said = help_of(TrainVictim, TrainVictimShorthand, capsys)["stage"]
     stage = cli.parse(TrainVictim, [], shorthand=TrainVictimShorthand).stage
     assert f"(default: {stage}, " in said
+
+
+def test_a_closed_standard_output_is_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it where the caller has closed the file
+    cli.run(lambda argv: print("metrics"), [])
+
+
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(lambda argv: None, [], name="mine")
+    monkeypatch.chdir(tmp_path)
+    assert capsys.readouterr().err == "mine: error: the current folder no longer exists; change to one that does\n"

@@ -51,11 +51,11 @@ def test_a_run_id_that_is_too_long_for_a_folder():
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"defaults/seed": True}, "experiments.a.axes.0: seed: Input should be a valid integer"),
-        ({"defaults/model_seed": [1, True]}, "experiments.a.axes.0: model_seed: Input should be a valid integer"),
-        ({"defaults/lr": True}, "experiments.a.axes.0: lr: Input should be a valid number"),
-        ({"defaults/analysis": 1}, "experiments.a.axes.0: analysis: Input should be a valid boolean"),
-        ({"defaults/analysis": "yes"}, "experiments.a.axes.0: analysis: Input should be a valid boolean"),
+        ({"defaults/seed": True}, "defaults: seed: Input should be a valid integer"),
+        ({"defaults/model_seed": [1, True]}, "defaults: model_seed: Input should be a valid integer"),
+        ({"defaults/lr": True}, "defaults: lr: Input should be a valid number"),
+        ({"defaults/analysis": 1}, "defaults: analysis: Input should be a valid boolean"),
+        ({"defaults/analysis": "yes"}, "defaults: analysis: Input should be a valid boolean"),
         ({"models/deep/n_hidden": True}, "models.deep.n_hidden: Input should be a valid integer"),
         ({"models/deep/batchnorm": 0}, "models.deep.batchnorm: Input should be a valid boolean"),
         ({"draft": 1}, "draft: Input should be a valid boolean"),
@@ -122,9 +122,14 @@ def test_numbers_may_be_strings_and_booleans_are_accepted():
         ("experiments:\n  mine: {}\n  mine: {}\n", "experiments.mine: appears twice, in lines 2 and 3; keep one"),
         ("axes:\n - {x: 1}\n - {x: 1, y: 2, x: 2}\n", "axes.1.x: appears twice, in lines 3 and 3; keep one"),
         ("a: {yes: 1, on: 2}\n", "a.on: appears twice, in lines 1 and 1; keep one"),
+        (
+            "defaults:\n  num_tries: 012\n",
+            "defaults.num_tries: YAML reads 012 in line 2 as 10; write it in decimals",
+        ),
+        ("a: [1, 1:30]\n", "a.1: YAML reads 1:30 in line 1 as 90; write it in decimals"),
     ],
 )
-def test_a_repeated_key(tmp_path, monkeypatch, text, fault):
+def test_a_repeated_key_or_a_deceptive_number(tmp_path, monkeypatch, text, fault):
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(text)
     with pytest.raises(InputError, match=f"^mine.yaml: {re.escape(fault)}$"):
@@ -152,6 +157,15 @@ def test_a_key_with_dots_is_found_in_its_file():
     sources = configuration.Sources(files)
     assert sources.of("defenses.dp-0.01.kind") == "base.yaml"
     assert sources.of("defenses.dp-0.1") == "mine.yaml"
+
+
+def test_a_fault_of_the_defaults_is_reported_once_and_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("defaults: {seed: -1}\n")
+    with pytest.raises(InputError) as caught:
+        read_grid([ROOT / "config" / "config.yaml", Path("mine.yaml")])
+    assert str(caught.value).startswith("mine.yaml: defaults: seed: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_shipped_files_repeat_no_key():

@@ -233,7 +233,7 @@ def test_select_picks(select, experiments, tables, figures):
         ),
         (
             {"defaults/split": False},
-            "my.yaml: experiments.a.axes.0: split: Input should be 'train', 'val' or 'all'",
+            "my.yaml: defaults: split: Input should be 'train', 'val' or 'all'",
         ),
     ],
 )

@@ -41,11 +41,50 @@ def mine(strength):
 """
 
 OBJECTIVE = """
+import torch
 FACTS = {{"objectives": {{"mine": {{}}}}}}
 
 def mine(dummy, target):
     {body}
     return (dummy - target).square().sum(1)
+"""
+
+METRIC = """
+import torch
+FACTS = {{"metrics": {{"mine": {{"of": "labels", "low": 0, "high": 1}}}}}}
+
+def mine(guess, truth):
+    {body}
+    return 0.5
+"""
+
+MODEL = """
+import torch
+FACTS = {{"models": {{"mine": {{"object": "Mine"}}}}}}
+
+class Mine(torch.nn.Module):
+    def __init__(self, *, num_classes, channels, image_size):
+        super().__init__()
+        self.out = torch.nn.Linear(channels * image_size**2, num_classes)
+
+    def forward(self, x):
+        {body}
+        return self.out(x.flatten(1))
+"""
+
+DATASET = """
+import torch
+from gradleak.data.arrays import ArrayDataset
+from gradleak.plan.catalogue import dataset_facts
+FACTS = {{"datasets": {{"mine-sample": {{
+    "num_classes": 10, "channels": 1, "image_size": 28, "mean": [0.3], "std": [0.3], "sizes": {{"train": 20}}
+}}}}}}
+
+def mine_sample(split, root, download):
+    {body}
+    facts = dataset_facts("mine-sample")
+    pixels = torch.zeros(20, 1, 28, 28, dtype=torch.uint8)
+    return ArrayDataset("mine-sample", facts, 10, torch.arange(20) % 10, pixels)
 """
 
 Load = Callable[[str, str], str]
@@ -133,11 +172,73 @@ def test_a_defense_that_fails_or_has_side_effects_is_one_line(load, program, bod
         run[program]()
 
 
-def test_an_objective_that_fails_is_one_line(load):
-    path = load(OBJECTIVE, "raise KeyError('x')")
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise KeyError('x')", r"objective mine: .*mine\.py:\d+: KeyError: 'x'"),
+        ("dummy = dummy.detach()", "objective mine: cannot be differentiated by its first argument"),
+        ("return torch.zeros(len(dummy))", "objective mine: cannot be differentiated by its first argument"),
+        ("target.zero_()", "objective mine: changes its second argument, the observed gradient; work on a copy"),
+        ("target = target + torch.rand(1)", "objective mine: draws from a global generator"),
+    ],
+)
+def test_an_objective_that_fails_or_has_side_effects_is_one_line(load, body, message):
+    path = load(OBJECTIVE, body)
     options: Any = {"dataset": "mnist-sample", "num_clients": 1, "iterations": 1, "progress": False}
-    with pytest.raises(InputError, match=r"objective mine: .*mine\.py:\d+: KeyError: 'x'"):
+    with pytest.raises(InputError, match=message):
         images.run(Reconstruct(**options, modules=(path,), cost_fn="mine"))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "torch.rand(1)",
+        "torch.manual_seed(0)",
+        "__import__('numpy').random.rand()",
+        "__import__('random').random()",
+    ],
+)
+@pytest.mark.parametrize(
+    ("text", "options", "what"),
+    [
+        (ATTACK, {"methods": ("mine",)}, "attack mine"),
+        (DEFENSE, {"methods": ("ilrg",), "defenses": ("mine-2",)}, "defense mine-2"),
+        (METRIC, {"methods": ("ilrg",), "metrics": ("mine",)}, "metric mine"),
+        (DATASET, {"methods": ("ilrg",), "dataset": "mine-sample"}, "data set mine-sample, split train"),
+    ],
+)
+def test_global_generators_are_refused_since_equal_runs_would_differ(load, text, options, what, draw):
+    path = load(text, draw)
+    with pytest.raises(InputError, match=f"{what}: draws from a global generator or seeds it"):
+        labels(path, **options)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("x = x + torch.randn_like(x)", "model mine: its logits of equal images differ in eval mode"),
+        ("x = x * float('nan')", r"model mine: its output for images in \[-1, 1\] is NaN or infinite"),
+    ],
+)
+def test_a_model_whose_output_is_random_or_no_number_is_refused(load, body, message):
+    path = load(MODEL, body)
+    with pytest.raises(InputError, match=message):
+        labels(path, methods=("ilrg",), model="mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (ATTACK, {"methods": ("mine", "ilrg")}),
+        (METRIC, {"methods": ("ilrg",), "metrics": ("mine",)}),
+        (DATASET, {"methods": ("ilrg",), "dataset": "mine-sample"}),
+    ],
+)
+def test_the_working_folder_stays_that_of_the_job(load, text, options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = load(text, "__import__('os').chdir('/')")
+    labels(path, **options)
+    assert Path.cwd() == tmp_path
 
 
 def test_built_in_code_keeps_its_traceback():

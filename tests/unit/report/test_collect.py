@@ -134,7 +134,10 @@ RECORDS = {
     "interrupted": ({"interrupted": True}, "its run was interrupted"),
     "of a version before digests": ({"metrics": None}, "an older version wrote it, without the digest of metrics.csv"),
     "of an older version": ({"schema": None}, "results of another version, whose columns differ (now the type in "),
-    "of a newer version": ({"schema": records.SCHEMA + 1}, "results of another version"),
+    "of a newer version": (
+        {"schema": records.SCHEMA + 1},
+        "a newer version of gradleak wrote it; use that version, or ",
+    ),
     "a digest that is none": ({"metrics": {"rows": 3}}, "(metrics: sha256: "),
 }
 
@@ -150,7 +153,7 @@ def test_a_damaged_record_is_named_with_what_to_do(written, damage):
     (line,) = refused(written)
     assert line.startswith(f"{path}: ")
     assert reason in line
-    assert line.endswith("; delete it and run again")
+    assert line.endswith("delete it and run again")
 
 
 def test_rows_of_another_run_are_refused(written):

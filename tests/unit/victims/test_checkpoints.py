@@ -102,7 +102,7 @@ def missing_key(path: Path) -> None:
     [
         (lambda path: None, "no such file"),
         (lambda path: path.mkdir(), "is a folder; name the file"),
-        (lambda path: path.write_bytes(b""), "is not a readable file"),
+        (lambda path: path.write_bytes(b""), "is not a readable file of weights (it is empty); save it again"),
         (lambda path: path.write_bytes(b"hello there, this is text"), "is not a readable file"),
         (lambda path: torch.save(Pickled(), path), "could run code"),
         (lambda path: torch.save(victim(1), path), "save model.state_dict()"),

@@ -6,11 +6,14 @@ observed [K, n], whose weighted sum over the parameters is the objective; or bet
 their weights and number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from gradleak import global_draws
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, plugins
 
@@ -129,6 +132,9 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
         if given not in known:
             raise InputError(f"unknown {what} {given!r}; known: {', '.join(known)}")
 
+    is_foreign = catalogue.source_of("objectives", name) is not None
+    guard = partial(_without_effects, name) if is_foreign else nullcontext
+
     def objective(dummy: Gradients, target: Gradients) -> Tensor:
         of_dummy, of_target = _flat(dummy), _flat(target)
         count = _count(indices, len(of_target))
@@ -137,10 +143,28 @@ def build(name: str, *, indices: str = "def", weights: str = "equal") -> Objecti
         elif indices.startswith("last"):
             of_dummy, of_target = of_dummy[-count:], of_target[-count:]
         factors = _factors(indices, weights, of_target)
-        with plugins.guarded("objectives", name, f"objective {name}"):
+        with guard(of_target), plugins.guarded("objectives", name, f"objective {name}"):
             if facts.of == "gradient":
-                return _checked(name, distance(of_dummy, of_target, factors, count), len(of_target[0]))
-            terms = [_checked(name, distance(d, t), len(t)) for d, t in zip(of_dummy, of_target, strict=True)]
-        return (factors * torch.stack(terms)).sum(0)
+                value = _checked(name, distance(of_dummy, of_target, factors, count), len(of_target[0]))
+            else:
+                terms = [_checked(name, distance(d, t), len(t)) for d, t in zip(of_dummy, of_target, strict=True)]
+                value = (factors * torch.stack(terms)).sum(0)
+        if any(d.requires_grad for d in of_dummy) and not value.requires_grad:
+            raise InputError(
+                f"objective {name}: cannot be differentiated by its first argument; compute it from that argument by "
+                f"functions of torch, without detach(), item() or numpy()"
+            )
+        return value
 
     return objective
+
+
+@contextmanager
+def _without_effects(name: str, target: Gradients) -> Iterator[None]:
+    """Refuse a plug-in's distance that draws random numbers or changes the observed gradients, which all steps use."""
+    what = f"objective {name}"
+    versions = [t._version for t in target]
+    with global_draws.refused(what):
+        yield
+    if [t._version for t in target] != versions:
+        raise InputError(f"{what}: changes its second argument, the observed gradient; work on a copy")

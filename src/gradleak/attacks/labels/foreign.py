@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gradleak import global_draws
 from gradleak.attacks.labels.guess import LabelGuess, LabelMethod
 from gradleak.clients.observation import Observation
 from gradleak.errors import InputError
@@ -27,7 +28,11 @@ def foreign(name: str, method: LabelMethod) -> LabelMethod:
 
     def restore(observation: Observation) -> LabelGuess:
         copies = {key: gradient.clone() for key, gradient in observation.gradients.items()}
-        with unchanged(what, observation.model), plugins.guarded("attacks", name, what):
+        with (
+            unchanged(what, observation.model),
+            global_draws.refused(what),
+            plugins.guarded("attacks", name, what),
+        ):
             guess = method(replace(observation, gradients=copies))
         fault = _fault(guess, observation)
         if fault:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gradleak import global_draws
 from gradleak.clients.observation import HEAD, Observation, sent_names, trainable
 from gradleak.errors import InputError
 from gradleak.plan import catalogue, plugins
@@ -67,22 +68,15 @@ def _guarded(name: str, defense: Defense) -> Defense:
 
     def defend(gradients: Gradients, context: DefenseContext) -> Gradients:
         copies = {key: gradient.clone() for key, gradient in gradients.items()}
-        before = _global_draws()
-        with unchanged(f"defense {name}", context.model), plugins.guarded("defenses", kind, f"defense {name}"):
-            sent = defense(copies, context)
-        if _global_draws() != before:
-            raise InputError(
-                f"defense {name}: draws from a global generator, so equal runs differ; use context.generator"
-            )
-        return sent
+        what = f"defense {name}"
+        with (
+            unchanged(what, context.model),
+            global_draws.refused(what, "use context.generator"),
+            plugins.guarded("defenses", kind, what),
+        ):
+            return defense(copies, context)
 
     return defend
-
-
-def _global_draws() -> tuple[bytes, bytes, int]:
-    """Return state that changes with every draw from the global generators of torch or NumPy."""
-    state = np.random.get_state(legacy=False)["state"]
-    return torch.get_rng_state().numpy().tobytes(), state["key"].tobytes(), state["pos"]
 
 
 def apply(

@@ -16,6 +16,7 @@ from gradleak.report.gpu import Elsewhere
 from gradleak.report.published import NO_VERDICT, Match, match
 from gradleak.report.settings import Cell
 from gradleak.report.summary import Measured, Value
+from gradleak.report.tables.valid import fault
 from gradleak.report.tex import figure, listing
 
 MISSING = "?"
@@ -259,17 +260,16 @@ def build(
         table: object = builder(request)
     if not isinstance(table, Table):
         raise InputError(f"table {request.name}: its builder returns {type(table).__name__}; return a Table")
-    if any(value == WITHHELD for line in table.lines for value in line.cells) and _withholds(frame):
+    if wrong := fault(table):
+        raise InputError(f"table {request.name}: {wrong}")
+    withholds = NOT_APPLICABLE in set(frame["status"])
+    if withholds and any(value == WITHHELD for line in table.lines for value in line.cells):
         table = replace(table, note=f"{table.note} {WITHHELD_NOTE}".strip())
     for method in frame["method"].unique():
         for side in filter(None, labels.told.get(method, "").split(", ")):
             note = TOLD_NOTES[side].format(method=labels.method.get(method, method))
             table = replace(table, note=f"{table.note} {note}".strip())
     return table if caption is None else replace(table, caption=caption)
-
-
-def _withholds(frame: pd.DataFrame) -> bool:
-    return bool((frame["status"] == NOT_APPLICABLE).any())
 
 
 def judgement(value: Value, published: Match) -> str:

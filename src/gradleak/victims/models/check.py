@@ -83,9 +83,14 @@ def as_victim(name: str, model: object, *, num_classes: int, channels: int, imag
     if not features.isfinite().all():
         raise InputError(f"{where}: its features of images from -1 to 1 are not finite; attacks need finite ones")
     with torch.no_grad(), plugins.guarded("models", name, f"{where}: a pass of images {list(shape)}"):
-        again, logits, expected = model.features(images.clone()), model(images.clone()), head(features)
-    if not torch.equal(again, features):
-        raise InputError(f"{where}: its features of equal images differ in eval mode; draw no random numbers there")
+        again, expected = model.features(images.clone()), head(features)
+        logits, repeated = model(images.clone()), model(images.clone())
+    if not logits.isfinite().all():
+        raise InputError(f"{where}: its output for images in [-1, 1] is NaN or infinite; see to its initial weights")
+    # Adapted restores the generators after it has read the features, so only its logits show what is random.
+    if not torch.equal(again, features) or not torch.equal(repeated, logits):
+        what = "logits" if torch.equal(again, features) else "features"
+        raise InputError(f"{where}: its {what} of equal images differ in eval mode; draw no random numbers there")
     if not torch.allclose(logits, expected, rtol=1e-4, atol=1e-5):
         raise InputError(f"{where}: its output is not head(features(x)), which attacks on the last layer rely on")
     return model
