@@ -217,12 +217,19 @@ def test_global_generators_are_refused_since_equal_runs_would_differ(load, text,
     ("body", "message"),
     [
         ("x = x + torch.randn_like(x)", "model mine: its logits of equal images differ in eval mode"),
-        ("x = x * float('nan')", r"model mine: its output for images in \[-1, 1\] is NaN or infinite"),
+        ("x = x * float('nan')", "model mine: its features of images from -1 to 1 are not finite"),
     ],
 )
 def test_a_model_whose_output_is_random_or_no_number_is_refused(load, body, message):
     path = load(MODEL, body)
     with pytest.raises(InputError, match=message):
+        labels(path, methods=("ilrg",), model="mine")
+
+
+def test_a_model_whose_weights_are_no_numbers_is_refused(load):
+    layer = "self.out = torch.nn.Linear(channels * image_size**2, num_classes)"
+    path = load(MODEL.replace(layer, f"{layer}\n        torch.nn.init.constant_(self.out.bias, torch.nan)"), "pass")
+    with pytest.raises(InputError, match="model mine: its logits of images from -1 to 1 are not finite"):
         labels(path, methods=("ilrg",), model="mine")
 
 

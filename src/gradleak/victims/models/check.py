@@ -80,13 +80,12 @@ def as_victim(name: str, model: object, *, num_classes: int, channels: int, imag
         )
     if features.dtype != head.weight.dtype:
         raise InputError(f"{where}: its features are {features.dtype}, its head is {head.weight.dtype}; use one type")
-    if not features.isfinite().all():
-        raise InputError(f"{where}: its features of images from -1 to 1 are not finite; attacks need finite ones")
     with torch.no_grad(), plugins.guarded("models", name, f"{where}: a pass of images {list(shape)}"):
         again, expected = model.features(images.clone()), head(features)
         logits, repeated = model(images.clone()), model(images.clone())
-    if not logits.isfinite().all():
-        raise InputError(f"{where}: its output for images in [-1, 1] is NaN or infinite; see to its initial weights")
+    for what, values in (("features", features), ("logits", logits)):
+        if not values.isfinite().all():
+            raise InputError(f"{where}: its {what} of images from -1 to 1 are not finite; attacks need finite ones")
     # Adapted restores the generators after it has read the features, so only its logits show what is random.
     if not torch.equal(again, features) or not torch.equal(repeated, logits):
         what = "logits" if torch.equal(again, features) else "features"
