@@ -60,15 +60,15 @@ def match(update: Update, model: nn.Module) -> Matched:
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     buffers = dict(model.named_buffers(remove_duplicate=False))
+    known = {**parameters, **buffers}
     remarks: list[str] = []
     tensors = given_tensors(update.tensors, update.source)
-    for name, tensor in without_prefixes(tensors, {**parameters, **buffers}).items():
+    for name, tensor in without_prefixes(tensors, known).items():
         if name in parameters:
             check_floating(tensor, f"{update.source}: {name}")
     sent = {name: tensor for name, tensor in tensors.items() if not _is_counter(name, tensor)}
     if not sent:
         raise InputError(f"{update.source}: holds no floating-point tensor")
-    known = {**parameters, **buffers}
     named = without_prefixes(sent, known)
     if named is not sent:
         remarks.append(f"Prefixes of {_listing(list(sent))} were stripped.")

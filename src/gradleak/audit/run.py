@@ -40,7 +40,7 @@ _FEWEST = 2
 _DOUBTFUL = 4
 """How many times more entries of the last layer's bias must have the wrong sign to doubt what was told.
 
-By chance, a large batch of ten classes has 8 of one sign and 2 of the other in one case of twenty."""
+Of ten fair coins, 8 or more show a given side in 5 % of the cases."""
 
 _SCALE_SHARE = 0.5
 """Share of the time left in which the last layer may tell the scale: with many classes it takes minutes."""

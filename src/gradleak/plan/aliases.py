@@ -35,20 +35,24 @@ class PlacesShorthand(BaseModel):
         options = dict(options)
         for short, name in self.SYNONYMS.items():
             if getattr(self, short) is not None:
-                self._put(options, name, getattr(self, short), str(self._given(short)))
+                self._put(options, name, getattr(self, short), _flag(short))
         if self.cpu:
             self._put(options, "device", "cpu", "--cpu")
         return options
 
     def _given(self, *names: str) -> str | None:
         """Return the first of the given fields that was set, as a flag."""
-        return next((f"--{name.replace('_', '-')}" for name in names if name in self.model_fields_set), None)
+        return next((_flag(name) for name in names if name in self.model_fields_set), None)
 
     @staticmethod
     def _put(options: dict[str, Any], name: str, value: Any, flag: str) -> None:
         if name in options:
-            raise ValueError(f"{flag} and --{name.replace('_', '-')} cannot be combined")
+            raise ValueError(f"{flag} and {_flag(name)} cannot be combined")
         options[name] = value
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 _LENGTHS = ("epochs", "iters", "iter_train")

@@ -28,6 +28,14 @@ def parse(text: str) -> RestoreLabels:
     return cli.parse(RestoreLabels, text.split(), shorthand=RestoreLabelsShorthand)
 
 
+def refusal(text: str) -> str:
+    """Return why options are refused, on one line."""
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 def test_underscores_and_hyphens_are_the_same():
     assert parse("--num_images 8 --exp_name a_b") == parse("--num-images 8 --exp-name a_b")
     assert parse("--num_images=8").batch_size == 8
@@ -75,10 +83,7 @@ def test_shorthands_set_what_they_stand_for():
     ],
 )
 def test_mistakes_are_one_line(text, message):
-    with pytest.raises(InputError) as caught:
-        parse(text)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert message in refusal(text)
 
 
 def test_all_faults_are_named_together():
@@ -146,9 +151,7 @@ def test_messages_name_options_as_they_were_typed(text, message):
     ],
 )
 def test_options_of_methods_are_named_as_they_were_typed(text, message):
-    with pytest.raises(InputError) as caught:
-        parse(text)
-    assert str(caught.value).startswith(message)
+    assert refusal(text).startswith(message)
 
 
 @pytest.mark.parametrize(
